@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: the table of counters
+ *
+ * The only place where a counter is declared.  Structures, dumps and the QAPI
+ * conversion are generated from these lists with the X-macro idiom:
+ *
+ *   X(name, kind, unit, text)
+ *
+ * kind: CUMULATIVE only grows; INSTANT is a level; PEAK is the highest level.
+ * unit: PAGES, BYTES, OPS (operations), or COUNT (of the noun in the name).
+ */
+#ifndef LIBTMEM_TMEM_STATS_H
+#define LIBTMEM_TMEM_STATS_H
+
+#include <stdint.h>
+
+/* Per pool, cumulative: kept per context and summed on read. */
+#define TMEM_POOL_COUNTERS(X)                                                 \
+    X(stores, CUMULATIVE, OPS, "stores asked for")                            \
+    X(stores_ok, CUMULATIVE, OPS, "stores that kept the page")                \
+    X(stores_replaced, CUMULATIVE, OPS,                                       \
+      "stores that found an older page under their handle")                   \
+    X(stores_same_filled, CUMULATIVE, OPS,                                    \
+      "stores kept as one repeated word")                                     \
+    X(stores_compressed, CUMULATIVE, OPS, "stores kept compressed")           \
+    X(stores_raw, CUMULATIVE, OPS, "stores kept as they are")                 \
+    X(stores_nospc, CUMULATIVE, OPS, "stores refused: store full")            \
+    X(stores_quota, CUMULATIVE, OPS, "stores refused: limit of the client")   \
+    X(loads, CUMULATIVE, OPS, "loads asked for")                              \
+    X(loads_hit, CUMULATIVE, OPS, "loads answered with the page")             \
+    X(loads_miss, CUMULATIVE, OPS, "loads of pages not held")                 \
+    X(loads_error, CUMULATIVE, OPS, "loads of damaged pages")                 \
+    X(invalidates, CUMULATIVE, OPS, "page invalidates asked for")             \
+    X(invalidates_found, CUMULATIVE, OPS, "page invalidates that hit a page") \
+    X(object_invalidates, CUMULATIVE, OPS, "object invalidates asked for")    \
+    X(object_invalidates_pages, CUMULATIVE, PAGES,                            \
+      "pages dropped by object invalidates")                                  \
+    X(taken, CUMULATIVE, PAGES, "pages removed by exclusive loads")           \
+    X(evicted, CUMULATIVE, PAGES, "ephemeral pages evicted by the host")
+
+/* Per pool, levels: kept under the locks that guard the pages. */
+#define TMEM_POOL_LEVELS(X)                                                   \
+    X(pages, INSTANT, PAGES, "pages held")                                    \
+    X(pages_same_filled, INSTANT, PAGES, "of these, same-filled")             \
+    X(pages_compressed, INSTANT, PAGES, "of these, compressed")               \
+    X(pages_raw, INSTANT, PAGES, "of these, stored as they are")              \
+    X(objects, INSTANT, COUNT, "objects with at least one page")              \
+    X(stored_bytes, INSTANT, BYTES, "compressed and raw data as encoded")     \
+    X(data_bytes, INSTANT, BYTES, "memory of records as allocated")           \
+    X(index_bytes, INSTANT, BYTES, "memory of the index")
+
+/* Per client, beyond the sum over its pools. */
+#define TMEM_CLIENT_COUNTERS(X)                                               \
+    X(requests, CUMULATIVE, COUNT, "requests taken from the transport")       \
+    X(requests_refused, CUMULATIVE, COUNT, "requests refused as a whole")     \
+    X(ops_no_pool, CUMULATIVE, OPS, "operations on pools that do not exist")  \
+    X(ops_invalid, CUMULATIVE, OPS, "malformed or unsupported operations")    \
+    X(violations, CUMULATIVE, COUNT, "protocol violations")                   \
+    X(kicks, CUMULATIVE, COUNT, "notifications from the driver")              \
+    X(interrupts, CUMULATIVE, COUNT, "notifications to the driver")
+
+#define TMEM_CLIENT_LEVELS(X)                                                 \
+    X(pools, INSTANT, COUNT, "pools")                                         \
+    X(bytes, INSTANT, BYTES, "all memory charged to the client")              \
+    X(bytes_peak, PEAK, BYTES, "highest level of bytes")                      \
+    X(max_bytes, INSTANT, BYTES, "limit of bytes")
+
+#define TMEM_STORE_LEVELS(X)                                                  \
+    X(size_bytes, INSTANT, BYTES, "limit of used_bytes")                      \
+    X(used_bytes, INSTANT, BYTES,                                             \
+      "all memory of the store: clients and overhead")                        \
+    X(overhead_bytes, INSTANT, BYTES,                                         \
+      "memory charged to no client: free chunks, shared tables")              \
+    X(clients, INSTANT, COUNT, "clients attached")
+
+#define TMEM_STAT_MEMBER(name, kind, unit, text)    uint64_t name;
+
+typedef struct TmemPoolStats {
+    TMEM_POOL_COUNTERS(TMEM_STAT_MEMBER)
+    TMEM_POOL_LEVELS(TMEM_STAT_MEMBER)
+} TmemPoolStats;
+
+typedef struct TmemClientStats {
+    TMEM_CLIENT_COUNTERS(TMEM_STAT_MEMBER)
+    TMEM_CLIENT_LEVELS(TMEM_STAT_MEMBER)
+    TmemPoolStats total;        /* over its pools, destroyed ones included */
+} TmemClientStats;
+
+typedef struct TmemStoreStats {
+    TMEM_STORE_LEVELS(TMEM_STAT_MEMBER)
+} TmemStoreStats;
+
+#endif /* LIBTMEM_TMEM_STATS_H */

@@ -1,0 +1,298 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: a compressed page store shared by many clients
+ *
+ * This header is the manual of the library.
+ *
+ * A *store* owns a bounded amount of host memory.  A *client* is one guest as
+ * its transport knows it; identity is the TmemClient pointer and never comes
+ * from a request.  A client creates *pools*: persistent (a page that was
+ * stored stays until it is invalidated) or ephemeral (a page may vanish at any
+ * moment, and is evicted when the store is full).  A page is named by a
+ * *handle*: pool, object (192 bit), index (64 bit).
+ *
+ * Rules that hold for every operation:
+ *
+ *  - A store that does not answer TMEM_STATUS_OK leaves nothing under its
+ *    handle, whatever the reason and whatever was there before.
+ *  - A load answers OK (hit), MISS (never stored, invalidated, or an evicted
+ *    ephemeral page) or an error.  An error never looks like a miss.
+ *  - After an invalidate returned, no load returns the old data.
+ *  - All memory a client causes to be used, index included, is counted
+ *    against the store's size; the store never grows past it.
+ *
+ * Threads: a TmemContext belongs to one thread at a time (one per virtqueue
+ * is usual); everything else may be called from any thread unless its comment
+ * says otherwise.  No function blocks on I/O.
+ *
+ * Words.  Xen tmem and zcache say put, get and flush for store, load and
+ * invalidate.
+ */
+#ifndef LIBTMEM_TMEM_H
+#define LIBTMEM_TMEM_H
+
+#include <glib.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "libtmem/tmem-stats.h"
+
+G_BEGIN_DECLS
+
+#define TMEM_PAGE_SHIFT     12
+#define TMEM_PAGE_SIZE      (1u << TMEM_PAGE_SHIFT)
+
+/* The smallest store that can hold its own metadata and some pages. */
+#define TMEM_STORE_SIZE_MIN (1u << 20)
+
+typedef struct TmemStore TmemStore;
+typedef struct TmemClient TmemClient;
+typedef struct TmemContext TmemContext;
+
+/**
+ * TmemStatus: the answer to an operation
+ *
+ * The values are those of VIRTIO_TMEM_S_* on the wire (asserted in tmem-req.c).
+ */
+typedef enum TmemStatus {
+    TMEM_STATUS_OK = 0,
+    TMEM_STATUS_MISS = 1,       /* load: nothing is stored there */
+    TMEM_STATUS_NOSPC = 2,      /* store refused: the store is full */
+    TMEM_STATUS_QUOTA = 3,      /* refused: a limit of this client */
+    TMEM_STATUS_REFUSED = 4,    /* store refused: admission policy */
+    TMEM_STATUS_FROZEN = 5,     /* store refused: the client is frozen */
+    TMEM_STATUS_IO = 6,         /* stored once, lost or damaged */
+    TMEM_STATUS_NOPOOL = 7,     /* no such pool of this client */
+    TMEM_STATUS_UNSUPP = 8,     /* unknown operation or flag */
+    TMEM_STATUS_INVAL = 9,      /* malformed */
+    TMEM_STATUS_PERM = 10,      /* not authorised */
+} TmemStatus;
+
+/** Returns the name of @status in lower case, e.g. "nospc". */
+const char *tmem_status_str(TmemStatus status);
+
+typedef enum TmemPoolKind {
+    TMEM_POOL_PERSISTENT,
+    TMEM_POOL_EPHEMERAL,
+} TmemPoolKind;
+
+/** Returns "persistent" or "ephemeral". */
+const char *tmem_pool_kind_str(TmemPoolKind kind);
+
+typedef enum TmemCompressor {
+    TMEM_COMPRESSOR_LZ4,
+    TMEM_COMPRESSOR_NONE,       /* same-filled pages are still elided */
+} TmemCompressor;
+
+/**
+ * tmem_compressor_parse() - compressor by name
+ * @name: "lz4" or "none"
+ *
+ * Returns false and sets @errp to a sentence that lists the known names if
+ * @name is not one of them.
+ */
+bool tmem_compressor_parse(const char *name, TmemCompressor *compressor,
+                           GError **errp);
+const char *tmem_compressor_str(TmemCompressor compressor);
+
+/* --- Store --- */
+
+typedef struct TmemStoreConfig {
+    uint64_t size_bytes;        /* hard limit, >= TMEM_STORE_SIZE_MIN */
+    TmemCompressor compressor;
+    uint64_t seed;              /* of pool generations; 0: from the kernel */
+} TmemStoreConfig;
+
+/**
+ * tmem_store_new() - create an empty store
+ *
+ * Address space for the store is reserved at once; memory is used only as
+ * pages come in and is returned as they go.
+ *
+ * Returns NULL and sets @errp to one sentence if the size is out of range or
+ * the reservation fails.
+ */
+TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp);
+
+/**
+ * tmem_store_free() - free a store
+ *
+ * All clients must have been freed before.
+ */
+void tmem_store_free(TmemStore *store);
+
+/** Sums the counters of the store.  No allocation; any thread. */
+void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats);
+
+/**
+ * tmem_store_check() - walk and cross-check every structure
+ * @errp: names the first contradiction found
+ *
+ * Takes all locks and visits every page: for tests and for an operator who
+ * asks, never for a hot path.  Returns false if something does not add up.
+ */
+bool tmem_store_check(TmemStore *store, GError **errp);
+
+/* --- Client --- */
+
+typedef struct TmemClientConfig {
+    const char *name;           /* unique in the store; copied */
+    uint64_t max_bytes;         /* hard limit, 0: the store's size */
+    uint32_t max_pools;         /* 0: TMEM_CLIENT_POOLS_DEFAULT */
+} TmemClientConfig;
+
+#define TMEM_CLIENT_POOLS_DEFAULT   1024
+#define TMEM_CLIENT_POOLS_MAX       65536
+
+/**
+ * tmem_client_new() - attach a client to @store
+ *
+ * Returns NULL and sets @errp if the name is taken or a limit is out of range.
+ */
+TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
+                            GError **errp);
+
+/**
+ * tmem_client_free() - drop all pools of @client and detach it
+ *
+ * Its contexts must have been freed before.
+ */
+void tmem_client_free(TmemClient *client);
+
+/**
+ * tmem_client_reset() - drop all pools of @client
+ *
+ * As after a device reset: no request may be in progress on any of its
+ * contexts.  Ids of the dropped pools are never valid again.
+ */
+void tmem_client_reset(TmemClient *client);
+
+const char *tmem_client_name(const TmemClient *client);
+void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats);
+
+/** Returns the number of pages held in persistent pools (for blockers). */
+uint64_t tmem_client_persistent_pages(TmemClient *client);
+
+typedef void TmemClientFunc(TmemClient *client, void *opaque);
+
+/**
+ * tmem_store_foreach_client() - call @func for each client, ordered by name
+ *
+ * The client table is locked meanwhile: @func may read statistics and pools,
+ * and must not attach or free clients.
+ */
+void tmem_store_foreach_client(TmemStore *store, TmemClientFunc *func,
+                               void *opaque);
+
+/* --- Pool --- */
+
+typedef struct TmemPoolInfo {
+    uint64_t id;
+    TmemPoolKind kind;
+    uint8_t page_shift;
+    TmemPoolStats stats;
+} TmemPoolInfo;
+
+/**
+ * tmem_pool_create() - create a pool of @client
+ * @page_shift: must be TMEM_PAGE_SHIFT
+ * @id: set on success; never 0, not reused for the life of the process, and
+ *      different from the ids of an earlier process
+ *
+ * Returns OK; UNSUPP (page size); QUOTA (too many pools); NOSPC (no room for
+ * the metadata of the pool).
+ */
+TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
+                            uint8_t page_shift, uint64_t *id);
+
+/**
+ * tmem_pool_destroy() - destroy a pool with all its pages
+ *
+ * On return no operation sees the pool any more, and what was in it is gone
+ * and no longer counted.  Operations that run at the same time on other
+ * threads end as before or after the destruction.
+ *
+ * Returns OK or NOPOOL.
+ */
+TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id);
+
+typedef void TmemPoolFunc(const TmemPoolInfo *info, void *opaque);
+
+/** Calls @func for each pool of @client, in the order of creation. */
+void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
+                              void *opaque);
+
+/* --- Page operations --- */
+
+typedef struct TmemHandle {
+    uint64_t pool;
+    uint64_t object[3];
+    uint64_t index;
+} TmemHandle;
+
+/**
+ * tmem_context_new() - what one thread needs to operate on a client's pages
+ *
+ * Holds the codec's working memory, a bounce page and counters, so that no
+ * operation allocates these.  Returns NULL and sets @errp if out of memory.
+ */
+TmemContext *tmem_context_new(TmemClient *client, GError **errp);
+
+/** Counters of @ctx are added to those of its client and live on there. */
+void tmem_context_free(TmemContext *ctx);
+
+/** A page-aligned buffer of TMEM_PAGE_SIZE bytes that belongs to @ctx. */
+void *tmem_context_bounce(TmemContext *ctx);
+
+/* Counted by the front end, shown with the client. */
+void tmem_context_count_kick(TmemContext *ctx);
+void tmem_context_count_interrupt(TmemContext *ctx);
+
+/**
+ * tmem_page_store() - store a page under @handle
+ * @page: TMEM_PAGE_SIZE bytes that nobody writes to during the call; data
+ *        owned by a guest must have been copied to tmem_context_bounce()
+ *
+ * Replaces what was stored there.  Every answer but OK leaves nothing there.
+ *
+ * Returns OK, NOSPC, QUOTA, REFUSED, FROZEN, NOPOOL.
+ */
+TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
+                           const void *page);
+
+/**
+ * tmem_page_load() - load the page under @handle
+ * @page: TMEM_PAGE_SIZE bytes; holds the page if OK, else zeros
+ * @version: if not NULL, set on OK to what tmem_page_take() wants
+ *
+ * Never allocates.  Returns OK, MISS, IO (damaged: counted, quarantined, and
+ * answered again by every later load), NOPOOL.
+ */
+TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
+                          void *page, uint64_t *version);
+
+/**
+ * tmem_page_take() - finish an exclusive load
+ *
+ * Called after the loaded page was delivered: removes it unless it was
+ * replaced since.  Returns OK (removed, or no longer there), INVAL (the pool is
+ * not a private ephemeral one), NOPOOL.
+ */
+TmemStatus tmem_page_take(TmemContext *ctx, const TmemHandle *handle,
+                          uint64_t version);
+
+/** Drops the page under @handle, if any.  Returns OK or NOPOOL. */
+TmemStatus tmem_page_invalidate(TmemContext *ctx, const TmemHandle *handle);
+
+/**
+ * tmem_object_invalidate() - drop all pages of an object
+ *
+ * @handle's index is ignored.  Costs in proportion to the pages of this object
+ * only.  Returns OK or NOPOOL.
+ */
+TmemStatus tmem_object_invalidate(TmemContext *ctx, const TmemHandle *handle);
+
+G_END_DECLS
+
+#endif /* LIBTMEM_TMEM_H */
