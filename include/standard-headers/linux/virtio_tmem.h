@@ -11,9 +11,6 @@
 #define _LINUX_VIRTIO_TMEM_H
 
 #include "standard-headers/linux/types.h"
-#include "standard-headers/linux/virtio_types.h"
-#include "standard-headers/linux/virtio_ids.h"
-#include "standard-headers/linux/virtio_config.h"
 
 /*
  * Provisional: not assigned by the virtio TC.  Linux binds modern PCI devices
