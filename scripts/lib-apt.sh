@@ -1,0 +1,145 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# A private apt, one per suite, in the cache: packages and sources of other
+# Debian releases without touching /etc/apt or the machine's package state.
+# Sourced in place of lib.sh.
+
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# The mirror this machine already uses: apt is asked, because it reads every
+# format of sources there is.  A Debian mirror is the one that also has the
+# release's -updates, which third-party archives do not.
+apt_mirror() {
+    local all
+    if [ -n "${VIRTIO_TMEM_MIRROR:-}" ]; then
+        printf '%s\n' "${VIRTIO_TMEM_MIRROR%/}"
+        return
+    fi
+    all=$(apt-get update --print-uris 2>/dev/null |
+          sed -n "s|^'\(.*\)/dists/[a-z]*-updates/InRelease'.*|\1|p" | head -n 1)
+    printf '%s\n' "${all:-http://deb.debian.org/debian}"
+}
+
+apt_configure() { # SUITE MIRROR
+    local dir=$cache/apt/$1
+    mkdir -p "$dir"/{lists/partial,cache/archives/partial,state}
+    : >"$dir/status"
+    cat >"$dir/debian.sources" <<-END
+	Types: deb deb-src
+	URIs: $2
+	Suites: $1
+	Components: main
+	Signed-By: /usr/share/keyrings/debian-archive-keyring.gpg
+	END
+    {
+        # The machine's way to the network (proxies) is kept, its hooks are not.
+        apt-config dump | grep -E '^Acquire::(https?|Retries|ForceIPv[46])\b' || true
+        cat <<-END
+	Dir::Etc { Main "/dev/null"; Parts "/dev/null"; SourceList "$dir/debian.sources";
+	  SourceParts "/dev/null";
+	  Preferences "/dev/null"; PreferencesParts "/dev/null"; };
+	Dir::State "$dir/state";
+	Dir::State::Status "$dir/status";
+	Dir::State::Lists "$dir/lists";
+	Dir::Cache "$dir/cache";
+	Acquire::Languages "none";
+	Acquire::Retries "3";
+	APT::Sandbox::User "root";
+	APT::Update::Error-Mode "any";
+	END
+    } >"$dir/apt.conf"
+}
+
+in_suite() { # SUITE COMMAND...
+    local suite=$1; shift
+    APT_CONFIG=$cache/apt/$suite/apt.conf "$@"
+}
+
+# Fresh lists of a suite; a list younger than a day is fresh unless told.
+apt_update() { # SUITE [now]
+    local suite=$1 dir=$cache/apt/$1 log=$build/log/apt-$1.log mirror
+    if [ "${2:-}" != now ] && [ -n "$(find "$dir/fresh" -mmin -1440 2>/dev/null)" ]; then
+        return
+    fi
+    mkdir -p "$build/log"
+    [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
+        die "the Debian archive keys are missing: install debian-archive-keyring."
+    say "reading the package lists of Debian $suite"
+    # A release that has left the mirrors is in Debian's archive for ever.
+    for mirror in "$(apt_mirror)" http://archive.debian.org/debian; do
+        apt_configure "$suite" "$mirror"
+        if in_suite "$suite" apt-get update >"$log" 2>&1; then
+            touch "$dir/fresh"
+            return
+        fi
+        grep -qE '404 |does not have a Release file' "$log" || break
+    done
+    if grep -qiE 'could not (resolve|connect)|unreachable|temporary failure|timed out' "$log"; then
+        die "no network: $mirror cannot be reached; connect this machine, or\
+ set VIRTIO_TMEM_MIRROR to a Debian mirror that can be."
+    fi
+    die "cannot read the package lists of Debian $suite from $mirror: see $log."
+}
+
+# Runs COMMAND with the apt of SUITE; if it fails, the lists may be older than
+# the archive, so once more with new ones.
+apt_logged() { # SUITE NAME LABEL COMMAND...
+    local suite=$1
+    shift
+    apt_update "$suite"
+    export APT_CONFIG=$cache/apt/$suite/apt.conf
+    if ! quietly=1 logged "$@"; then
+        apt_update "$suite" now
+        logged "$@" || exit 1
+    fi
+    unset APT_CONFIG
+}
+
+# What a suite offers of a package: its version, or the first package that
+# its Depends field names.
+apt_version() { # SUITE PACKAGE
+    in_suite "$1" apt-cache --no-all-versions show "$2" | sed -n 's/^Version: //p'
+}
+apt_source_version() { # SUITE SOURCE
+    in_suite "$1" apt-cache --only-source showsrc "$2" | sed -n 's/^Version: //p' |
+        sort -V | tail -n 1
+}
+apt_depends() { # SUITE PACKAGE
+    in_suite "$1" apt-cache --no-all-versions show "$2" |
+        sed -n 's/^Depends: //p' | tr ',' '\n' | sed 's/[ (].*//'
+}
+
+# Downloads packages and unpacks them into DIR.
+apt_unpack() { # SUITE DIR PACKAGE...
+    local suite=$1 dir=$2 deb
+    shift 2
+    mkdir -p "$tmp" "$dir"
+    apt_logged "$suite" download "downloading $* of Debian $suite" \
+        env -C "$tmp" apt-get download "$@"
+    for deb in "$tmp"/*.deb; do
+        dpkg-deb -x "$deb" "$dir"
+    done
+    rm -rf "$tmp"
+}
+
+# Sets meson to the path of a meson that QEMU accepts (1.5 or later) and makes
+# it importable: the machine's own, or on bookworm the one of its backports,
+# unpacked in the cache.
+need_meson() {
+    local dir=$cache/meson
+    meson=/usr/bin/meson
+    if [ -x $meson ] && printf '1.5\n%s\n' "$($meson --version)" | sort -VC; then
+        return
+    fi
+    meson=$dir/usr/bin/meson
+    export PYTHONPATH=$dir/usr/lib/python3/dist-packages
+    [ -e "$dir/complete" ] && return
+    lock meson
+    [ -e "$dir/complete" ] && return
+    apt_unpack bookworm-backports "$dir" meson
+    # meson looks beside itself first: found there, build.ninja files that
+    # call it again work without PYTHONPATH.
+    ln -sfn ../lib/python3/dist-packages/mesonbuild "$dir/usr/bin/mesonbuild"
+    touch "$dir/complete"
+}
