@@ -107,7 +107,7 @@ apt_source_version() { # SUITE SOURCE
 }
 apt_depends() { # SUITE PACKAGE
     in_suite "$1" apt-cache --no-all-versions show "$2" |
-        sed -n 's/^Depends: //p' | tr ',' '\n' | sed 's/[ (].*//'
+        sed -n 's/^Depends: //p' | tr ',' '\n' | sed 's/^ *//; s/[ (|].*//'
 }
 
 # Downloads packages and unpacks them into DIR.
