@@ -45,14 +45,14 @@ require_debian() {
     debian=$VERSION_ID
 }
 
-# Sets root to what a command that needs root is prefixed with.
+# Sets as_root to what a command that needs root is prefixed with.
 need_root() { # WHAT
-    root=()
+    as_root=()
     [ "$(id -u)" != 0 ] || return 0
     command -v sudo >/dev/null ||
         die "$1 needs root: run this as root or install sudo."
     sudo -v || die "$1 needs root, and sudo refused it."
-    root=(sudo)
+    as_root=(sudo)
     session=()  # sudo remembers the password for this terminal session only
 }
 
@@ -70,12 +70,14 @@ lock() { # NAME
 # What is running now and what is half made, so that an interrupt or an
 # error leaves neither behind.
 child=
+grace=3     # seconds from TERM to KILL
 session=(setsid)
 tmp=$cache/tmp.$$
 stop_child() {
+    local n
     [ -n "$child" ] || return 0
     kill -TERM -- "-$child" 2>/dev/null || true
-    for _ in 1 2 3 4 5 6 7 8 9 10; do
+    for ((n = 0; n < grace * 5; n++)); do
         kill -0 -- "-$child" 2>/dev/null || break
         sleep 0.2
     done

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The front door: each target calls one script of scripts/ for the work.
+# Results are in build/; what another checkout can use again is in the cache,
+# ~/.cache/virtio-tmem or $VIRTIO_TMEM_CACHE.
+
+.NOTPARALLEL:
+.PHONY: all lib qemu modules demo check clean clean-cache help
+
+#? make              lib, qemu and modules; 15 min the first time, then seconds
+all: lib qemu modules
+
+#? make lib          libtmem alone, into build/libtmem-plain; seconds
+lib:
+	@scripts/install-deps lib
+	@scripts/build-lib plain
+
+#? make qemu         QEMU with the device, into build/bin; 10 min the first time
+qemu:
+	@scripts/install-deps lib qemu
+	@scripts/build-qemu
+
+#? make modules      virtio_tmem.ko for Linux 5.10 and 6.12, into build/modules; 1 min
+modules:
+	@scripts/install-deps guest
+	@scripts/build-modules 5.10
+	@scripts/build-modules 6.12
+
+#? make demo         a guest swaps into the host's store, live; 90 s once all is built
+demo:
+	@scripts/demo
+
+#? make check        every test; see scripts/check for parts of it
+check:
+	@scripts/check full
+
+#? make clean        remove build/
+clean:
+	rm -rf build
+
+#? make clean-cache  remove build/ and the cache: sources, kernels, QEMU's tree
+clean-cache: clean
+	@scripts/clean-cache
+
+#? make help         this list; times are for 2 cores
+help:
+	@sed -n 's/^#? //p' Makefile
