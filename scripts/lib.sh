@@ -89,10 +89,13 @@ trap 'exit 130' INT
 trap 'exit 143' TERM
 trap 'exit 129' HUP
 
+progress_at=
 # One line about work in progress: how far ninja (or anything that prints
 # [done/total]) is, and for how long.
 show_progress() { # LABEL LOG START
     local at='' now=$((SECONDS - $3)) left=''
+    [ "$now" != "$progress_at" ] || return 0
+    progress_at=$now
     at=$(tail -c 2000 "$2" 2>/dev/null | tr '\r' '\n' |
          grep -oE '\[[0-9]+/[0-9]+\]' | tail -n 1 || true)
     if [ -n "$at" ]; then
@@ -114,7 +117,7 @@ logged() { # NAME LABEL COMMAND...
     child=$!
     while kill -0 "$child" 2>/dev/null; do
         show_progress "$label" "$log" "$start"
-        sleep 1
+        sleep 0.2
     done
     wait "$child" || status=$?
     child=

@@ -1,0 +1,86 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Runs one suite of scripts/check and counts what it did.  Sourced by it, in
+# place of lib.sh; logs, limit, needs and command are the caller's.
+
+# shellcheck disable=SC2154
+. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
+
+# shellcheck disable=SC2034  # of lib.sh: a suite stops what it started first
+grace=10
+passed=0 failed=0 skipped=0 shown=
+declare -A verdict
+
+# How many cases a log tells of, if it is TAP with a plan; else one.  Cases
+# that were planned and did not run are a failure, whatever the status says.
+count() { # LOG STATUS
+    local left=0 planned
+    good=1 bad=0
+    planned=$(awk -F '[. ]+' '/^1\.\.[0-9]/ { n += $2; tap = 1 } END { if (tap) print n }' "$1")
+    if [ -n "$planned" ]; then
+        left=$(grep -cE '^ok .*# *SKIP' "$1" || true)
+        good=$(($(grep -cE '^ok ' "$1" || true) - left))
+        bad=$(grep -cE '^not ok ' "$1" || true)
+        ((bad > 0 || ($2 == 0 && good + left >= planned))) || bad=1
+    elif [ "$2" != 0 ]; then
+        good=0 bad=1
+    fi
+    passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left))
+}
+
+# On a terminal a line that moves, else one each minute.
+show_suite() { # NAME SECONDS LOG
+    [ "$2" != "$shown" ] || return 0
+    shown=$2
+    if [ -t 1 ]; then
+        printf '\r\033[Krunning %s, %d s: %.50s' "$1" "$2" "$(tail -n 1 "$3" | tr -d '\r\033')"
+    elif (($2 > 0 && $2 % 60 == 0)); then
+        printf 'running %s, %d s: %s\n' "$1" "$2" "$(tail -n 1 "$3" | tr -d '\r\033')"
+    fi
+}
+
+# Runs one suite by its row of the table, within its limit.
+run_suite() { # NAME: sets verdict[NAME] and prints its line
+    local name=$1 log=$logs/$1.log need start=$SECONDS status=0 took why='' good bad
+    for need in ${needs[$name]}; do
+        if [ "${verdict[$need]}" != ok ]; then
+            echo "FAILED $name (needs $need)"
+            failed=$((failed + 1)) verdict[$name]=failed
+            return
+        fi
+    done
+    setsid bash -c "${command[$name]}" >"$log" 2>&1 </dev/null &
+    child=$!
+    while kill -0 "$child" 2>/dev/null; do
+        took=$((SECONDS - start))
+        if [ "$took" -ge "${limit[$name]}" ]; then
+            stop_child
+            why="over its limit of ${limit[$name]} s, "
+            break
+        fi
+        show_suite "$name" $took "$log"
+        sleep 0.2
+    done
+    [ -n "$why" ] || wait "$child" || status=$?
+    [ -z "$why" ] || status=124
+    child=
+    took=$((SECONDS - start))
+    [ ! -t 1 ] || printf '\r\033[K'
+    if [ $status = 77 ]; then
+        skipped=$((skipped + 1)) verdict[$name]=skipped
+        echo "skipped $name: $(tail -n 1 "$log")"
+        return
+    fi
+    count "$log" $status
+    if [ $bad = 0 ]; then
+        verdict[$name]=ok
+        if ((good > 1)); then echo "ok $name ($took s, $good tests)"
+        else echo "ok $name ($took s)"; fi
+    else
+        verdict[$name]=failed
+        echo "FAILED $name (${why}log: ${log#"$top"/})"
+        grep -E '^not ok ' "$log" | head -n 20 | sed 's/^/    /' || true
+    fi
+    sed -nE 's/^ok [0-9]+ (.*[^ ]) *# *SKIP *(.*)/    skipped \1: \2/p' "$log"
+}
