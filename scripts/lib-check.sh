@@ -73,7 +73,7 @@ run_suite() { # NAME: sets verdict[NAME] and prints its line
         return
     fi
     count "$log" $status
-    if [ $bad = 0 ]; then
+    if [ "$bad" = 0 ]; then
         verdict[$name]=ok
         if ((good > 1)); then echo "ok $name ($took s, $good tests)"
         else echo "ok $name ($took s)"; fi
