@@ -1,0 +1,95 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * info tmem: query-tmem as a table
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-tmem.h"
+#include "qobject/qdict.h"
+#include "qemu/cutils.h"
+#include "monitor/hmp.h"
+#include "monitor/monitor.h"
+
+/* What pages would take uncompressed, against the memory they take. */
+static void print_ratio(Monitor *mon, const TmemPageStats *stats,
+                        unsigned page_shift)
+{
+    uint64_t bytes = stats->data_bytes + stats->index_bytes;
+
+    if (bytes) {
+        monitor_printf(mon, " %5.2f:1",
+                       (double)(stats->pages << page_shift) / bytes);
+    } else {
+        monitor_printf(mon, " %7s", "-");
+    }
+}
+
+static void print_row(Monitor *mon, const char *name, const char *kind,
+                      uint64_t bytes, const TmemPageStats *stats,
+                      unsigned page_shift)
+{
+    g_autofree char *size = size_to_str(bytes);
+
+    monitor_printf(mon, "  %-22s %-10s %10" PRIu64 " %10s",
+                   name, kind, stats->pages, size);
+    print_ratio(mon, stats, page_shift);
+    monitor_printf(mon, " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n",
+                   stats->stores_ok, stats->loads_hit,
+                   stats->stores - stats->stores_ok);
+}
+
+static void print_client(Monitor *mon, const TmemClientInfo *client)
+{
+    TmemClientPoolInfoList *l;
+    unsigned page_shift = client->pools ? client->pools->value->page_shift : 0;
+
+    print_row(mon, client->name, "client", client->stats->bytes,
+              client->total, page_shift);
+    for (l = client->pools; l; l = l->next) {
+        const TmemClientPoolInfo *pool = l->value;
+        g_autofree char *id = g_strdup_printf("  0x%" PRIx64, pool->id);
+
+        print_row(mon, id, pool->kind,
+                  pool->stats->data_bytes + pool->stats->index_bytes,
+                  pool->stats, pool->page_shift);
+    }
+}
+
+static void print_store(Monitor *mon, const TmemStoreInfo *store)
+{
+    TmemClientInfoList *l;
+    g_autofree char *size = size_to_str(store->stats->size_bytes);
+    g_autofree char *used = size_to_str(store->stats->used_bytes);
+
+    monitor_printf(mon, "%s: %s of %s used, compressor %s, %" PRIu64
+                   " client%s\n", store->id, used, size, store->compressor,
+                   store->stats->clients,
+                   store->stats->clients == 1 ? "" : "s");
+    if (!store->clients) {
+        return;
+    }
+    monitor_printf(mon, "  %-22s %-10s %10s %10s %7s %12s %12s %12s\n",
+                   "client / pool", "kind", "pages", "memory", "ratio",
+                   "stores", "loads", "refused");
+    for (l = store->clients; l; l = l->next) {
+        print_client(mon, l->value);
+    }
+}
+
+void hmp_info_tmem(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    const char *id = qdict_get_try_str(qdict, "store");
+    g_autoptr(TmemStoreInfoList) stores = qmp_query_tmem(id, NULL, &err);
+    TmemStoreInfoList *l;
+
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    if (!stores) {
+        monitor_printf(mon, "There is no tmem-store.\n");
+    }
+    for (l = stores; l; l = l->next) {
+        print_store(mon, l->value);
+    }
+}

@@ -1,0 +1,322 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-tmem: the virtqueues
+ *
+ * Takes descriptor chains off a queue, hands them to libtmem, which decodes
+ * and carries them out, and returns the answers.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "block/aio-wait.h"
+#include "hw/virtio/virtio.h"
+#include "hw/virtio/virtio-bus.h"
+#include "libtmem/tmem-req.h"
+#include "qemu/iov.h"
+#include "qemu/main-loop.h"
+#include "qemu/units.h"
+#include "trace.h"
+#include "virtio-tmem-internal.h"
+
+/*
+ * How much guest memory one turn of the loop goes through before others get
+ * their turn: other devices of the same iothread, or, in the main loop, every
+ * vCPU that waits for the BQL.  1 MiB takes about 2 ms to compress.
+ */
+#define VIRTIO_TMEM_BUDGET_BYTES    (1 * MiB)
+
+typedef struct VirtIOTmemElement {
+    VirtQueueElement elem;      /* first: virtqueue_pop() allocates us */
+    VirtIOTmemQueue *q;
+    TmemReq req;
+} VirtIOTmemElement;
+
+static unsigned virtio_tmem_queue_index(VirtIOTmemQueue *q)
+{
+    return q - q->dev->queues;
+}
+
+/*
+ * Signals the answers pushed since the last time, if the driver wants to be
+ * signalled.
+ */
+static void virtio_tmem_queue_notify(VirtIOTmemQueue *q)
+{
+    VirtIOTmem *s = q->dev;
+    bool signalled;
+
+    if (!q->notify) {
+        return;
+    }
+    q->notify = false;
+    if (qatomic_read(&s->dataplane_started)) {
+        signalled = virtio_notify_irqfd(VIRTIO_DEVICE(s), q->vq);
+    } else {
+        signalled = virtio_notify(VIRTIO_DEVICE(s), q->vq);
+    }
+    if (signalled) {
+        tmem_context_count_interrupt(q->ctx);
+    }
+}
+
+/* Context: BQL held. */
+static void virtio_tmem_main_bh(void *opaque)
+{
+    VirtIOTmem *s = opaque;
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+    unsigned i;
+
+    virtio_tmem_update_unplug_blocker(s);
+    for (i = 0; i < s->num_vqs && !vdev->broken; i++) {
+        const char *violation = qatomic_read(&s->queues[i].violation);
+
+        if (violation) {
+            virtio_error(vdev, "virtio-tmem: client '%s' broke the protocol on"
+                         " virtqueue %u: %s", tmem_client_name(s->client), i,
+                         violation);
+        }
+    }
+}
+
+/*
+ * There is work for the holder of the BQL: now if that is us, else soon.
+ * virtio_error() raises the configuration interrupt and changes the status, and
+ * the unplug blockers are a list of the main thread: not for iothreads.
+ */
+static void virtio_tmem_main_work(VirtIOTmem *s)
+{
+    if (bql_locked()) {
+        virtio_tmem_main_bh(s);
+    } else {
+        qemu_bh_schedule(s->main_bh);
+    }
+}
+
+/* Context: the thread that owns the queue. */
+static void virtio_tmem_req_done(TmemReq *req)
+{
+    VirtIOTmemElement *e = container_of(req, VirtIOTmemElement, req);
+    VirtIOTmemQueue *q = e->q;
+    VirtIOTmem *s = q->dev;
+    const char *client = tmem_client_name(s->client);
+    unsigned index = virtio_tmem_queue_index(q);
+
+    if (req->violation) {
+        trace_virtio_tmem_violation(client, index, req->violation);
+        virtqueue_detach_element(q->vq, &e->elem, 0);
+        if (!q->violation) {
+            qatomic_set(&q->violation, req->violation);
+            virtio_tmem_main_work(s);
+        }
+    } else {
+        trace_virtio_tmem_done(client, index, req->written);
+        virtqueue_push(q->vq, &e->elem, req->written);
+        q->notify = true;
+    }
+    g_free(e);
+
+    if (!q->running) {
+        virtio_tmem_queue_notify(q);
+        if (virtio_tmem_unplug_blocker_is_stale(s)) {
+            virtio_tmem_main_work(s);
+        }
+    }
+    /* Last: whoever waits for zero may take the queue apart. */
+    if (qatomic_fetch_dec(&q->in_flight) == 1) {
+        aio_wait_kick();
+    }
+}
+
+/* Returns the size of the request in bytes. */
+static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
+{
+    VirtIOTmem *s = q->dev;
+    uint64_t features = VIRTIO_DEVICE(s)->guest_features;
+    size_t out = iov_size(e->elem.out_sg, e->elem.out_num);
+    size_t in = iov_size(e->elem.in_sg, e->elem.in_num);
+    const char *client = tmem_client_name(s->client);
+
+    e->q = q;
+    e->req = (TmemReq) {
+        .out = e->elem.out_sg,
+        .out_num = e->elem.out_num,
+        .in = e->elem.in_sg,
+        .in_num = e->elem.in_num,
+        .done = virtio_tmem_req_done,
+    };
+    qatomic_inc(&q->in_flight);
+    if (virtio_tmem_queue_index(q) == VIRTIO_TMEM_VQ_CONTROL) {
+        trace_virtio_tmem_control(client, out, in);
+        tmem_req_submit_control(q->ctx, features, &e->req);
+    } else {
+        trace_virtio_tmem_request(client, virtio_tmem_queue_index(q), out, in);
+        tmem_req_submit(q->ctx, features, &e->req);
+    }
+    return out + in;
+}
+
+/*
+ * Takes what is on the queue, within the budget.  The driver's notifications
+ * are off meanwhile, and stay off while a backlog waits for its next turn.
+ */
+static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
+{
+    VirtQueue *vq = q->vq;
+    bool manage = q->backlog || virtio_queue_get_notification(vq);
+    /* The next turn is the iothread's, which must not run this queue now. */
+    size_t budget = q->dev->dataplane_failed ? SIZE_MAX
+                                             : VIRTIO_TMEM_BUDGET_BYTES;
+    size_t used = 0;
+
+    q->backlog = false;
+    q->running = true;
+    do {
+        VirtIOTmemElement *e;
+
+        if (manage) {
+            virtio_queue_set_notification(vq, 0);
+        }
+        while (used < budget && !q->violation &&
+               (e = virtqueue_pop(vq, sizeof(*e)))) {
+            used += virtio_tmem_submit(q, e);
+        }
+        if (used >= budget && !q->violation) {
+            trace_virtio_tmem_budget(tmem_client_name(q->dev->client),
+                                     virtio_tmem_queue_index(q));
+            q->backlog = manage;
+            qemu_bh_schedule(q->bh);
+            break;
+        }
+        if (manage) {
+            virtio_queue_set_notification(vq, 1);
+        }
+    } while (!q->violation && !virtio_queue_empty(vq));
+    q->running = false;
+
+    virtio_tmem_queue_notify(q);
+    if (virtio_tmem_unplug_blocker_is_stale(q->dev)) {
+        virtio_tmem_main_work(q->dev);
+    }
+}
+
+static void virtio_tmem_queue_bh(void *opaque)
+{
+    VirtIOTmemQueue *q = opaque;
+    VirtIODevice *vdev = VIRTIO_DEVICE(q->dev);
+
+    /* A stopped VM's memory does not change; see virtio_tmem_queues_resume() */
+    if (vdev->vm_running && !vdev->broken) {
+        virtio_tmem_queue_run(q);
+    }
+}
+
+/*
+ * The driver has notified us.  Context: the queue's AioContext, or a vCPU with
+ * the BQL held when there is no ioeventfd.
+ */
+static void virtio_tmem_handle_output(VirtIODevice *vdev, VirtQueue *vq)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(vdev);
+    VirtIOTmemQueue *q = &s->queues[virtio_get_queue_index(vq)];
+
+    if (s->use_dataplane && !s->dataplane_failed &&
+        !qatomic_read(&s->dataplane_started)) {
+        /* A kick before DRIVER_OK: the iothread, not this vCPU, serves it. */
+        virtio_device_start_ioeventfd(vdev);
+        if (!s->dataplane_failed) {
+            return;
+        }
+    }
+    /*
+     * The kicks that QEMU sends itself when it attaches an ioeventfd are not
+     * the driver's; they usually find nothing.
+     */
+    if (!s->use_ioeventfd || !virtio_queue_empty(vq)) {
+        tmem_context_count_kick(q->ctx);
+    }
+    if (!q->violation) {
+        virtio_tmem_queue_run(q);
+    }
+}
+
+void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q)
+{
+    qemu_bh_cancel(q->bh);
+    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&q->in_flight) > 0);
+    q->backlog = false;
+    q->notify = false;
+}
+
+void virtio_tmem_queues_resume(VirtIOTmem *s)
+{
+    unsigned i;
+
+    for (i = 0; i < s->num_vqs; i++) {
+        VirtIOTmemQueue *q = &s->queues[i];
+
+        /* An iothread's queues are kicked when it is attached again. */
+        if (q->backlog && q->aio_context == qemu_get_aio_context()) {
+            qemu_bh_schedule(q->bh);
+        }
+    }
+}
+
+static void virtio_tmem_queue_cleanup(VirtIOTmemQueue *q)
+{
+    if (q->ctx) {
+        virtio_tmem_queue_quiesce(q);
+        tmem_context_free(q->ctx);
+    }
+    if (q->bh) {
+        qemu_bh_delete(q->bh);
+    }
+    if (q->vq) {
+        virtio_delete_queue(q->vq);
+    }
+}
+
+/* Context: BQL held. */
+static bool virtio_tmem_queue_init(VirtIOTmemQueue *q, Error **errp)
+{
+    VirtIOTmem *s = q->dev;
+    GError *err = NULL;
+
+    q->vq = virtio_add_queue(VIRTIO_DEVICE(s), s->conf.queue_size,
+                             virtio_tmem_handle_output);
+    if (q->aio_context == qemu_get_aio_context()) {
+        q->bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_queue_bh, q);
+    } else {
+        /* The guard is the BQL holder's and would mistake vCPUs for us. */
+        q->bh = aio_bh_new(q->aio_context, virtio_tmem_queue_bh, q);
+    }
+    q->ctx = tmem_context_new(s->client, &err);
+    if (!q->ctx) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    return true;
+}
+
+bool virtio_tmem_queues_init(VirtIOTmem *s, Error **errp)
+{
+    unsigned i;
+
+    s->main_bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_main_bh, s);
+    for (i = 0; i < s->num_vqs; i++) {
+        if (!virtio_tmem_queue_init(&s->queues[i], errp)) {
+            virtio_tmem_queues_cleanup(s);
+            return false;
+        }
+    }
+    return true;
+}
+
+void virtio_tmem_queues_cleanup(VirtIOTmem *s)
+{
+    unsigned i;
+
+    for (i = 0; i < s->num_vqs; i++) {
+        virtio_tmem_queue_cleanup(&s->queues[i]);
+    }
+    qemu_bh_delete(s->main_bh);
+    s->main_bh = NULL;
+}

@@ -1,0 +1,417 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-tmem: a guest's door to a tmem store
+ *
+ * The device is one client of a store.  It lives as long as the device is
+ * realized, and a reset drops all that it holds.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/visitor.h"
+#include "hw/boards.h"
+#include "hw/qdev-properties.h"
+#include "hw/virtio/iothread-vq-mapping.h"
+#include "hw/virtio/virtio-mmio.h"
+#include "libtmem/tmem-req.h"
+#include "qemu/bswap.h"
+#include "qemu/cutils.h"
+#include "qemu/module.h"
+#include "qom/object_interfaces.h"
+#include "trace.h"
+#include "virtio-tmem-internal.h"
+
+/* The driver reads this layout; docs/specs/virtio-tmem.rst pins it. */
+QEMU_BUILD_BUG_ON(sizeof(struct virtio_tmem_config) != 24);
+QEMU_BUILD_BUG_ON(offsetof(struct virtio_tmem_config, disk_size) != 16);
+
+static void virtio_tmem_get_config(VirtIODevice *vdev, uint8_t *data)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(vdev);
+    struct virtio_tmem_config config = {
+        .num_queues = cpu_to_le16(s->conf.num_queues),
+        .max_batch = cpu_to_le16(TMEM_REQ_BATCH_MAX),
+        .max_pools = cpu_to_le32(s->conf.max_pools),
+        .page_shift = TMEM_PAGE_SHIFT,
+        .disk_size = cpu_to_le64(s->conf.disk_size),
+    };
+
+    memcpy(data, &config, sizeof(config));
+}
+
+static uint64_t virtio_tmem_get_features(VirtIODevice *vdev, uint64_t features,
+                                         Error **errp)
+{
+    return features | VIRTIO_TMEM(vdev)->host_features;
+}
+
+/* Context: BQL held. */
+static void virtio_tmem_set_status(VirtIODevice *vdev, uint8_t status)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(vdev);
+
+    trace_virtio_tmem_set_status(tmem_client_name(s->client), status,
+                                 vdev->vm_running);
+    if (vdev->vm_running && (status & VIRTIO_CONFIG_S_DRIVER_OK)) {
+        virtio_tmem_queues_resume(s);
+    }
+}
+
+/* Context: BQL held; the transport has stopped ioeventfd and iothreads. */
+static void virtio_tmem_reset(VirtIODevice *vdev)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(vdev);
+    unsigned i;
+
+    assert(!s->dataplane_started);
+    trace_virtio_tmem_reset(tmem_client_name(s->client),
+                            tmem_client_persistent_pages(s->client));
+    for (i = 0; i < s->num_vqs; i++) {
+        virtio_tmem_queue_quiesce(&s->queues[i]);
+        qatomic_set(&s->queues[i].violation, NULL);
+    }
+    tmem_client_reset(s->client);
+    virtio_tmem_update_unplug_blocker(s);
+}
+
+/* Fills in what the user left to us. */
+static void virtio_tmem_choose(VirtIOTmem *s)
+{
+    VirtIOTmemConf *conf = &s->conf;
+    uint64_t ram_bytes = current_machine->ram_size;
+
+    if (conf->num_queues == VIRTIO_TMEM_AUTO_NUM_QUEUES) {
+        conf->num_queues = 1;
+    }
+    if (conf->disk_size == VIRTIO_TMEM_AUTO_SIZE) {
+        conf->disk_size = ROUND_DOWN(ram_bytes, TMEM_PAGE_SIZE);
+    }
+    if (!conf->store && conf->store_size == VIRTIO_TMEM_AUTO_SIZE) {
+        conf->store_size = MAX(ram_bytes / 2, TMEM_STORE_SIZE_MIN);
+    }
+}
+
+static bool virtio_tmem_check_queues(VirtIOTmem *s, Error **errp)
+{
+    const VirtIOTmemConf *conf = &s->conf;
+
+    if (!conf->num_queues || conf->num_queues > VIRTIO_TMEM_NUM_QUEUES_MAX) {
+        error_setg(errp, "'" VIRTIO_TMEM_NUM_QUEUES_PROP "' must be between 1"
+                   " and %d, and is %u", VIRTIO_TMEM_NUM_QUEUES_MAX,
+                   conf->num_queues);
+        return false;
+    }
+    if (!is_power_of_2(conf->queue_size) || conf->queue_size < 4 ||
+        conf->queue_size > VIRTQUEUE_MAX_SIZE) {
+        error_setg(errp, "'" VIRTIO_TMEM_QUEUE_SIZE_PROP "' must be a power of"
+                   " 2 between 4 and %d, and is %u", VIRTQUEUE_MAX_SIZE,
+                   conf->queue_size);
+        return false;
+    }
+    return true;
+}
+
+static bool virtio_tmem_check_limits(VirtIOTmem *s, Error **errp)
+{
+    ERRP_GUARD();
+    const VirtIOTmemConf *conf = &s->conf;
+
+    if (!conf->max_pools || conf->max_pools > TMEM_CLIENT_POOLS_MAX) {
+        error_setg(errp, "'" VIRTIO_TMEM_MAX_POOLS_PROP "' must be between 1"
+                   " and %u, and is %u", TMEM_CLIENT_POOLS_MAX,
+                   conf->max_pools);
+        return false;
+    }
+    if (conf->disk_size % TMEM_PAGE_SIZE) {
+        error_setg(errp, "'" VIRTIO_TMEM_DISK_SIZE_PROP "' must be a multiple"
+                   " of %u bytes, and is %" PRIu64, TMEM_PAGE_SIZE,
+                   conf->disk_size);
+        return false;
+    }
+    if (conf->store && conf->store_size != VIRTIO_TMEM_AUTO_SIZE) {
+        error_setg(errp, "'" VIRTIO_TMEM_STORE_SIZE_PROP "' is for the device's"
+                   " own store and cannot be used with '"
+                   VIRTIO_TMEM_STORE_PROP "'");
+        error_append_hint(errp, "The limit of one client of a store is '"
+                          VIRTIO_TMEM_MAX_SIZE_PROP "'.\n");
+        return false;
+    }
+    return true;
+}
+
+static bool virtio_tmem_check_transport(VirtIOTmem *s, Error **errp)
+{
+    ERRP_GUARD();
+    DeviceState *transport = qdev_get_parent_bus(DEVICE(s))->parent;
+
+    if (object_dynamic_cast(OBJECT(transport), TYPE_VIRTIO_MMIO) &&
+        VIRTIO_MMIO(transport)->legacy) {
+        error_setg(errp, "virtio-tmem needs virtio 1.0, and this virtio-mmio"
+                   " transport is a legacy one");
+        error_append_hint(errp,
+                          "Use -global virtio-mmio.force-legacy=off\n");
+        return false;
+    }
+    return true;
+}
+
+/* The ID that the user gave this device, or NULL. */
+static const char *virtio_tmem_user_id(VirtIOTmem *s)
+{
+    DeviceState *transport = qdev_get_parent_bus(DEVICE(s))->parent;
+
+    if (DEVICE(s)->id) {
+        return DEVICE(s)->id;
+    }
+    return transport->id;
+}
+
+static bool virtio_tmem_attach_store(VirtIOTmem *s, Error **errp)
+{
+    ERRP_GUARD();
+    s->store = s->conf.store;
+    if (!s->store) {
+        g_autofree char *size = g_strdup_printf("%" PRIu64,
+                                                s->conf.store_size);
+        Object *obj = object_new_with_props(TYPE_TMEM_STORE, OBJECT(s),
+                                            "own-store", errp,
+                                            TMEM_STORE_SIZE_PROP, size, NULL);
+
+        if (!obj) {
+            error_prepend(errp, "cannot create a store for virtio-tmem: ");
+            return false;
+        }
+        s->store = TMEM_STORE(obj);
+    }
+    tmem_store_object_attach(s->store);
+    return true;
+}
+
+static void virtio_tmem_detach_store(VirtIOTmem *s)
+{
+    tmem_store_object_detach(s->store);
+    if (!s->conf.store) {
+        object_unparent(OBJECT(s->store));
+    }
+    s->store = NULL;
+}
+
+static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
+{
+    ERRP_GUARD();
+    g_autofree char *path = object_get_canonical_path(OBJECT(s));
+    g_autofree char *store_id = NULL;
+    TmemClientConfig config = {
+        .name = s->conf.client ?: virtio_tmem_user_id(s) ?: path,
+        .max_bytes = s->conf.max_size,
+        .max_pools = s->conf.max_pools,
+    };
+    GError *err = NULL;
+
+    s->client = tmem_client_new(tmem_store_object_get(s->store), &config,
+                                &err);
+    if (!s->client) {
+        tmem_propagate_gerror(errp, err);
+        error_append_hint(errp, "Another name can be given with '"
+                          VIRTIO_TMEM_CLIENT_PROP "=NAME'.\n");
+        return false;
+    }
+    store_id = tmem_store_object_id(s->store);
+    trace_virtio_tmem_realize(config.name, store_id, s->conf.num_queues,
+                              s->conf.disk_size);
+    return true;
+}
+
+static void virtio_tmem_detach_client(VirtIOTmem *s)
+{
+    tmem_client_free(s->client);
+    s->client = NULL;
+}
+
+static void virtio_tmem_offer_features(VirtIOTmem *s)
+{
+    s->host_features = BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL) |
+                       BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
+    if (s->conf.disk_size) {
+        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_DISK);
+    }
+    if (s->conf.num_queues > 1) {
+        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_MQ);
+    }
+}
+
+static void virtio_tmem_device_init(VirtIOTmem *s)
+{
+    unsigned i;
+
+    virtio_init(VIRTIO_DEVICE(s), VIRTIO_ID_TMEM,
+                sizeof(struct virtio_tmem_config));
+    s->num_vqs = s->conf.num_queues + VIRTIO_TMEM_VQ_NUM_FIXED;
+    s->queues = g_new0(VirtIOTmemQueue, s->num_vqs);
+    for (i = 0; i < s->num_vqs; i++) {
+        s->queues[i].dev = s;
+    }
+}
+
+static void virtio_tmem_device_cleanup(VirtIOTmem *s)
+{
+    g_free(s->queues);
+    s->queues = NULL;
+    virtio_cleanup(VIRTIO_DEVICE(s));
+}
+
+static void virtio_tmem_realize(DeviceState *dev, Error **errp)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(dev);
+
+    virtio_tmem_choose(s);
+    if (!virtio_tmem_check_transport(s, errp) ||
+        !virtio_tmem_check_queues(s, errp) ||
+        !virtio_tmem_check_limits(s, errp) ||
+        !virtio_tmem_attach_store(s, errp)) {
+        return;
+    }
+    if (!virtio_tmem_attach_client(s, errp)) {
+        goto fail_client;
+    }
+    if (!virtio_tmem_blockers_init(s, errp)) {
+        goto fail_blockers;
+    }
+    virtio_tmem_offer_features(s);
+    virtio_tmem_device_init(s);
+    if (!virtio_tmem_dataplane_init(s, errp)) {
+        goto fail_dataplane;
+    }
+    if (!virtio_tmem_queues_init(s, errp)) {
+        goto fail_queues;
+    }
+    return;
+
+fail_queues:
+    virtio_tmem_dataplane_cleanup(s);
+fail_dataplane:
+    virtio_tmem_device_cleanup(s);
+    virtio_tmem_blockers_cleanup(s);
+fail_blockers:
+    virtio_tmem_detach_client(s);
+fail_client:
+    virtio_tmem_detach_store(s);
+}
+
+static void virtio_tmem_unrealize(DeviceState *dev)
+{
+    VirtIOTmem *s = VIRTIO_TMEM(dev);
+
+    virtio_tmem_queues_cleanup(s);
+    virtio_tmem_dataplane_cleanup(s);
+    virtio_tmem_device_cleanup(s);
+    virtio_tmem_blockers_cleanup(s);
+    virtio_tmem_detach_client(s);
+    virtio_tmem_detach_store(s);
+}
+
+/* --- store=ID: a link, with an error that names the way out --- */
+
+static void virtio_tmem_get_store(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    TmemStoreObject **store = object_field_prop_ptr(obj, opaque);
+    g_autofree char *id = *store ? tmem_store_object_id(*store) : g_strdup("");
+
+    visit_type_str(v, name, &id, errp);
+}
+
+static void virtio_tmem_set_store(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    TmemStoreObject **store = object_field_prop_ptr(obj, opaque);
+    g_autofree char *id = NULL;
+    TmemStoreObject *found;
+
+    if (!visit_type_str(v, name, &id, errp)) {
+        return;
+    }
+    found = tmem_store_object_find(id, errp);
+    if (!found) {
+        return;
+    }
+    object_ref(OBJECT(found));
+    object_unref(OBJECT(*store));
+    *store = found;
+}
+
+static void virtio_tmem_release_store(Object *obj, const char *name,
+                                      void *opaque)
+{
+    TmemStoreObject **store = object_field_prop_ptr(obj, opaque);
+
+    object_unref(OBJECT(*store));
+    *store = NULL;
+}
+
+static const PropertyInfo virtio_tmem_prop_store = {
+    .type = "str",
+    .description = "ID of a tmem-store; without it the device has its own",
+    .get = virtio_tmem_get_store,
+    .set = virtio_tmem_set_store,
+    .release = virtio_tmem_release_store,
+};
+
+static const Property virtio_tmem_properties[] = {
+    DEFINE_PROP(VIRTIO_TMEM_STORE_PROP, VirtIOTmem, conf.store,
+                virtio_tmem_prop_store, TmemStoreObject *),
+    DEFINE_PROP_SIZE(VIRTIO_TMEM_STORE_SIZE_PROP, VirtIOTmem, conf.store_size,
+                     VIRTIO_TMEM_AUTO_SIZE),
+    DEFINE_PROP_STRING(VIRTIO_TMEM_CLIENT_PROP, VirtIOTmem, conf.client),
+    DEFINE_PROP_SIZE(VIRTIO_TMEM_DISK_SIZE_PROP, VirtIOTmem, conf.disk_size,
+                     VIRTIO_TMEM_AUTO_SIZE),
+    DEFINE_PROP_SIZE(VIRTIO_TMEM_MAX_SIZE_PROP, VirtIOTmem, conf.max_size, 0),
+    DEFINE_PROP_UINT32(VIRTIO_TMEM_MAX_POOLS_PROP, VirtIOTmem, conf.max_pools,
+                       TMEM_CLIENT_POOLS_DEFAULT),
+    DEFINE_PROP_UINT16(VIRTIO_TMEM_NUM_QUEUES_PROP, VirtIOTmem,
+                       conf.num_queues, VIRTIO_TMEM_AUTO_NUM_QUEUES),
+    DEFINE_PROP_UINT16(VIRTIO_TMEM_QUEUE_SIZE_PROP, VirtIOTmem,
+                       conf.queue_size, 256),
+    DEFINE_PROP_LINK(VIRTIO_TMEM_IOTHREAD_PROP, VirtIOTmem, conf.iothread,
+                     TYPE_IOTHREAD, IOThread *),
+    DEFINE_PROP_IOTHREAD_VQ_MAPPING_LIST(VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP,
+                                         VirtIOTmem,
+                                         conf.iothread_vq_mapping_list),
+};
+
+static void virtio_tmem_class_init(ObjectClass *klass, void *data)
+{
+    DeviceClass *dc = DEVICE_CLASS(klass);
+    VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
+    VirtIOTmemClass *vtc = VIRTIO_TMEM_CLASS(klass);
+
+    device_class_set_props(dc, virtio_tmem_properties);
+    dc->desc = "guest's door to a compressed page store";
+    set_bit(DEVICE_CATEGORY_STORAGE, dc->categories);
+    vdc->realize = virtio_tmem_realize;
+    vdc->unrealize = virtio_tmem_unrealize;
+    vdc->get_config = virtio_tmem_get_config;
+    vdc->get_features = virtio_tmem_get_features;
+    vdc->set_status = virtio_tmem_set_status;
+    vdc->reset = virtio_tmem_reset;
+    vdc->queue_reset = virtio_tmem_queue_reset;
+    vdc->queue_enable = virtio_tmem_queue_enable;
+    vtc->parent_start_ioeventfd = vdc->start_ioeventfd;
+    vtc->parent_stop_ioeventfd = vdc->stop_ioeventfd;
+    vdc->start_ioeventfd = virtio_tmem_dataplane_start;
+    vdc->stop_ioeventfd = virtio_tmem_dataplane_stop;
+}
+
+static const TypeInfo virtio_tmem_info = {
+    .name = TYPE_VIRTIO_TMEM,
+    .parent = TYPE_VIRTIO_DEVICE,
+    .instance_size = sizeof(VirtIOTmem),
+    .class_size = sizeof(VirtIOTmemClass),
+    .class_init = virtio_tmem_class_init,
+};
+
+static void virtio_tmem_register_types(void)
+{
+    type_register_static(&virtio_tmem_info);
+}
+
+type_init(virtio_tmem_register_types)

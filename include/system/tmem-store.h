@@ -1,0 +1,61 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-store: the QOM object that owns a libtmem store
+ *
+ * Linked by qemu-system-* and by qemu-storage-daemon.  All functions are
+ * called with the BQL held (in the storage daemon: from the main thread); the
+ * TmemStore itself may be used from any thread as libtmem's header says.
+ */
+#ifndef SYSTEM_TMEM_STORE_H
+#define SYSTEM_TMEM_STORE_H
+
+#include "qom/object.h"
+#include "libtmem/tmem.h"
+
+#define TYPE_TMEM_STORE "tmem-store"
+OBJECT_DECLARE_SIMPLE_TYPE(TmemStoreObject, TMEM_STORE)
+
+#define TMEM_STORE_SIZE_PROP        "size"
+#define TMEM_STORE_COMPRESSOR_PROP  "compressor"
+
+/**
+ * tmem_store_object_get: the store of a completed object
+ */
+TmemStore *tmem_store_object_get(TmemStoreObject *obj);
+
+/**
+ * tmem_store_object_attach: note one more user of the store
+ *
+ * The object cannot be deleted until tmem_store_object_detach().
+ */
+void tmem_store_object_attach(TmemStoreObject *obj);
+void tmem_store_object_detach(TmemStoreObject *obj);
+
+/**
+ * tmem_store_object_id: what the user calls this store
+ *
+ * Returns the ID of a user-created object, or the QOM path of one that is
+ * embedded in a device.  Free with g_free().
+ */
+char *tmem_store_object_id(TmemStoreObject *obj);
+
+/**
+ * tmem_store_object_find: look a completed store up by ID or QOM path
+ *
+ * Returns NULL and sets @errp if there is none.
+ */
+TmemStoreObject *tmem_store_object_find(const char *id, Error **errp);
+
+typedef void TmemStoreObjectFunc(TmemStoreObject *obj, void *opaque);
+
+/** Calls @func for each completed store, in the order of creation. */
+void tmem_store_object_foreach(TmemStoreObjectFunc *func, void *opaque);
+
+/**
+ * tmem_propagate_gerror: turn an error of libtmem into one of QEMU
+ *
+ * Frees @err.
+ */
+void tmem_propagate_gerror(Error **errp, GError *err);
+
+#endif /* SYSTEM_TMEM_STORE_H */
