@@ -25,8 +25,8 @@
 #include <time.h>
 #include <unistd.h>
 
-#define PAGE_SIZE	4096
-#define WORDS		(PAGE_SIZE / sizeof(uint64_t))
+#include "pattern.h"
+
 #define MAX_PROCESSES	64
 
 enum { EXIT_WRONG = 1, EXIT_KILLED = 2, EXIT_LOST = 3, EXIT_USAGE = 125 };
@@ -35,14 +35,12 @@ static struct {
 	uint64_t mib;			/* 0: 1.5 times MemTotal */
 	unsigned int processes;
 	unsigned int passes;		/* after the filling */
-	unsigned int random_percent;	/* incompressible pages */
-	unsigned int same_percent;	/* same-filled pages */
 	unsigned int rewrite_percent;	/* per pass */
-	uint64_t seed;
+	struct pattern pattern;
 	const char *progress;		/* file for the last progress line */
 } opt = {
-	.processes = 4, .passes = 3, .random_percent = 10, .same_percent = 3,
-	.rewrite_percent = 25, .seed = 1,
+	.processes = 4, .passes = 3, .rewrite_percent = 25,
+	.pattern = { .seed = 1, .random_percent = 10, .same_percent = 3 },
 };
 
 /* Written by its process, read by the parent; lives in shared memory. */
@@ -59,27 +57,6 @@ static struct work *me;			/* in a child */
 static unsigned int self;
 static uint64_t pages;			/* of each process */
 
-/* One step of splitmix64, a generator with well-mixed output. */
-static uint64_t mix(uint64_t *state)
-{
-	uint64_t z = *state += 0x9e3779b97f4a7c15;
-
-	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9;
-	z = (z ^ (z >> 27)) * 0x94d049bb133111eb;
-	return z ^ (z >> 31);
-}
-
-static uint64_t page_state(unsigned int process, uint64_t page,
-			   unsigned int generation, unsigned int purpose)
-{
-	uint64_t state = opt.seed;
-
-	state = mix(&state) ^ process;
-	state = mix(&state) ^ page;
-	state = mix(&state) ^ ((uint64_t)generation << 8 | purpose);
-	return state;
-}
-
 /*
  * Is the page rewritten in this pass?  Pass 0 fills, so it writes all; the
  * last pass only verifies.
@@ -92,8 +69,8 @@ static bool rewritten(unsigned int process, uint64_t page, unsigned int pass)
 		return true;
 	if (pass == opt.passes)
 		return false;
-	state = page_state(process, page, pass, 1);
-	return mix(&state) % 100 < opt.rewrite_percent;
+	state = pattern_state(&opt.pattern, process, page, pass, 1);
+	return pattern_mix(&state) % 100 < opt.rewrite_percent;
 }
 
 /* The pass whose content the page must hold when a pass comes to it. */
@@ -104,66 +81,6 @@ static unsigned int generation_before(unsigned int process, uint64_t page,
 		pass--;
 	} while (!rewritten(process, page, pass));
 	return pass;
-}
-
-static void make_page(uint64_t *words, unsigned int process, uint64_t page,
-		      unsigned int generation)
-{
-	uint64_t state = page_state(process, page, generation, 0);
-	unsigned int kind = mix(&state) % 100;
-	size_t i;
-
-	if (kind < opt.same_percent) {
-		uint64_t word = mix(&state);
-
-		for (i = 0; i < WORDS; i++)
-			words[i] = word;
-		return;
-	}
-	if (kind < opt.same_percent + opt.random_percent) {
-		for (i = 0; i < WORDS; i++)
-			words[i] = mix(&state);
-		return;
-	}
-	/*
-	 * Like a heap: who it is in front, then records of one fresh word, a
-	 * small number and two words from a few that recur in this page.
-	 */
-	words[0] = (uint64_t)process << 32 | generation;
-	words[1] = page;
-	words[2] = mix(&state);
-	words[3] = mix(&state);
-	for (i = 4; i < WORDS; i += 4) {
-		uint64_t r = mix(&state);
-
-		words[i] = words[2] + (r & 0xff0);
-		words[i + 1] = i;
-		words[i + 2] = words[3] ^ (r >> 62);
-		words[i + 3] = r & 0x100 ? r : words[2];
-	}
-}
-
-static void say_wrong(uint64_t page, unsigned int generation,
-		      const unsigned char *found, const unsigned char *expected)
-{
-	uint64_t head[2];
-	size_t first = 0, wrong = 0, i;
-
-	for (i = PAGE_SIZE; i-- > 0;) {
-		if (found[i] != expected[i]) {
-			first = i;
-			wrong++;
-		}
-	}
-	memcpy(head, found, sizeof(head));
-	printf("pressure: WRONG: process %u page %" PRIu64 " generation %u, "
-	       "pass %u: offset %zu: expected 0x%02x, found 0x%02x; "
-	       "%zu of %d bytes are wrong; if the page is another's, it is "
-	       "process %" PRIu64 " page %" PRIu64 " generation %" PRIu64 "\n",
-	       self, page, generation, me->pass, first, expected[first],
-	       found[first], wrong, PAGE_SIZE, head[0] >> 32, head[1],
-	       head[0] & 0xffffffff);
-	fflush(stdout);
 }
 
 static void on_sigbus(int number)
@@ -199,16 +116,19 @@ static bool visit(unsigned char *page_data, uint64_t page, unsigned int pass)
 	if (pass > 0) {
 		unsigned int generation = generation_before(self, page, pass);
 
-		make_page(expected, self, page, generation);
+		pattern_fill(&opt.pattern, expected, self, page, generation);
 		if (memcmp(page_data, expected, PAGE_SIZE)) {
-			say_wrong(page, generation, page_data,
-				  (unsigned char *)expected);
+			char when[32];
+
+			snprintf(when, sizeof(when), "pass %u", pass);
+			pattern_say_wrong("pressure", when, self, page,
+					  generation, page_data, expected);
 			return false;
 		}
 		me->verified++;
 	}
 	if (rewritten(self, page, pass)) {
-		make_page((uint64_t *)page_data, self, page, pass);
+		pattern_fill(&opt.pattern, page_data, self, page, pass);
 		me->written++;
 	}
 	me->done++;
@@ -232,13 +152,13 @@ static int child(void)
 	/* A huge page would hide what is tested here. */
 	madvise(memory, pages * PAGE_SIZE, MADV_NOHUGEPAGE);
 	for (pass = 0; pass <= opt.passes; pass++) {
-		uint64_t state = page_state(self, 0, pass, 2);
-		uint64_t start = mix(&state) % pages, step = 1;
+		uint64_t state = pattern_state(&opt.pattern, self, 0, pass, 2);
+		uint64_t start = pattern_mix(&state) % pages, step = 1;
 
 		if (pass > 0 && pass % 2 == 0) {
 			/* start + i * step meets all pages if coprime. */
 			do {
-				step = mix(&state) % pages | 1;
+				step = pattern_mix(&state) % pages | 1;
 			} while (gcd(step, pages) != 1);
 		}
 		me->pass = pass;
@@ -371,7 +291,7 @@ static int run(void)
 	printf("pressure: %s: %u processes, %" PRIu64 " MiB, %u passes, seed %"
 	       PRIu64 ": %" PRIu64 " pages written, %" PRIu64 " verified, "
 	       "%.1f s\n", result ? "FAILED" : "right", opt.processes,
-	       pages * opt.processes * PAGE_SIZE >> 20, opt.passes, opt.seed,
+	       pages * opt.processes * PAGE_SIZE >> 20, opt.passes, opt.pattern.seed,
 	       written, verified, now() - start);
 	return result;
 }
@@ -433,8 +353,8 @@ static void usage(void)
 	       "  --rewrite-percent N  share rewritten in each pass (%u)\n"
 	       "  --seed N             (%" PRIu64 ")\n"
 	       "  --progress FILE      keep the last progress line there\n",
-	       opt.processes, opt.passes, opt.random_percent,
-	       opt.same_percent, opt.rewrite_percent, opt.seed);
+	       opt.processes, opt.passes, opt.pattern.random_percent,
+	       opt.pattern.same_percent, opt.rewrite_percent, opt.pattern.seed);
 }
 
 int main(int argc, char **argv)
@@ -455,16 +375,16 @@ int main(int argc, char **argv)
 			opt.passes = number(name, optarg, 1, 1000);
 			break;
 		case 'r':
-			opt.random_percent = number(name, optarg, 0, 100);
+			opt.pattern.random_percent = number(name, optarg, 0, 100);
 			break;
 		case 's':
-			opt.same_percent = number(name, optarg, 0, 100);
+			opt.pattern.same_percent = number(name, optarg, 0, 100);
 			break;
 		case 'w':
 			opt.rewrite_percent = number(name, optarg, 0, 100);
 			break;
 		case 'S':
-			opt.seed = number(name, optarg, 0, UINT64_MAX);
+			opt.pattern.seed = number(name, optarg, 0, UINT64_MAX);
 			break;
 		case 'P':
 			opt.progress = optarg;
@@ -489,6 +409,6 @@ int main(int argc, char **argv)
 	}
 	printf("pressure: %u processes, %" PRIu64 " MiB in all, RAM %" PRIu64
 	       " MiB, %u passes, seed %" PRIu64 "\n", opt.processes,
-	       opt.mib, mem_total_mib(), opt.passes, opt.seed);
+	       opt.mib, mem_total_mib(), opt.passes, opt.pattern.seed);
 	return run();
 }

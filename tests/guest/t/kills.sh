@@ -1,0 +1,19 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Processes die in the middle of swapping, again and again: their slots are
+# freed in batches under locks where nothing may sleep.  Afterwards memory is
+# still right and nothing is left on the host.
+
+set -e
+for round in 1 2 3 4 5 6; do
+    pressure --processes 6 --seed $round --passes 9 >/dev/null &
+    sleep $((1 + round % 3))
+    # The parent sees its children die and ends.
+    killall -9 pressure
+    wait
+done
+pressure --passes 1
+swapoff "$SWAP_AREA"
+checkpoint pages-at-most 1     # what mkswap wrote
+checkpoint sane
