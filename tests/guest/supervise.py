@@ -351,8 +351,13 @@ def main():
     options = parser.parse_args()
     options.timeout = int(options.timeout)
 
+    ending = []
+
     def interrupted(number, _frame):
-        raise Ended(128 + number)
+        # Once is enough: the clean-up is not to be interrupted.
+        if not ending:
+            ending.append(number)
+            raise Ended(128 + number)
 
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, interrupted)
@@ -365,9 +370,7 @@ def main():
     except OSError as e:
         ended = Ended(EXIT_RUNNER, str(e))
     finally:
-        # The clean-up itself is not to be interrupted.
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, signal.SIG_IGN)
+        ending.append(None)
         guest.stop()
     guest.terminal = None
     if ended.text:
