@@ -36,7 +36,7 @@ import qmp
 EXIT_TIMEOUT, EXIT_RUNNER, EXIT_KERNEL, EXIT_QEMU = 124, 125, 126, 127
 
 # What a kernel says when something in it is wrong.  Only text that follows a
-# printk time stamp counts, so that no program in the guest can fake it.
+# printk time stamp counts, so that a program may print what it likes.
 REPORTS = re.compile(
     r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ('
     r'WARNING: .*|BUG[ :].*|-+\[ cut here \]-+|kernel BUG at .*|'
@@ -56,7 +56,7 @@ TAINTS = {5: 'a bad page', 7: 'an oops or a BUG', 9: 'a WARNING',
           14: 'a soft lockup'}
 
 AFTER_REPORT = 3    # seconds of console still shown after a report
-POWER_OFF = 30      # seconds a guest may need to power off
+POWER_OFF = 20      # seconds a guest may need to power off
 CHECK_TIME = 60     # seconds a host check may need
 
 
@@ -168,8 +168,7 @@ class Guest:
         data = os.read(sys.stdin.fileno(), 1024)
         if not data or b'\x1d' in data:     # Ctrl-]
             raise Ended(0, None)
-        if self.console:
-            self.console.sendall(data)
+        self.send(self.console, data)
 
     # The side port.
 
@@ -191,7 +190,7 @@ class Guest:
     def on_exit(self, rest):
         self.verdict = int(rest) if rest.isdigit() else EXIT_RUNNER
         self.power_off_ends = time.monotonic() + POWER_OFF
-        self.side.sendall(b'bye\n')
+        self.send(self.side, b'bye\n')
 
     def on_taint(self, rest):
         mask = int(rest) if rest.isdigit() else 0
@@ -240,10 +239,18 @@ class Guest:
         self.reply(status if status >= 0 else 128 - status)
 
     def reply(self, status):
-        if self.side:
-            self.side.sendall(b'reply %d\n' % status)
+        self.send(self.side, b'reply %d\n' % status)
 
     # The watch.
+
+    @staticmethod
+    def send(conn, data):
+        """A port of a QEMU that is gone takes nothing; judge() says why."""
+        try:
+            if conn:
+                conn.sendall(data)
+        except OSError:
+            pass
 
     @staticmethod
     def receive(conn):
@@ -318,9 +325,9 @@ class Guest:
             with qmp.QMP('qmp-run', timeout=2) as monitor:
                 for key in b'wl':
                     monitor.cmd('chardev-send-break', id='console')
-                    self.console.sendall(bytes([key]))
+                    self.send(self.console, bytes([key]))
                     self.loop_for(2)
-        except (qmp.QMPError, OSError, AttributeError):
+        except qmp.QMPError:
             return
 
     def loop_for(self, seconds):
