@@ -1,0 +1,59 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/* The virtio core's interfaces as the newest kernels have them. */
+#ifndef VTMEM_COMPAT_VIRTIO_H
+#define VTMEM_COMPAT_VIRTIO_H
+
+#include <linux/virtio.h>
+#include <linux/virtio_config.h>
+
+#include "compat/have.h"
+
+#ifndef HAVE_VIRTIO_RESET_DEVICE
+static inline void virtio_reset_device(struct virtio_device *vdev)
+{
+	vdev->config->reset(vdev);
+}
+#endif
+
+#ifndef HAVE_VIRTQUEUE_INFO
+struct virtqueue_info {
+	const char *name;
+	vq_callback_t *callback;
+};
+
+static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
+				 struct virtqueue **vqs,
+				 const struct virtqueue_info *info,
+				 struct irq_affinity *affinity)
+{
+	vq_callback_t **callbacks;
+	const char **names;
+	unsigned int i;
+	int err = -ENOMEM;
+
+	/* GFP_KERNEL: called from probe and restore only. */
+	callbacks = kcalloc(nvqs, sizeof(*callbacks), GFP_KERNEL);
+	names = kcalloc(nvqs, sizeof(*names), GFP_KERNEL);
+	if (callbacks && names) {
+		for (i = 0; i < nvqs; i++) {
+			callbacks[i] = info[i].callback;
+			names[i] = info[i].name;
+		}
+		err = virtio_find_vqs(vdev, nvqs, vqs, callbacks, names,
+				      affinity);
+	}
+	kfree(callbacks);
+	kfree(names);
+	return err;
+}
+#else
+static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
+				 struct virtqueue **vqs,
+				 struct virtqueue_info *info,
+				 struct irq_affinity *affinity)
+{
+	return virtio_find_vqs(vdev, nvqs, vqs, info, affinity);
+}
+#endif
+
+#endif /* VTMEM_COMPAT_VIRTIO_H */

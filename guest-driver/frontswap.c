@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: frontswap
+ *
+ * Kernels up to 5.16 ask frontswap before they write a page to any swap area,
+ * and again before they read one back.  Each swap type that stores something
+ * has an area with a pool of its own.
+ *
+ * How long the maps of an area have to be is not told at swapon, only visible
+ * from a page on its way to swap; there nothing may be allocated.  So the first
+ * pages of a swap area are refused, and go to its disk, until a worker has made
+ * the area.  Nothing is made for swap areas that are never used.
+ *
+ * Frontswap has no way to say "that page is lost": after a load that fails the
+ * kernel reads the slot from the swap area's disk, where there is something
+ * else.  Therefore
+ *
+ *  - on the swap disk of this driver, accepting a page marks the disk's own
+ *    page as lost, until the slot is freed or written; a load may fail then,
+ *    because the disk's answer is an I/O error;
+ *  - on any other disk a load of an accepted page never fails: the task waits
+ *    for ever, or the kernel panics (frontswap_lost=).
+ *
+ * Hooks cannot be unregistered, so the module stays once they are.
+ *
+ * Locking: store and load run with the page locked and may sleep; a slot's
+ * content cannot change under them.  invalidate_page runs under the swap locks,
+ * maybe with interrupts off.  init and invalidate_area run under swapon_mutex.
+ * vtmem_fs_mutex guards the device and vtmem_fs_type.dev; it is not taken in
+ * the first three.
+ */
+#include <linux/blkdev.h>
+#include <linux/delay.h>
+#include <linux/frontswap.h>
+#include <linux/fs.h>
+#include <linux/module.h>
+#include <linux/pagemap.h>
+#include <linux/rcupdate.h>
+#include <linux/swap.h>
+
+#include "vtmem.h"
+
+struct vtmem_fs_type {
+	/*
+	 * Written under vtmem_fs_mutex; set by smp_store_release(), which pairs
+	 * with smp_load_acquire() in the hooks, so that who sees it sees the
+	 * area behind it.
+	 */
+	struct vtmem_area *area;
+	/* On our own swap disk: its area; written before @area is set. */
+	struct vtmem_area *below;
+	struct vtmem_dev *dev;		/* that of the area, referenced */
+
+	/* What make_work needs to know, and when it may be asked again. */
+	unsigned long nr_pages;
+	struct vtmem_area *want_below;
+	unsigned long retry_at;		/* jiffies */
+	struct work_struct make_work;
+};
+
+static struct vtmem_fs_type vtmem_fs_types[MAX_SWAPFILES];
+static DEFINE_MUTEX(vtmem_fs_mutex);
+static struct vtmem_dev *vtmem_fs_dev;	/* for new areas; referenced */
+static bool vtmem_fs_registered;
+
+/* The disk that the swap area of @page lies on directly, if it is ours. */
+static struct vtmem_area *vtmem_fs_below(struct address_space *mapping)
+{
+	if (!S_ISBLK(mapping->host->i_mode))
+		return NULL;
+	return vtmem_disk_area(I_BDEV(mapping->host));
+}
+
+/* Makes the area of a swap type, once its size is known. */
+static void vtmem_fs_make_work(struct work_struct *work)
+{
+	struct vtmem_fs_type *fs = container_of(work, struct vtmem_fs_type,
+						make_work);
+	unsigned int type = fs - vtmem_fs_types;
+	struct vtmem_area *area;
+
+	mutex_lock(&vtmem_fs_mutex);
+	if (fs->area || !vtmem_fs_dev)
+		goto out;
+	area = vtmem_area_create(vtmem_fs_dev, fs->nr_pages);
+	if (IS_ERR(area)) {
+		pr_warn_ratelimited("virtio_tmem %s: frontswap: cannot serve swap type %u yet: error %ld\n",
+				    vtmem_fs_dev->name, type, PTR_ERR(area));
+		goto out;
+	}
+	kref_get(&vtmem_fs_dev->ref);
+	fs->dev = vtmem_fs_dev;
+	fs->below = fs->want_below;
+	smp_store_release(&fs->area, area);
+	pr_info("virtio_tmem %s: frontswap: serving swap type %u, %lu MiB%s\n",
+		fs->dev->name, type, area->nr_pages >> (20 - PAGE_SHIFT),
+		fs->below ? ", on the swap disk" : "");
+out:
+	mutex_unlock(&vtmem_fs_mutex);
+}
+
+/* Asks for the area of @page's swap area; at most once a second. */
+static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
+{
+	struct address_space *mapping = page_file_mapping(page);
+
+	/* Races of two askers are harmless: both write the same values. */
+	if (!READ_ONCE(vtmem_fs_dev) || work_pending(&fs->make_work) ||
+	    time_before(jiffies, READ_ONCE(fs->retry_at)))
+		return;
+	WRITE_ONCE(fs->retry_at, jiffies + HZ);
+	WRITE_ONCE(fs->nr_pages, i_size_read(mapping->host) >> PAGE_SHIFT);
+	WRITE_ONCE(fs->want_below, vtmem_fs_below(mapping));
+	queue_work(vtmem_wq, &fs->make_work);
+}
+
+static void vtmem_fs_init(unsigned int type)
+{
+	/* As above: nothing can be made before the size is known. */
+}
+
+/* A job of one page, in the caller's frame: it is not DMA memory. */
+static u8 vtmem_fs_do(struct vtmem_area *area, u8 op, pgoff_t offset,
+		      struct page *page)
+{
+	struct scatterlist sg;
+	struct vtmem_job job = {
+		.area = area,
+		.op = op,
+		.page = offset,
+		.nr = 1,
+		.sg = &sg,
+		.nr_sg = 1,
+	};
+
+	sg_init_table(&sg, 1);
+	sg_set_page(&sg, page, PAGE_SIZE, 0);
+	vtmem_submit_wait(&job);
+	return job.status[0];
+}
+
+/*
+ * Returns 0 if the host has the page, -1 if it goes to the disk.  Allocates
+ * nothing: this is reclaim, and the caller may hold locks of file systems.
+ */
+static int vtmem_fs_store(unsigned int type, pgoff_t offset, struct page *page)
+{
+	struct vtmem_fs_type *fs = &vtmem_fs_types[type];
+	struct vtmem_area *area = smp_load_acquire(&fs->area);
+	unsigned int i;
+
+	if (!area) {
+		vtmem_fs_want(fs, page);
+		return -1;
+	}
+	if (PageTransHuge(page)) {
+		/*
+		 * Frontswap keeps one bit for all of a huge page.  Whatever was
+		 * under its slots goes: a skipped store is an invalidate.
+		 */
+		for (i = 0; i < thp_nr_pages(page); i++)
+			vtmem_area_invalidate(area, offset + i, false);
+		return -1;
+	}
+	if (offset >= area->nr_pages)
+		return -1;
+	if (vtmem_fs_do(area, VIRTIO_TMEM_OP_STORE, offset, page) !=
+	    VIRTIO_TMEM_S_OK) {
+		/* The disk will have it, so nobody misses it here. */
+		vtmem_area_forget(area, offset);
+		return -1;
+	}
+	/* From here on the disk's page is an older one. */
+	if (fs->below)
+		vtmem_area_invalidate(fs->below, offset, true);
+	return 0;
+}
+
+/* A page that frontswap holds cannot be given back, and nobody else has it. */
+static int vtmem_fs_lost(struct vtmem_fs_type *fs, unsigned int type,
+			 pgoff_t offset)
+{
+	/* The swap disk knows that it does not have the page: EIO. */
+	if (fs->below) {
+		pr_err_ratelimited("virtio_tmem %s: frontswap: page %lu of swap type %u is lost\n",
+				   fs->dev->name, offset, type);
+		return -1;
+	}
+	if (READ_ONCE(vtmem_param_lost_panics))
+		panic("virtio_tmem %s: frontswap: page %lu of swap type %u is lost (frontswap_lost=panic)",
+		      fs->dev->name, offset, type);
+	pr_crit("virtio_tmem %s: frontswap: page %lu of swap type %u is lost; the task %s (%d) will wait for ever (frontswap_lost=wait)\n",
+		fs->dev->name, offset, type, current->comm,
+		task_pid_nr(current));
+	/* Idle sleep: known, reported above, and no reason to panic on. */
+	while (!READ_ONCE(vtmem_param_lost_panics))
+		schedule_timeout_idle(HZ);
+	panic("virtio_tmem %s: frontswap: page %lu of swap type %u is lost (frontswap_lost=panic)",
+	      fs->dev->name, offset, type);
+}
+
+/* Returns 0 with the page, or -1 if the slot was not stored here. */
+static int vtmem_fs_load(unsigned int type, pgoff_t offset, struct page *page)
+{
+	struct vtmem_fs_type *fs = &vtmem_fs_types[type];
+	struct vtmem_area *area = smp_load_acquire(&fs->area);
+
+	/* Other backends are asked for the pages they hold, and so are we. */
+	if (!area || !vtmem_area_holds(area, offset))
+		return -1;
+	if (vtmem_fs_do(area, VIRTIO_TMEM_OP_LOAD, offset, page) ==
+	    VIRTIO_TMEM_S_OK)
+		return 0;
+	return vtmem_fs_lost(fs, type, offset);
+}
+
+static void vtmem_fs_invalidate_page(unsigned int type, pgoff_t offset)
+{
+	struct vtmem_area *area;
+
+	/* Under a spinlock, and so an RCU read-side section: see below. */
+	area = smp_load_acquire(&vtmem_fs_types[type].area);
+	if (area)
+		vtmem_area_invalidate(area, offset, false);
+}
+
+/* After swapoff: the swap type has no page any more. */
+static void vtmem_fs_invalidate_area(unsigned int type)
+{
+	struct vtmem_fs_type *fs = &vtmem_fs_types[type];
+	struct vtmem_area *area;
+	struct vtmem_dev *dev;
+
+	cancel_work_sync(&fs->make_work);
+	mutex_lock(&vtmem_fs_mutex);
+	area = fs->area;
+	dev = fs->dev;
+	WRITE_ONCE(fs->area, NULL);
+	fs->below = NULL;
+	fs->dev = NULL;
+	WRITE_ONCE(fs->retry_at, jiffies);
+	mutex_unlock(&vtmem_fs_mutex);
+	if (!area)
+		return;
+
+	/* Waits for invalidate_page, the only hook that may still be in it. */
+	synchronize_rcu();
+	vtmem_area_close(area);
+	vtmem_area_free(area);
+	vtmem_dev_put(dev);
+}
+
+static struct frontswap_ops vtmem_fs_ops = {
+	.init		 = vtmem_fs_init,
+	.store		 = vtmem_fs_store,
+	.load		 = vtmem_fs_load,
+	.invalidate_page = vtmem_fs_invalidate_page,
+	.invalidate_area = vtmem_fs_invalidate_area,
+};
+
+/* Called once, and never undone. */
+static void vtmem_fs_register(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < MAX_SWAPFILES; i++) {
+		INIT_WORK(&vtmem_fs_types[i].make_work, vtmem_fs_make_work);
+		vtmem_fs_types[i].retry_at = jiffies;
+	}
+	__module_get(THIS_MODULE);
+	frontswap_register_ops(&vtmem_fs_ops);
+}
+
+/* Makes @dev the device for frontswap, if there is none yet.  Sleeps. */
+void vtmem_frontswap_attach(struct vtmem_dev *dev)
+{
+	struct device *d = &dev->vdev->dev;
+	bool registered;
+
+	if (!vtmem_param_frontswap) {
+		dev_info(d, "frontswap: switched off (frontswap=0)\n");
+		return;
+	}
+	mutex_lock(&vtmem_fs_mutex);
+	if (vtmem_fs_dev) {
+		dev_info(d, "frontswap: served by %s\n", vtmem_fs_dev->name);
+		mutex_unlock(&vtmem_fs_mutex);
+		return;
+	}
+	kref_get(&dev->ref);
+	WRITE_ONCE(vtmem_fs_dev, dev);
+	registered = vtmem_fs_registered;
+	vtmem_fs_registered = true;
+	mutex_unlock(&vtmem_fs_mutex);
+
+	if (!registered)
+		vtmem_fs_register();
+	dev_info(d, "frontswap: active; the module cannot be unloaded any more\n");
+}
+
+/* No new area uses @dev; those there are end with swapoff. */
+void vtmem_frontswap_detach(struct vtmem_dev *dev)
+{
+	bool ours;
+
+	mutex_lock(&vtmem_fs_mutex);
+	ours = vtmem_fs_dev == dev;
+	if (ours)
+		WRITE_ONCE(vtmem_fs_dev, NULL);
+	mutex_unlock(&vtmem_fs_mutex);
+	if (ours)
+		vtmem_dev_put(dev);
+}

@@ -1,0 +1,477 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: module, probe, removal and system sleep
+ *
+ * The order of life: rings, control queue, request queues running, front ends;
+ * and back.  Whatever ends a device (removal, an error it reports, a ring it
+ * spoils) goes through vtmem_dev_fail(): no job is posted any more, the device
+ * is reset, and only then are its buffers taken back and their jobs ended with
+ * errors.  A device that failed stays so: its pages are gone.
+ *
+ * Locking: vtmem_dev.lock serialises failure, sleep and removal.  It is not held
+ * while waiting for an answer of the device, since it takes the lock to find
+ * out that none will come.
+ */
+#include <linux/module.h>
+#include <linux/slab.h>
+#include <linux/virtio_ring.h>
+
+#include "compat/virtio.h"
+#include "vtmem.h"
+
+static bool disk = true;
+module_param(disk, bool, 0444);
+MODULE_PARM_DESC(disk, "Make a swap disk /dev/vtmemN of each device that offers one (default: yes)");
+
+bool vtmem_param_frontswap = IS_ENABLED(VTMEM_FRONTSWAP);
+module_param_named(frontswap, vtmem_param_frontswap, bool, 0444);
+MODULE_PARM_DESC(frontswap, "Store pages of all swap areas on the host, on kernels whose frontswap modules can use (default there: yes)");
+
+bool vtmem_param_lost_panics;
+
+static int vtmem_lost_set(const char *val, const struct kernel_param *kp)
+{
+	if (sysfs_streq(val, "wait")) {
+		vtmem_param_lost_panics = false;
+	} else if (sysfs_streq(val, "panic")) {
+		vtmem_param_lost_panics = true;
+	} else {
+		pr_err("virtio_tmem: frontswap_lost=%s is unknown: use \"wait\" or \"panic\"\n",
+		       val);
+		return -EINVAL;
+	}
+	return 0;
+}
+
+static int vtmem_lost_get(char *buffer, const struct kernel_param *kp)
+{
+	return sysfs_emit(buffer, "%s\n",
+			  vtmem_param_lost_panics ? "panic" : "wait");
+}
+
+static const struct kernel_param_ops vtmem_lost_ops = {
+	.set = vtmem_lost_set,
+	.get = vtmem_lost_get,
+};
+module_param_cb(frontswap_lost, &vtmem_lost_ops, NULL, 0644);
+MODULE_PARM_DESC(frontswap_lost, "If the host loses a page of a swap area on another disk, \"wait\" for ever or \"panic\" (default: wait)");
+
+struct workqueue_struct *vtmem_wq;
+
+static atomic_t vtmem_nr_devices = ATOMIC_INIT(0);
+
+/* The caller holds vtmem_open_mutex. */
+static void vtmem_dev_release(struct kref *ref)
+{
+	struct vtmem_dev *dev = container_of(ref, struct vtmem_dev, ref);
+
+	vtmem_disk_free(dev);
+	vtmem_queues_free(dev);
+	vtmem_ctrl_free(dev);
+	kfree(dev);
+}
+
+void vtmem_dev_put(struct vtmem_dev *dev)
+{
+	if (kref_put_mutex(&dev->ref, vtmem_dev_release, &vtmem_open_mutex))
+		mutex_unlock(&vtmem_open_mutex);
+}
+
+/* Stops the device and ends all jobs with errors.  Holds dev->lock. */
+static void vtmem_dev_fail(struct vtmem_dev *dev)
+{
+	lockdep_assert_held(&dev->lock);
+
+	if (dev->failed)
+		return;
+	dev->failed = true;
+	vtmem_ctrl_set_state(dev, VTMEM_FAILED);
+	vtmem_queues_set_state(dev, VTMEM_FAILED);
+	/* Who posted before is not about to notify any more (vq.c). */
+	synchronize_rcu();
+	/* Also waits for the interrupts that are being handled. */
+	virtio_reset_device(dev->vdev);
+	vtmem_ctrl_abort(dev);
+	vtmem_queues_abort(dev);
+}
+
+static unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev)
+{
+	struct vtmem_area *area;
+	unsigned long nr = 0;
+
+	list_for_each_entry(area, &dev->areas, node)
+		nr += vtmem_area_nr_held(area);
+	return nr;
+}
+
+static bool vtmem_dev_is_broken(struct vtmem_dev *dev)
+{
+	unsigned int i;
+
+	if (dev->vdev->config->get_status(dev->vdev) &
+	    VIRTIO_CONFIG_S_NEEDS_RESET)
+		return true;
+	for (i = 0; i < dev->nr_queues; i++)
+		if (virtqueue_is_broken(dev->queues[i].vq))
+			return true;
+	return virtqueue_is_broken(dev->ctrl.vq);
+}
+
+static void vtmem_status_work(struct work_struct *work)
+{
+	struct vtmem_dev *dev = container_of(work, struct vtmem_dev,
+					     status_work);
+
+	mutex_lock(&dev->lock);
+	if (!dev->failed && dev->ctrl.vq && vtmem_dev_is_broken(dev)) {
+		pr_err("virtio_tmem %s: the device has failed; %lu pages are lost and all further requests fail\n",
+		       dev->name, vtmem_dev_nr_held(dev));
+		vtmem_dev_fail(dev);
+	}
+	mutex_unlock(&dev->lock);
+}
+
+/* Something looks wrong; any context. */
+void vtmem_dev_broken(struct vtmem_dev *dev)
+{
+	/* Not vtmem_wq, whose work may wait for the device that is broken. */
+	schedule_work(&dev->status_work);
+}
+
+static void vtmem_config_changed(struct virtio_device *vdev)
+{
+	vtmem_dev_broken(vdev->priv);
+}
+
+/* Reads the configuration; one sentence in the log if it cannot be used. */
+static int vtmem_read_config(struct vtmem_dev *dev)
+{
+	struct virtio_device *vdev = dev->vdev;
+	u16 num_queues, max_batch;
+	u8 page_shift;
+
+	virtio_cread_le(vdev, struct virtio_tmem_config, num_queues,
+			&num_queues);
+	virtio_cread_le(vdev, struct virtio_tmem_config, max_batch, &max_batch);
+	virtio_cread_le(vdev, struct virtio_tmem_config, page_shift,
+			&page_shift);
+	if (page_shift != PAGE_SHIFT) {
+		dev_err(&vdev->dev,
+			"the host's pages have %llu bytes, this kernel's %lu: the device cannot be used\n",
+			1ULL << min_t(u8, page_shift, 63), PAGE_SIZE);
+		return -EINVAL;
+	}
+	if (!num_queues || !max_batch) {
+		dev_err(&vdev->dev,
+			"the device offers %u queues and batches of %u: it cannot be used\n",
+			num_queues, max_batch);
+		return -EINVAL;
+	}
+	if (!virtio_has_feature(vdev, VIRTIO_TMEM_F_MQ))
+		num_queues = 1;
+	dev->nr_queues = min_t(unsigned int, num_queues, nr_cpu_ids);
+	dev->max_batch = min_t(unsigned int, max_batch, VTMEM_BATCH_MAX);
+	if (virtio_has_feature(vdev, VIRTIO_TMEM_F_DISK))
+		virtio_cread_le(vdev, struct virtio_tmem_config, disk_size,
+				&dev->disk_bytes);
+	return 0;
+}
+
+static int vtmem_start_queues(struct vtmem_dev *dev)
+{
+	int err;
+
+	err = vtmem_vqs_find(dev);
+	if (err) {
+		dev_err(&dev->vdev->dev,
+			"cannot set up %u request queues: error %d\n",
+			dev->nr_queues, err);
+		return err;
+	}
+	/* Head, answer, and a page between. */
+	if (vtmem_ring_size(dev) < 3) {
+		dev_err(&dev->vdev->dev,
+			"the device's queues have fewer than 3 descriptors: it cannot be used\n");
+		dev->vdev->config->del_vqs(dev->vdev);
+		return -EINVAL;
+	}
+	virtio_device_ready(dev->vdev);
+	vtmem_ctrl_set_state(dev, VTMEM_RUNNING);
+	return 0;
+}
+
+/* Ends the device; nothing refers to dev->vdev after that. */
+static void vtmem_stop(struct vtmem_dev *dev)
+{
+	struct virtio_device *vdev = dev->vdev;
+
+	mutex_lock(&dev->lock);
+	vtmem_dev_fail(dev);
+	mutex_unlock(&dev->lock);
+	cancel_work_sync(&dev->status_work);
+	vtmem_queues_cancel_work(dev);
+	if (dev->ctrl.vq)
+		vdev->config->del_vqs(vdev);
+	dev->vdev = NULL;
+}
+
+static void vtmem_log_found(struct vtmem_dev *dev)
+{
+	struct device *d = &dev->vdev->dev;
+
+	if (dev->disk)
+		dev_info(d, "swap disk %s, %llu MiB, %u queues\n",
+			 vtmem_disk_name(dev), dev->disk_bytes >> 20,
+			 dev->nr_queues);
+	else if (!disk)
+		dev_info(d, "no swap disk: switched off (disk=0)\n");
+	else
+		dev_info(d, "no swap disk: the host offers none\n");
+	if (!IS_ENABLED(VTMEM_FRONTSWAP))
+		dev_info(d, "frontswap: not in this kernel\n");
+}
+
+static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev = kzalloc(sizeof(*dev), GFP_KERNEL);
+
+	if (!dev)
+		return NULL;
+	dev->vdev = vdev;
+	strscpy(dev->name, dev_name(&vdev->dev), sizeof(dev->name));
+	mutex_init(&dev->lock);
+	INIT_LIST_HEAD(&dev->areas);
+	INIT_WORK(&dev->status_work, vtmem_status_work);
+	init_waitqueue_head(&dev->idle);
+	kref_init(&dev->ref);
+	return dev;
+}
+
+static int vtmem_probe(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev;
+	int err;
+
+	dev = vtmem_dev_alloc(vdev);
+	if (!dev)
+		return -ENOMEM;
+	err = vtmem_read_config(dev);
+	if (!err)
+		err = vtmem_ctrl_alloc(dev);
+	if (!err)
+		err = vtmem_queues_alloc(dev);
+	if (err)
+		goto err_put;
+
+	vdev->priv = dev;
+	err = vtmem_start_queues(dev);
+	if (err)
+		goto err_put;
+	vtmem_queues_set_state(dev, VTMEM_RUNNING);
+
+	if (disk && dev->disk_bytes >= PAGE_SIZE) {
+		err = vtmem_disk_create(dev);
+		if (err) {
+			dev_err(&vdev->dev,
+				"cannot make a swap disk of %llu MiB: error %d\n",
+				dev->disk_bytes >> 20, err);
+			goto err_stop;
+		}
+	}
+	vtmem_stats_add(dev);
+	vtmem_log_found(dev);
+	vtmem_frontswap_attach(dev);
+	atomic_inc(&vtmem_nr_devices);
+	return 0;
+
+err_stop:
+	vtmem_disk_remove(dev);
+	vtmem_stop(dev);
+err_put:
+	vtmem_dev_put(dev);
+	return err;
+}
+
+static void vtmem_remove(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev = vdev->priv;
+	unsigned long held;
+
+	vtmem_frontswap_detach(dev);
+	/* A device that is gone ends no request, and del_gendisk() waits. */
+	mutex_lock(&dev->lock);
+	if (!dev->failed && virtqueue_is_broken(dev->ctrl.vq))
+		vtmem_dev_fail(dev);
+	mutex_unlock(&dev->lock);
+	vtmem_disk_remove(dev);
+
+	held = vtmem_dev_nr_held(dev);
+	if (held)
+		dev_warn(&vdev->dev, "removed with %lu pages: they are lost\n",
+			 held);
+	vtmem_stats_remove(dev);
+	vtmem_stop(dev);
+	vtmem_dev_put(dev);
+	atomic_dec(&vtmem_nr_devices);
+}
+
+static int vtmem_validate(struct virtio_device *vdev)
+{
+	if (!virtio_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+		dev_err(&vdev->dev,
+			"a legacy device: virtio-tmem needs virtio 1\n");
+		return -EINVAL;
+	}
+	/*
+	 * With indirect descriptors virtio would allocate memory for every
+	 * request, in reclaim and in atomic context.
+	 */
+	__virtio_clear_bit(vdev, VIRTIO_RING_F_INDIRECT_DESC);
+	return 0;
+}
+
+#ifdef CONFIG_PM_SLEEP
+/*
+ * The system goes to sleep, and the virtio core will reset the device: it may
+ * hold no page.  Tasks are frozen; what reclaim still asks for waits.
+ */
+static int vtmem_freeze(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev = vdev->priv;
+	unsigned long held;
+
+	mutex_lock(&dev->lock);
+	if (dev->failed) {
+		mutex_unlock(&dev->lock);
+		return 0;
+	}
+	vtmem_queues_set_state(dev, VTMEM_FROZEN);
+	mutex_unlock(&dev->lock);
+
+	/* Without the lock: if the device fails instead, it is needed. */
+	vtmem_queues_wait_idle(dev);
+
+	mutex_lock(&dev->lock);
+	held = dev->failed ? 0 : vtmem_dev_nr_held(dev);
+	if (held) {
+		vtmem_queues_set_state(dev, VTMEM_RUNNING);
+		mutex_unlock(&dev->lock);
+		dev_err(&vdev->dev,
+			"cannot sleep: %lu pages on the host would be lost; run swapoff first\n",
+			held);
+		return -EBUSY;
+	}
+	vtmem_ctrl_set_state(dev, VTMEM_FROZEN);
+	mutex_unlock(&dev->lock);
+
+	synchronize_rcu();
+	virtio_reset_device(vdev);
+	cancel_work_sync(&dev->status_work);
+	vtmem_queues_cancel_work(dev);
+	vtmem_queues_forget(dev);
+	vdev->config->del_vqs(vdev);
+	return 0;
+}
+
+static int vtmem_restore(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev = vdev->priv;
+	struct vtmem_area *area;
+	int err;
+
+	if (dev->failed)
+		return 0;
+	err = vtmem_start_queues(dev);
+	/* No area comes or goes: the tasks that make them are frozen. */
+	list_for_each_entry(area, &dev->areas, node)
+		if (!err)
+			err = vtmem_pool_create(dev, &area->pool);
+	mutex_lock(&dev->lock);
+	if (err) {
+		dev_err(&vdev->dev,
+			"the device does not come back from sleep: error %d\n",
+			err);
+		vtmem_dev_fail(dev);
+	} else if (!dev->failed) {
+		vtmem_queues_set_state(dev, VTMEM_RUNNING);
+	}
+	mutex_unlock(&dev->lock);
+	return err;
+}
+#endif
+
+static const unsigned int vtmem_features[] = {
+	VIRTIO_TMEM_F_DISK,
+	VIRTIO_TMEM_F_MQ,
+};
+
+static const struct virtio_device_id vtmem_ids[] = {
+	{ VIRTIO_ID_TMEM, VIRTIO_DEV_ANY_ID },
+	{ 0 },
+};
+MODULE_DEVICE_TABLE(virtio, vtmem_ids);
+
+static struct virtio_driver vtmem_driver = {
+	.driver.name		= KBUILD_MODNAME,
+	.driver.owner		= THIS_MODULE,
+	/* Unbinding would lose pages that are in use. */
+	.driver.suppress_bind_attrs = true,
+	.feature_table		= vtmem_features,
+	.feature_table_size	= ARRAY_SIZE(vtmem_features),
+	.id_table		= vtmem_ids,
+	.validate		= vtmem_validate,
+	.probe			= vtmem_probe,
+	.remove			= vtmem_remove,
+	.config_changed		= vtmem_config_changed,
+#ifdef CONFIG_PM_SLEEP
+	.freeze			= vtmem_freeze,
+	.restore		= vtmem_restore,
+#endif
+};
+
+static int __init vtmem_init(void)
+{
+	int err;
+
+	/*
+	 * MEM_RECLAIM: discards of a swap disk and noted invalidates give memory
+	 * back.  FREEZABLE: no pool is made while the system goes to sleep.
+	 */
+	vtmem_wq = alloc_workqueue("virtio_tmem",
+				   WQ_MEM_RECLAIM | WQ_FREEZABLE | WQ_UNBOUND,
+				   0);
+	if (!vtmem_wq)
+		return -ENOMEM;
+	err = vtmem_blk_init();
+	if (err)
+		goto err_wq;
+	vtmem_stats_init();
+	err = register_virtio_driver(&vtmem_driver);
+	if (err)
+		goto err_stats;
+	if (!atomic_read(&vtmem_nr_devices))
+		pr_info("virtio_tmem: no usable virtio-tmem device found yet; the host adds one with -device virtio-tmem\n");
+	return 0;
+
+err_stats:
+	vtmem_stats_exit();
+	vtmem_blk_exit();
+err_wq:
+	destroy_workqueue(vtmem_wq);
+	return err;
+}
+module_init(vtmem_init);
+
+static void __exit vtmem_exit(void)
+{
+	unregister_virtio_driver(&vtmem_driver);
+	vtmem_stats_exit();
+	vtmem_blk_exit();
+	destroy_workqueue(vtmem_wq);
+}
+module_exit(vtmem_exit);
+
+MODULE_DESCRIPTION("Swap to a compressed store on the host (transcendent memory over virtio)");
+MODULE_AUTHOR("The virtio-tmem authors");
+MODULE_LICENSE("GPL");

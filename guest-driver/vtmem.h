@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-tmem guest driver: the words shared by its files
+ *
+ * A *device* has *queues*.  An *area* is a range of pages that a front end (the
+ * swap disk, or one swap type under frontswap) keeps in one pool of the host.
+ * 256 consecutive pages of an area form an *object*; all operations on an
+ * object go through the same queue, which is what keeps them in order.  A
+ * *job* is one request of a front end; a *slot* is the memory that one request
+ * needs while the device has it.
+ *
+ * Lock order:
+ *
+ *   vtmem_open_mutex (blk.c) or frontswap's mutex
+ *     vtmem_dev.lock
+ *       vtmem_ctrl.mutex
+ *         vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
+ *
+ * The kernel's swap locks are outside of vtmem_queue.lock, so nothing of the
+ * kernel's that takes locks is called under it, except the virtio ring and
+ * queue_delayed_work().
+ */
+#ifndef VTMEM_H
+#define VTMEM_H
+
+#include <linux/blk_types.h>
+#include <linux/completion.h>
+#include <linux/kref.h>
+#include <linux/list.h>
+#include <linux/mm.h>
+#include <linux/mutex.h>
+#include <linux/scatterlist.h>
+#include <linux/spinlock.h>
+#include <linux/virtio.h>
+#include <linux/wait.h>
+#include <linux/workqueue.h>
+
+#include "uapi/linux/virtio_tmem.h"
+
+#define VTMEM_OBJECT_SHIFT	8	/* log2 of an object's pages: 1 MiB */
+#define VTMEM_OBJECT_PAGES	(1UL << VTMEM_OBJECT_SHIFT)
+
+/*
+ * Operations in one request, at most; the device may allow fewer.  A bit mask
+ * of them fits in a u64, and one request's memory in a page (vtmem_wire).
+ */
+#define VTMEM_BATCH_MAX		64
+
+/*
+ * Counters, per queue under its lock, summed when they are read.  They count
+ * pages unless they say otherwise; those that the host has too have its names.
+ */
+#define VTMEM_COUNTERS(X)						\
+	X(stores)		/* asked of the host */			\
+	X(stores_ok)							\
+	X(stores_refused)	/* full, over quota, by policy, frozen */ \
+	X(stores_error)							\
+	X(loads)							\
+	X(loads_hit)							\
+	X(loads_miss)		/* answered so by the host */		\
+	X(loads_error)		/* these include loads of lost pages */	\
+	X(invalidates)							\
+	X(object_invalidates)	/* operations */			\
+	X(invalidates_error)	/* operations */			\
+	X(requests)		/* descriptor chains */			\
+	X(kicks)		/* notifications to the host */		\
+	X(interrupts)		/* notifications from the host */
+
+struct vtmem_stats {
+#define VTMEM_COUNTER(name) u64 name;
+	VTMEM_COUNTERS(VTMEM_COUNTER)
+#undef VTMEM_COUNTER
+};
+
+enum vtmem_state {
+	VTMEM_FROZEN,	/* jobs wait: no rings yet, or the system sleeps */
+	VTMEM_RUNNING,
+	VTMEM_FAILED,	/* jobs fail; for good */
+};
+
+struct vtmem_slot;
+
+struct vtmem_queue {
+	spinlock_t lock;		/* interrupts off: taken in them */
+	struct virtqueue *vq;
+	enum vtmem_state state;
+	unsigned int nr_busy;		/* slots that the device has */
+	unsigned int nr_flushes;	/* of these, without a job */
+	unsigned int nr_unkicked;	/* requests added since the last kick */
+	unsigned int nr_pending;	/* pages whose invalidate is noted */
+	bool flush_due;			/* post these without more delay */
+	struct list_head free;		/* of vtmem_slot */
+	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
+	struct list_head dirty;		/* of vtmem_object: with pending pages */
+	struct vtmem_stats stats;
+
+	/* Written while no other thread can see the queue. */
+	struct vtmem_dev *dev;
+	struct vtmem_slot *slots;
+	struct delayed_work flush_work;
+	char name[16];
+} ____cacheline_aligned_in_smp;
+
+/* The control queue: one request at a time. */
+struct vtmem_ctrl {
+	struct mutex mutex;		/* the sender's */
+	spinlock_t lock;		/* the four below; taken in interrupts */
+	struct virtqueue *vq;
+	enum vtmem_state state;
+	bool busy;			/* the device has the wire buffer */
+	unsigned int len;		/* bytes answered, 0 when aborted */
+	struct completion done;
+	struct vtmem_ctrl_wire *wire;
+};
+
+struct vtmem_disk;
+
+struct vtmem_dev {
+	unsigned int nr_queues;
+	unsigned int max_batch;
+	struct vtmem_queue *queues;
+	struct vtmem_disk *disk;	/* NULL: none */
+	u64 disk_bytes;			/* offered by the device */
+	struct vtmem_ctrl ctrl;
+
+	struct mutex lock;		/* life cycle, and the list of areas */
+	struct virtio_device *vdev;	/* NULL after removal; under lock */
+	bool failed;			/* under lock */
+	struct list_head areas;
+	struct work_struct status_work;
+	wait_queue_head_t idle;		/* woken when a count reaches 0 */
+	struct kref ref;		/* driver core, disk openers, areas */
+	struct dentry *debugfs;
+	char name[32];			/* for messages after vdev is gone */
+};
+
+struct vtmem_object {
+	struct list_head node;		/* in vtmem_queue.dirty, or empty */
+	struct vtmem_area *area;
+};
+
+/*
+ * struct vtmem_area - pages kept in one pool
+ *
+ * The maps have one bit per page.  Bits of one object share words with no other
+ * object, so the lock of the object's queue guards them.
+ *
+ * @held:    the host was given the page and not told to drop it since: it must
+ *           be there
+ * @lost:    the page's content is gone and reading it is an error
+ * @pending: an invalidate is noted but not yet in the ring; implies !held
+ */
+struct vtmem_area {
+	struct vtmem_dev *dev;
+	unsigned long nr_pages;
+	unsigned long *held;
+	unsigned long *lost;
+	unsigned long *pending;
+	struct vtmem_object *objects;
+	__le64 pool;			/* changes only while nothing is posted */
+	atomic_t inflight;		/* requests that the device has */
+	struct list_head node;		/* in vtmem_dev.areas */
+};
+
+/*
+ * struct vtmem_job - one request of a front end
+ *
+ * The front end fills the first part and owns the memory; it must stay in
+ * place until @done was called, in any context and without locks.
+ *
+ * @op:   VIRTIO_TMEM_OP_STORE, _LOAD or _INVALIDATE
+ * @page: first page, @nr: how many; all in one object and at most max_batch,
+ *        or a whole object to be invalidated
+ * @sg:   memory of the pages, as many bytes as they have, split anyhow
+ *
+ * @status: for each page of a load or store: OK; MISS for a load of what is not
+ *          there and reads as zeros; or what went wrong
+ */
+struct vtmem_job {
+	struct vtmem_area *area;
+	unsigned long page;
+	unsigned int nr;
+	u8 op;
+	unsigned int nr_sg;
+	struct scatterlist *sg;
+	void (*done)(struct vtmem_job *job);
+	void *owner;			/* for @done */
+
+	struct list_head node;
+	u64 held;			/* bit i: page + i, when it was posted */
+	u64 lost;
+	u8 status[VTMEM_BATCH_MAX];
+};
+
+/* main.c */
+extern struct workqueue_struct *vtmem_wq;
+extern bool vtmem_param_frontswap;
+extern bool vtmem_param_lost_panics;
+void vtmem_dev_put(struct vtmem_dev *dev);
+void vtmem_dev_broken(struct vtmem_dev *dev);
+
+/* vq.c */
+int vtmem_queues_alloc(struct vtmem_dev *dev);
+void vtmem_queues_free(struct vtmem_dev *dev);
+int vtmem_vqs_find(struct vtmem_dev *dev);
+void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state);
+void vtmem_queues_wait_idle(struct vtmem_dev *dev);
+void vtmem_queues_abort(struct vtmem_dev *dev);
+void vtmem_queues_forget(struct vtmem_dev *dev);
+void vtmem_queues_cancel_work(struct vtmem_dev *dev);
+unsigned int vtmem_ring_size(struct vtmem_dev *dev);
+
+void vtmem_submit(struct vtmem_job *job, bool kick);
+void vtmem_submit_wait(struct vtmem_job *job);
+void vtmem_kick(struct vtmem_dev *dev);
+void vtmem_queue_flush(struct vtmem_queue *q);
+
+/* area.c */
+struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
+				     unsigned long nr_pages);
+void vtmem_area_close(struct vtmem_area *area);
+void vtmem_area_free(struct vtmem_area *area);
+unsigned long vtmem_area_nr_held(struct vtmem_area *area);
+bool vtmem_area_holds(struct vtmem_area *area, unsigned long page);
+void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
+			   bool lost);
+void vtmem_area_forget(struct vtmem_area *area, unsigned long page);
+
+/* area.c for vq.c; all but the first under the queue's lock */
+struct vtmem_queue *vtmem_area_queue(struct vtmem_area *area,
+				     unsigned long page);
+bool vtmem_area_promote(struct vtmem_queue *q, struct vtmem_job *job);
+unsigned int vtmem_area_build(struct vtmem_job *job,
+			      struct virtio_tmem_op *ops);
+void vtmem_area_posted(struct vtmem_queue *q, struct vtmem_job *job);
+unsigned int vtmem_area_gather(struct vtmem_queue *q,
+			       struct virtio_tmem_op *ops,
+			       struct vtmem_area **areap);
+void vtmem_area_gathered(struct vtmem_queue *q, struct vtmem_area *area,
+			 const struct virtio_tmem_op *ops, unsigned int nr_ops);
+void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
+		       const struct virtio_tmem_op *op, unsigned int i,
+		       u8 status);
+void vtmem_area_drop_pending(struct vtmem_queue *q, struct vtmem_area *only);
+
+/* pool.c */
+int vtmem_ctrl_alloc(struct vtmem_dev *dev);
+void vtmem_ctrl_free(struct vtmem_dev *dev);
+void vtmem_ctrl_done(struct virtqueue *vq);
+void vtmem_ctrl_set_state(struct vtmem_dev *dev, enum vtmem_state state);
+void vtmem_ctrl_abort(struct vtmem_dev *dev);
+int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool);
+void vtmem_pool_destroy(struct vtmem_dev *dev, __le64 pool);
+
+/* blk.c */
+extern struct mutex vtmem_open_mutex;
+int vtmem_disk_create(struct vtmem_dev *dev);
+void vtmem_disk_remove(struct vtmem_dev *dev);
+void vtmem_disk_free(struct vtmem_dev *dev);
+struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
+const char *vtmem_disk_name(struct vtmem_dev *dev);
+int vtmem_blk_init(void);
+void vtmem_blk_exit(void);
+
+/* frontswap.c */
+#ifdef VTMEM_FRONTSWAP
+void vtmem_frontswap_attach(struct vtmem_dev *dev);
+void vtmem_frontswap_detach(struct vtmem_dev *dev);
+#else
+static inline void vtmem_frontswap_attach(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_frontswap_detach(struct vtmem_dev *dev)
+{
+}
+#endif
+
+/* stats.c */
+void vtmem_stats_init(void);
+void vtmem_stats_exit(void);
+void vtmem_stats_add(struct vtmem_dev *dev);
+void vtmem_stats_remove(struct vtmem_dev *dev);
+
+#endif /* VTMEM_H */
