@@ -18,7 +18,7 @@ snapshot before
 pressure
 tmpfs_is_right "before"
 snapshot after
-checkpoint agree before after "$FRONT_END"
+checkpoint agree before after "$AGREE"
 checkpoint sane
 
 swapoff "$SWAP_AREA"

@@ -8,6 +8,6 @@ set -e
 snapshot before
 pressure --passes 2
 snapshot after
-checkpoint agree before after "$FRONT_END"
+checkpoint agree before after "$AGREE"
 checkpoint queues-used 2
 checkpoint sane

@@ -8,7 +8,7 @@ set -e
 snapshot before
 pressure --random-percent 60
 snapshot after
-checkpoint agree before after frontswap
+checkpoint agree before after "$AGREE"
 checkpoint refused
 checkpoint sane
 swapoff /dev/vda
