@@ -341,39 +341,41 @@ unsigned int vtmem_area_gather(struct vtmem_queue *q,
 void vtmem_area_gathered(struct vtmem_queue *q, struct vtmem_area *area,
 			 const struct virtio_tmem_op *ops, unsigned int nr_ops)
 {
+	struct vtmem_object *obj;
 	unsigned long page;
 	unsigned int i;
 
 	for (i = 0; i < nr_ops; i++) {
 		page = vtmem_op_page(&ops[i]);
+		obj = vtmem_object(area, page);
 		if (ops[i].op == VIRTIO_TMEM_OP_INVALIDATE)
 			vtmem_clear_pending(q, area, page, page + 1);
 		else
 			vtmem_clear_pending(q, area, page,
-				vtmem_object_end(vtmem_object(area, page)));
+					    vtmem_object_end(obj));
 	}
 }
 
 static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 			       unsigned long page, u8 status)
 {
-	q->stats.stores++;
+	q->stats[VTMEM_STORES]++;
 	switch (status) {
 	case VIRTIO_TMEM_S_OK:
-		q->stats.stores_ok++;
+		q->stats[VTMEM_STORES_OK]++;
 		break;
 	case VIRTIO_TMEM_S_NOSPC:
 	case VIRTIO_TMEM_S_QUOTA:
 	case VIRTIO_TMEM_S_REFUSED:
 	case VIRTIO_TMEM_S_FROZEN:
-		q->stats.stores_refused++;
+		q->stats[VTMEM_STORES_REFUSED]++;
 		break;
 	default:
 		/*
 		 * The request may not have been understood at all, and then an
 		 * older page is still there.
 		 */
-		q->stats.stores_error++;
+		q->stats[VTMEM_STORES_ERROR]++;
 		vtmem_note(q, area, page, true);
 		q->flush_due = q->nr_pending;
 	}
@@ -393,13 +395,13 @@ static u8 vtmem_answer_load(struct vtmem_queue *q, struct vtmem_job *job,
 		ret = VIRTIO_TMEM_S_MISS;
 	}
 
-	q->stats.loads++;
+	q->stats[VTMEM_LOADS]++;
 	if (status == VIRTIO_TMEM_S_MISS)
-		q->stats.loads_miss++;
+		q->stats[VTMEM_LOADS_MISS]++;
 	else if (status == VIRTIO_TMEM_S_OK)
-		q->stats.loads_hit++;
+		q->stats[VTMEM_LOADS_HIT]++;
 	if (ret != VIRTIO_TMEM_S_OK && ret != VIRTIO_TMEM_S_MISS)
-		q->stats.loads_error++;
+		q->stats[VTMEM_LOADS_ERROR]++;
 	return ret;
 }
 
@@ -417,13 +419,13 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 		job->status[i] = vtmem_answer_load(q, job, i, status);
 		return;
 	case VIRTIO_TMEM_OP_INVALIDATE:
-		q->stats.invalidates++;
+		q->stats[VTMEM_INVALIDATES]++;
 		break;
 	default:
-		q->stats.object_invalidates++;
+		q->stats[VTMEM_OBJECT_INVALIDATES]++;
 	}
 	if (status != VIRTIO_TMEM_S_OK) {
-		q->stats.invalidates_error++;
+		q->stats[VTMEM_INVALIDATES_ERROR]++;
 		if (job)
 			job->status[0] = status;
 	}

@@ -46,7 +46,7 @@ struct vtmem_disk {
 	int index;
 	bool added;			/* users may have seen it */
 
-	spinlock_t lock;
+	spinlock_t lock;		/* discards */
 	struct list_head discards;	/* of vtmem_rq */
 	struct work_struct discard_work;
 	/* Of discard_work, which never runs twice at a time. */
@@ -63,7 +63,7 @@ struct vtmem_rq {
 	struct scatterlist sg[];	/* max_segments */
 };
 
-DEFINE_MUTEX(vtmem_open_mutex);
+DEFINE_MUTEX(vtmem_open_mutex);	/* gendisk.private_data */
 static DEFINE_IDA(vtmem_index_ida);
 static int vtmem_major;
 
@@ -318,13 +318,13 @@ static void __maybe_unused vtmem_slot_free_notify(struct block_device *bdev,
 	vtmem_area_invalidate(dev->disk->area, slot, false);
 }
 
-VTMEM_DEFINE_OPEN(vtmem_open, arg)
+static int vtmem_open_disk(struct gendisk *gd)
 {
 	struct vtmem_dev *dev;
 	int err = -ENXIO;
 
 	mutex_lock(&vtmem_open_mutex);
-	dev = VTMEM_OPEN_DISK(arg)->private_data;
+	dev = gd->private_data;
 	if (dev) {
 		kref_get(&dev->ref);
 		err = 0;
@@ -333,7 +333,7 @@ VTMEM_DEFINE_OPEN(vtmem_open, arg)
 	return err;
 }
 
-VTMEM_DEFINE_RELEASE(vtmem_release, gd)
+static void vtmem_release_disk(struct gendisk *gd)
 {
 	struct vtmem_dev *dev = gd->private_data;
 	unsigned int i;

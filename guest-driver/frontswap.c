@@ -26,8 +26,8 @@
  * Locking: store and load run with the page locked and may sleep; a slot's
  * content cannot change under them.  invalidate_page runs under the swap locks,
  * maybe with interrupts off.  init and invalidate_area run under swapon_mutex.
- * vtmem_fs_mutex guards the device and vtmem_fs_type.dev; it is not taken in
- * the first three.
+ * vtmem_fs_mutex guards the device, and who makes or ends areas; store, load and
+ * invalidate_page do not take it.
  */
 #include <linux/blkdev.h>
 #include <linux/delay.h>
@@ -41,12 +41,7 @@
 #include "vtmem.h"
 
 struct vtmem_fs_type {
-	/*
-	 * Written under vtmem_fs_mutex; set by smp_store_release(), which pairs
-	 * with smp_load_acquire() in the hooks, so that who sees it sees the
-	 * area behind it.
-	 */
-	struct vtmem_area *area;
+	struct vtmem_area *area;	/* written under vtmem_fs_mutex */
 	/* On our own swap disk: its area; written before @area is set. */
 	struct vtmem_area *below;
 	struct vtmem_dev *dev;		/* that of the area, referenced */
@@ -62,6 +57,13 @@ static struct vtmem_fs_type vtmem_fs_types[MAX_SWAPFILES];
 static DEFINE_MUTEX(vtmem_fs_mutex);
 static struct vtmem_dev *vtmem_fs_dev;	/* for new areas; referenced */
 static bool vtmem_fs_registered;
+
+/* The area of a swap type, or NULL. */
+static struct vtmem_area *vtmem_fs_area(unsigned int type)
+{
+	/* Pairs with vtmem_fs_make_work(). */
+	return smp_load_acquire(&vtmem_fs_types[type].area);
+}
 
 /* The disk that the swap area of @page lies on directly, if it is ours. */
 static struct vtmem_area *vtmem_fs_below(struct address_space *mapping)
@@ -91,6 +93,7 @@ static void vtmem_fs_make_work(struct work_struct *work)
 	kref_get(&vtmem_fs_dev->ref);
 	fs->dev = vtmem_fs_dev;
 	fs->below = fs->want_below;
+	/* Pairs with vtmem_fs_area(): who sees the area sees all of it. */
 	smp_store_release(&fs->area, area);
 	pr_info("virtio_tmem %s: frontswap: serving swap type %u, %lu MiB%s\n",
 		fs->dev->name, type, area->nr_pages >> (20 - PAGE_SHIFT),
@@ -146,7 +149,7 @@ static u8 vtmem_fs_do(struct vtmem_area *area, u8 op, pgoff_t offset,
 static int vtmem_fs_store(unsigned int type, pgoff_t offset, struct page *page)
 {
 	struct vtmem_fs_type *fs = &vtmem_fs_types[type];
-	struct vtmem_area *area = smp_load_acquire(&fs->area);
+	struct vtmem_area *area = vtmem_fs_area(type);
 	unsigned int i;
 
 	if (!area) {
@@ -203,7 +206,7 @@ static int vtmem_fs_lost(struct vtmem_fs_type *fs, unsigned int type,
 static int vtmem_fs_load(unsigned int type, pgoff_t offset, struct page *page)
 {
 	struct vtmem_fs_type *fs = &vtmem_fs_types[type];
-	struct vtmem_area *area = smp_load_acquire(&fs->area);
+	struct vtmem_area *area = vtmem_fs_area(type);
 
 	/* Other backends are asked for the pages they hold, and so are we. */
 	if (!area || !vtmem_area_holds(area, offset))
@@ -219,7 +222,7 @@ static void vtmem_fs_invalidate_page(unsigned int type, pgoff_t offset)
 	struct vtmem_area *area;
 
 	/* Under a spinlock, and so an RCU read-side section: see below. */
-	area = smp_load_acquire(&vtmem_fs_types[type].area);
+	area = vtmem_fs_area(type);
 	if (area)
 		vtmem_area_invalidate(area, offset, false);
 }

@@ -23,7 +23,7 @@ static bool disk = true;
 module_param(disk, bool, 0444);
 MODULE_PARM_DESC(disk, "Make a swap disk /dev/vtmemN of each device that offers one (default: yes)");
 
-bool vtmem_param_frontswap = IS_ENABLED(VTMEM_FRONTSWAP);
+bool vtmem_param_frontswap = IS_ENABLED(CONFIG_VTMEM_FRONTSWAP);
 module_param_named(frontswap, vtmem_param_frontswap, bool, 0444);
 MODULE_PARM_DESC(frontswap, "Store pages of all swap areas on the host, on kernels whose frontswap modules can use (default there: yes)");
 
@@ -228,7 +228,7 @@ static void vtmem_log_found(struct vtmem_dev *dev)
 		dev_info(d, "no swap disk: switched off (disk=0)\n");
 	else
 		dev_info(d, "no swap disk: the host offers none\n");
-	if (!IS_ENABLED(VTMEM_FRONTSWAP))
+	if (!IS_ENABLED(CONFIG_VTMEM_FRONTSWAP))
 		dev_info(d, "frontswap: not in this kernel\n");
 }
 

@@ -12,39 +12,46 @@
 
 static struct dentry *vtmem_debugfs;
 
-static void vtmem_stats_sum(struct vtmem_dev *dev, struct vtmem_stats *sum)
-{
-	struct vtmem_queue *q;
-
-	memset(sum, 0, sizeof(*sum));
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-#define VTMEM_ADD(name) sum->name += q->stats.name;
-		VTMEM_COUNTERS(VTMEM_ADD)
-#undef VTMEM_ADD
-		spin_unlock_irq(&q->lock);
-	}
-}
+static const char * const vtmem_counter_names[VTMEM_NR_COUNTERS] = {
+	[VTMEM_STORES]			= "stores",
+	[VTMEM_STORES_OK]		= "stores_ok",
+	[VTMEM_STORES_REFUSED]		= "stores_refused",
+	[VTMEM_STORES_ERROR]		= "stores_error",
+	[VTMEM_LOADS]			= "loads",
+	[VTMEM_LOADS_HIT]		= "loads_hit",
+	[VTMEM_LOADS_MISS]		= "loads_miss",
+	[VTMEM_LOADS_ERROR]		= "loads_error",
+	[VTMEM_INVALIDATES]		= "invalidates",
+	[VTMEM_OBJECT_INVALIDATES]	= "object_invalidates",
+	[VTMEM_INVALIDATES_ERROR]	= "invalidates_error",
+	[VTMEM_REQUESTS]		= "requests",
+	[VTMEM_KICKS]			= "kicks",
+	[VTMEM_INTERRUPTS]		= "interrupts",
+};
 
 static int stats_show(struct seq_file *m, void *unused)
 {
+	u64 sum[VTMEM_NR_COUNTERS] = {};
 	struct vtmem_dev *dev = m->private;
 	unsigned long held = 0, pending = 0;
 	struct vtmem_area *area;
-	struct vtmem_stats sum;
+	struct vtmem_queue *q;
 	unsigned int i;
 
-	vtmem_stats_sum(dev, &sum);
-#define VTMEM_SHOW(name) seq_printf(m, "%-20s %llu\n", #name, sum.name);
-	VTMEM_COUNTERS(VTMEM_SHOW)
-#undef VTMEM_SHOW
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		for (i = 0; i < VTMEM_NR_COUNTERS; i++)
+			sum[i] += q->stats[i];
+		pending += q->nr_pending;
+		spin_unlock_irq(&q->lock);
+	}
+	for (i = 0; i < VTMEM_NR_COUNTERS; i++)
+		seq_printf(m, "%-20s %llu\n", vtmem_counter_names[i], sum[i]);
 
 	mutex_lock(&dev->lock);
 	list_for_each_entry(area, &dev->areas, node)
 		held += vtmem_area_nr_held(area);
 	mutex_unlock(&dev->lock);
-	for (i = 0; i < dev->nr_queues; i++)
-		pending += READ_ONCE(dev->queues[i].nr_pending);
 	/* Levels: pages with the host, and freed ones it is not yet told of. */
 	seq_printf(m, "%-20s %lu\n", "pages", held);
 	seq_printf(m, "%-20s %lu\n", "pages_pending", pending);

@@ -112,7 +112,7 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	q->nr_busy++;
 	q->nr_flushes += !job;
 	q->nr_unkicked++;
-	q->stats.requests++;
+	q->stats[VTMEM_REQUESTS]++;
 	return 0;
 }
 
@@ -175,7 +175,7 @@ static struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
 	q->nr_unkicked = 0;
 	if (!virtqueue_kick_prepare(q->vq))
 		return NULL;
-	q->stats.kicks++;
+	q->stats[VTMEM_KICKS]++;
 	return q->vq;
 }
 
@@ -396,7 +396,7 @@ static void vtmem_vq_done(struct virtqueue *vq)
 	LIST_HEAD(done);
 
 	spin_lock_irqsave(&q->lock, flags);
-	q->stats.interrupts++;
+	q->stats[VTMEM_INTERRUPTS]++;
 	do {
 		virtqueue_disable_cb(vq);
 		vtmem_reap(q, &done);

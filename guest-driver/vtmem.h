@@ -38,7 +38,7 @@
 #include "uapi/linux/virtio_tmem.h"
 
 #define VTMEM_OBJECT_SHIFT	8	/* log2 of an object's pages: 1 MiB */
-#define VTMEM_OBJECT_PAGES	(1UL << VTMEM_OBJECT_SHIFT)
+#define VTMEM_OBJECT_PAGES	BIT(VTMEM_OBJECT_SHIFT)
 
 /*
  * Operations in one request, at most; the device may allow fewer.  A bit mask
@@ -48,28 +48,24 @@
 
 /*
  * Counters, per queue under its lock, summed when they are read.  They count
- * pages unless they say otherwise; those that the host has too have its names.
+ * pages unless they say otherwise; stats.c has their names.
  */
-#define VTMEM_COUNTERS(X)						\
-	X(stores)		/* asked of the host */			\
-	X(stores_ok)							\
-	X(stores_refused)	/* full, over quota, by policy, frozen */ \
-	X(stores_error)							\
-	X(loads)							\
-	X(loads_hit)							\
-	X(loads_miss)		/* answered so by the host */		\
-	X(loads_error)		/* these include loads of lost pages */	\
-	X(invalidates)							\
-	X(object_invalidates)	/* operations */			\
-	X(invalidates_error)	/* operations */			\
-	X(requests)		/* descriptor chains */			\
-	X(kicks)		/* notifications to the host */		\
-	X(interrupts)		/* notifications from the host */
-
-struct vtmem_stats {
-#define VTMEM_COUNTER(name) u64 name;
-	VTMEM_COUNTERS(VTMEM_COUNTER)
-#undef VTMEM_COUNTER
+enum vtmem_counter {
+	VTMEM_STORES,			/* asked of the host */
+	VTMEM_STORES_OK,
+	VTMEM_STORES_REFUSED,		/* full, over quota, by policy, frozen */
+	VTMEM_STORES_ERROR,
+	VTMEM_LOADS,			/* asked of the host */
+	VTMEM_LOADS_HIT,
+	VTMEM_LOADS_MISS,		/* as the host answered */
+	VTMEM_LOADS_ERROR,		/* as the front end was told */
+	VTMEM_INVALIDATES,
+	VTMEM_OBJECT_INVALIDATES,	/* operations */
+	VTMEM_INVALIDATES_ERROR,	/* operations */
+	VTMEM_REQUESTS,			/* descriptor chains */
+	VTMEM_KICKS,			/* notifications to the host */
+	VTMEM_INTERRUPTS,		/* notifications from the host */
+	VTMEM_NR_COUNTERS
 };
 
 enum vtmem_state {
@@ -92,7 +88,7 @@ struct vtmem_queue {
 	struct list_head free;		/* of vtmem_slot */
 	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
 	struct list_head dirty;		/* of vtmem_object: with pending pages */
-	struct vtmem_stats stats;
+	u64 stats[VTMEM_NR_COUNTERS];
 
 	/* Written while no other thread can see the queue. */
 	struct vtmem_dev *dev;
@@ -263,7 +259,7 @@ int vtmem_blk_init(void);
 void vtmem_blk_exit(void);
 
 /* frontswap.c */
-#ifdef VTMEM_FRONTSWAP
+#ifdef CONFIG_VTMEM_FRONTSWAP
 void vtmem_frontswap_attach(struct vtmem_dev *dev);
 void vtmem_frontswap_detach(struct vtmem_dev *dev);
 #else

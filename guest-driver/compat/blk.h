@@ -21,19 +21,30 @@
 #define VTMEM_GENHD_FLAGS	GENHD_FL_NO_PART_SCAN
 #endif
 
-/* block_device_operations.open and .release */
+/* block_device_operations.open and .release, in terms of the disk alone. */
+static int vtmem_open_disk(struct gendisk *gd);
+static void vtmem_release_disk(struct gendisk *gd);
+
 #ifdef HAVE_BLK_MODE_T
-#define VTMEM_DEFINE_OPEN(name, disk)					\
-static int name(struct gendisk *disk, blk_mode_t mode)
-#define VTMEM_DEFINE_RELEASE(name, disk)				\
-static void name(struct gendisk *disk)
-#define VTMEM_OPEN_DISK(arg)	(arg)
+static int vtmem_open(struct gendisk *gd, blk_mode_t mode)
+{
+	return vtmem_open_disk(gd);
+}
+
+static void vtmem_release(struct gendisk *gd)
+{
+	vtmem_release_disk(gd);
+}
 #else
-#define VTMEM_DEFINE_OPEN(name, bdev)					\
-static int name(struct block_device *bdev, fmode_t mode)
-#define VTMEM_DEFINE_RELEASE(name, disk)				\
-static void name(struct gendisk *disk, fmode_t mode)
-#define VTMEM_OPEN_DISK(arg)	((arg)->bd_disk)
+static int vtmem_open(struct block_device *bdev, fmode_t mode)
+{
+	return vtmem_open_disk(bdev->bd_disk);
+}
+
+static void vtmem_release(struct gendisk *gd, fmode_t mode)
+{
+	vtmem_release_disk(gd);
+}
 #endif
 
 static inline int vtmem_map_sg(struct request *rq, struct scatterlist *sg)
