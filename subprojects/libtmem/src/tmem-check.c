@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: walk and cross-check everything
+ *
+ * With the locks of all clients and shards held no page comes or goes.  What
+ * an operation has in hand at that moment (a slot that is not published yet)
+ * is known to the arena and to nobody else, so slots are compared exactly only
+ * if no operation is under way.
+ */
+#include <string.h>
+
+#include "tmem-error.h"
+#include "tmem-os.h"
+#include "tmem-store.h"
+
+typedef struct Check {
+    TmemStore *store;
+    GHashTable *pools;      /* TmemPool * -> TmemDelta * found by the walk */
+    uint64_t *is_used;      /* a bit for each unit of the arena */
+    size_t is_used_bytes;
+    GError **errp;
+} Check;
+
+/* --- Slots --- */
+
+/* Notes that a slot of the index starts at @ref. */
+static bool mark(Check *c, TmemRef ref, const char *what)
+{
+    TmemArena *arena = &c->store->arena;
+    uint64_t unit = ref - 1;
+
+    if (!ref || unit >= arena->size_bytes >> TMEM_UNIT_SHIFT ||
+        tmem_arena_segment_of(arena, ref) >= arena->nr_segments) {
+        return tmem_error_set(c->errp, "%s outside of the arena", what);
+    }
+    if (c->is_used[unit / 64] >> unit % 64 & 1) {
+        return tmem_error_set(c->errp, "%s shares its slot", what);
+    }
+    c->is_used[unit / 64] |= 1ull << unit % 64;
+    return true;
+}
+
+static bool in_space(Check *c, TmemRef ref, const TmemNode *node,
+                     const char *what)
+{
+    TmemArena *arena = &c->store->arena;
+
+    if (arena->segments[tmem_arena_segment_of(arena, ref)].space !=
+        node->pool->space) {
+        return tmem_error_set(c->errp, "%s in the wrong space", what);
+    }
+    return true;
+}
+
+/* --- Nodes --- */
+
+static bool check_entry(Check *c, TmemNode *node, unsigned pos,
+                        TmemEntry entry)
+{
+    TmemArena *arena = &c->store->arena;
+    TmemKind kind = tmem_entry_kind(entry);
+    TmemRef ref = tmem_entry_ref(entry);
+    TmemSpace space = node->pool->space;
+    uint32_t len = tmem_entry_len(entry);
+    uint64_t owner;
+    void *record;
+
+    if (kind == TMEM_KIND_NONE || kind > TMEM_KIND_RAW) {
+        return tmem_error_set(c->errp, "entry of unknown kind %u", kind);
+    }
+    if (kind == TMEM_KIND_FILL32) {
+        return true;
+    }
+    if (!mark(c, ref, "a record") || !in_space(c, ref, node, "a record")) {
+        return false;
+    }
+    if (!len || (kind == TMEM_KIND_LZ4 && len > TMEM_CODEC_LZ4_MAX) ||
+        tmem_record_header(space) + len > tmem_arena_slot_bytes(arena, ref)) {
+        return tmem_error_set(c->errp, "record of %u bytes does not fit its "
+                              "slot", len);
+    }
+    record = tmem_arena_ptr(arena, ref);
+    owner = tmem_owner_make(TMEM_OWNER_RECORD, tmem_owner_shard(node->owner),
+                            pos, tmem_owner_node(node->owner));
+    if (space == TMEM_SPACE_EPHEMERAL && tmem_owner_read(record) != owner) {
+        return tmem_error_set(c->errp, "record with the wrong owner");
+    }
+    if (!(entry & TMEM_ENTRY_DAMAGED) &&
+        *tmem_record_checksum(record, space) !=
+        tmem_codec_checksum(tmem_record_data(record, space), len,
+                            tmem_node_seed(node, pos))) {
+        return tmem_error_set(c->errp, "record does not match its checksum");
+    }
+    return true;
+}
+
+static bool check_entries(Check *c, TmemNode *node, TmemDelta *found)
+{
+    unsigned nr = __builtin_popcountll(node->bitmap);
+
+    if (!nr || nr > node->capacity || node->capacity > TMEM_NODE_PAGES) {
+        return tmem_error_set(c->errp, "node with %u pages of %u", nr,
+                              node->capacity);
+    }
+    if (node->capacity > 1) {
+        TmemArray *array = tmem_arena_ptr(&c->store->arena, node->entries);
+        uint64_t owner = tmem_owner_make(TMEM_OWNER_ARRAY,
+                                         tmem_owner_shard(node->owner), 0,
+                                         tmem_owner_node(node->owner));
+
+        if (!mark(c, node->entries, "an array") ||
+            !in_space(c, node->entries, node, "an array")) {
+            return false;
+        }
+        if (tmem_owner_read(array) != owner) {
+            return tmem_error_set(c->errp, "array with the wrong owner");
+        }
+        found->index_bytes += tmem_arena_slot_bytes(&c->store->arena,
+                                                    node->entries);
+    }
+    for (unsigned pos = 0; pos < TMEM_NODE_PAGES; pos++) {
+        TmemEntry *entry = tmem_node_entry(&c->store->index, node, pos);
+
+        if (entry) {
+            if (!check_entry(c, node, pos, *entry)) {
+                return false;
+            }
+            tmem_index_account(&c->store->index, *entry, 1, found);
+        }
+    }
+    return true;
+}
+
+/* A head's siblings: linked both ways, counted, found by the hash. */
+static bool check_siblings(Check *c, TmemShard *shard, TmemNode *head)
+{
+    TmemIndex *index = &c->store->index;
+    TmemRef prev = 0;
+    uint32_t nr = 0;
+
+    for (TmemRef ref = head->sibling_first; ref;) {
+        TmemNode *node = tmem_arena_ptr(&c->store->arena, ref);
+        TmemKey key;
+
+        tmem_index_key(index, node->pool, node->pool->key, node->object,
+                       node->base << TMEM_NODE_PAGES_SHIFT, &key);
+        if (node->is_head || node->prev != prev || key.shard != shard ||
+            nr++ >= head->nr_siblings ||
+            tmem_index_find_head(index, &key) != head ||
+            tmem_index_find(index, &key) != node) {
+            return tmem_error_set(c->errp, "object with a wrong list of "
+                                  "siblings");
+        }
+        prev = ref;
+        ref = node->following;
+    }
+    if (head->sibling_last != prev || nr != head->nr_siblings) {
+        return tmem_error_set(c->errp, "object with %u siblings, %u found",
+                              head->nr_siblings, nr);
+    }
+    return true;
+}
+
+static bool check_node(Check *c, TmemShard *shard, uint32_t bucket,
+                       TmemRef ref)
+{
+    TmemNode *node = tmem_arena_ptr(&c->store->arena, ref);
+    TmemDelta *found;
+    uint64_t hash;
+    uint32_t shard_nr;
+
+    if (!mark(c, ref, "a node")) {
+        return false;
+    }
+    found = g_hash_table_lookup(c->pools, node->pool);
+    if (!found) {
+        return tmem_error_set(c->errp, "node of a pool that does not exist");
+    }
+    if (!in_space(c, ref, node, "a node")) {
+        return false;
+    }
+    hash = tmem_index_node_hash(&c->store->index, node, &shard_nr);
+    if (shard_nr != shard->nr || tmem_shard_bucket(shard, hash) != bucket ||
+        node->owner != tmem_owner_make(TMEM_OWNER_NODE, shard->nr, 0, ref)) {
+        return tmem_error_set(c->errp, "node in the wrong place");
+    }
+    found->index_bytes += tmem_arena_slot_bytes(&c->store->arena, ref);
+    found->objects += node->is_head;
+    return check_entries(c, node, found) &&
+           (!node->is_head || check_siblings(c, shard, node));
+}
+
+static bool check_shard(Check *c, TmemShard *shard)
+{
+    uint64_t nr = 0;
+
+    for (uint32_t bucket = 0; bucket < shard->nr_buckets; bucket++) {
+        TmemRef ref = shard->buckets[bucket];
+
+        while (ref) {
+            if (nr++ == shard->nr_nodes) {
+                return tmem_error_set(c->errp, "shard %u: more than %"
+                                      G_GUINT64_FORMAT " nodes", shard->nr,
+                                      shard->nr_nodes);
+            }
+            if (!check_node(c, shard, bucket, ref)) {
+                return false;
+            }
+            ref = ((TmemNode *)tmem_arena_ptr(&c->store->arena, ref))->next;
+        }
+    }
+    if (nr != shard->nr_nodes) {
+        return tmem_error_set(c->errp, "shard %u: %" G_GUINT64_FORMAT
+                              " nodes, %" G_GUINT64_FORMAT " found",
+                              shard->nr, shard->nr_nodes, nr);
+    }
+    return true;
+}
+
+/* --- Pools and clients --- */
+
+static bool check_level(Check *c, const char *name, uint64_t counted,
+                        uint64_t found)
+{
+    if (counted != found) {
+        return tmem_error_set(c->errp, "%s: counters say %" G_GUINT64_FORMAT
+                              ", the index holds %" G_GUINT64_FORMAT, name,
+                              counted, found);
+    }
+    return true;
+}
+
+static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
+                       uint64_t *bytes)
+{
+    TmemPool *pool = &client->pools[slot];
+    TmemDelta *found = g_hash_table_lookup(c->pools, pool);
+    TmemPoolStats sum = {};
+    uint64_t nr_objects = 0;
+
+    tmem_tally_sum(&sum, &pool->shared);
+    for (GList *l = client->contexts; l; l = l->next) {
+        tmem_tally_sum(&sum, &((TmemContext *)l->data)->tallies[slot]);
+    }
+#define CHECK(name, kind, unit, text)                                         \
+    if (!check_level(c, "pool " #name, sum.name, found->name)) {              \
+        return false;                                                         \
+    }
+    TMEM_POOL_LEVELS(CHECK)
+#undef CHECK
+    tmem_lock(&pool->lock);
+    for (TmemRef ref = pool->objects; ref && nr_objects <= sum.objects;
+         nr_objects++) {
+        ref = ((TmemNode *)tmem_arena_ptr(&c->store->arena, ref))->following;
+    }
+    tmem_unlock(&pool->lock);
+    *bytes += found->data_bytes + found->index_bytes;
+    return check_level(c, "pool's list of objects", nr_objects,
+                       sum.objects);
+}
+
+static bool check_client(Check *c, TmemClient *client)
+{
+    uint64_t bytes = client->nr_slots * tmem_client_slot_bytes_locked(client);
+    uint32_t nr_pools = 0;
+
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        if (!check_pool(c, client, slot, &bytes)) {
+            return false;
+        }
+        nr_pools++;
+    }
+#define CHECK(name, kind, unit, text)                                         \
+    if (!check_level(c, "destroyed pools' " #name, client->destroyed.name,    \
+                     0)) {                                                    \
+        return false;                                                         \
+    }
+    TMEM_POOL_LEVELS(CHECK)
+#undef CHECK
+    return check_level(c, "client's pools", client->nr_pools, nr_pools) &&
+           check_level(c, "client's bytes", client->bytes, bytes);
+}
+
+static bool check_clients(Check *c)
+{
+    uint64_t descriptors = 0;
+
+    for (GList *l = c->store->clients; l; l = l->next) {
+        TmemClient *client = l->data;
+
+        if (!check_client(c, client)) {
+            return false;
+        }
+        descriptors += client->nr_slots *
+                       tmem_client_slot_bytes_locked(client);
+    }
+    return check_level(c, "store's descriptors", c->store->descriptors_bytes,
+                       descriptors);
+}
+
+/* --- All of it --- */
+
+static void collect_pools(Check *c)
+{
+    for (GList *l = c->store->clients; l; l = l->next) {
+        TmemClient *client = l->data;
+
+        for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+             slot = client->pools[slot].next) {
+            g_hash_table_insert(c->pools, &client->pools[slot],
+                                g_new0(TmemDelta, 1));
+        }
+    }
+}
+
+static bool idle(TmemStore *store)
+{
+    for (GList *l = store->clients; l; l = l->next) {
+        TmemClient *client = l->data;
+
+        for (GList *m = client->contexts; m; m = m->next) {
+            TmemContext *ctx = m->data;
+
+            if (__atomic_load_n(&ctx->in_operation, __ATOMIC_RELAXED)) {
+                return false;
+            }
+        }
+    }
+    return true;
+}
+
+static bool check_locked(Check *c)
+{
+    TmemIndex *index = &c->store->index;
+    bool exact = idle(c->store);
+
+    collect_pools(c);
+    for (uint32_t i = 0; i < index->nr_shards; i++) {
+        if (!check_shard(c, &index->shards[i])) {
+            return false;
+        }
+    }
+    return check_clients(c) &&
+           tmem_arena_check(&c->store->arena, c->is_used,
+                            exact && idle(c->store), c->errp);
+}
+
+static void lock_all(TmemStore *store)
+{
+    tmem_lock(&store->clients_lock);
+    for (GList *l = store->clients; l; l = l->next) {
+        tmem_lock_nested(&((TmemClient *)l->data)->lock);
+    }
+    for (uint32_t i = 0; i < store->index.nr_shards; i++) {
+        tmem_lock_nested(&store->index.shards[i].lock);
+    }
+}
+
+static void unlock_all(TmemStore *store)
+{
+    for (uint32_t i = 0; i < store->index.nr_shards; i++) {
+        tmem_unlock(&store->index.shards[i].lock);
+    }
+    for (GList *l = store->clients; l; l = l->next) {
+        tmem_unlock(&((TmemClient *)l->data)->lock);
+    }
+    tmem_unlock(&store->clients_lock);
+}
+
+bool tmem_store_check(TmemStore *store, GError **errp)
+{
+    Check c = { .store = store, .errp = errp };
+    bool ok;
+
+    tmem_assert_unlocked();
+    c.is_used_bytes = (store->size_bytes >> TMEM_UNIT_SHIFT) / 8 + 8;
+    c.is_used = tmem_os_reserve(c.is_used_bytes);
+    if (!c.is_used) {
+        return tmem_error_set(errp, "no memory to check the store");
+    }
+    c.pools = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    lock_all(store);
+    ok = check_locked(&c);
+    unlock_all(store);
+    g_hash_table_destroy(c.pools);
+    tmem_os_release(c.is_used, c.is_used_bytes);
+    return ok;
+}

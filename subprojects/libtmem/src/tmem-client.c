@@ -1,0 +1,177 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: clients
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tmem-error.h"
+#include "tmem-fault.h"
+#include "tmem-os.h"
+#include "tmem-store.h"
+
+/* --- Accounting --- */
+
+bool tmem_client_charge(TmemClient *client, int64_t bytes)
+{
+    uint64_t limit = client->max_bytes ? client->max_bytes : UINT64_MAX;
+    uint64_t old, new, peak;
+
+    if (bytes <= 0) {
+        __atomic_fetch_sub(&client->bytes, -bytes, __ATOMIC_RELAXED);
+        return true;
+    }
+    old = __atomic_load_n(&client->bytes, __ATOMIC_RELAXED);
+    do {
+        new = old + bytes;
+        if (new > limit) {
+            return false;
+        }
+    } while (!__atomic_compare_exchange_n(&client->bytes, &old, new, true,
+                                          __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    peak = __atomic_load_n(&client->bytes_peak, __ATOMIC_RELAXED);
+    while (new > peak &&
+           !__atomic_compare_exchange_n(&client->bytes_peak, &peak, new, true,
+                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    return true;
+}
+
+TmemStatus tmem_client_charge_descriptors(TmemClient *client, int64_t bytes)
+{
+    TmemStore *store = client->store;
+
+    if (!tmem_client_charge(client, bytes)) {
+        return TMEM_STATUS_QUOTA;
+    }
+    if (bytes < 0) {
+        tmem_arena_uncharge(&store->arena, -bytes);
+    } else if (bytes && !tmem_arena_charge(&store->arena, bytes)) {
+        tmem_client_charge(client, -bytes);
+        return TMEM_STATUS_NOSPC;
+    }
+    __atomic_fetch_add(&store->descriptors_bytes, bytes, __ATOMIC_RELAXED);
+    return TMEM_STATUS_OK;
+}
+
+uint64_t tmem_client_slot_bytes_locked(const TmemClient *client)
+{
+    return sizeof(TmemPool) + client->nr_contexts * sizeof(TmemTally);
+}
+
+/* --- Attaching and detaching --- */
+
+static int compare_names(gconstpointer a, gconstpointer b)
+{
+    const TmemClient *x = a, *y = b;
+
+    return strcmp(x->name, y->name);
+}
+
+static bool attach(TmemStore *store, TmemClient *client, GError **errp)
+{
+    bool taken;
+
+    tmem_lock(&store->clients_lock);
+    taken = g_list_find_custom(store->clients, client, compare_names);
+    if (!taken) {
+        store->clients = g_list_insert_sorted(store->clients, client,
+                                              compare_names);
+        __atomic_fetch_add(&store->nr_clients, 1, __ATOMIC_RELAXED);
+    }
+    tmem_unlock(&store->clients_lock);
+    if (taken) {
+        return tmem_error_set(errp, "the store already has a client '%s'; "
+                              "give this one another name", client->name);
+    }
+    return true;
+}
+
+TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
+                            GError **errp)
+{
+    uint32_t max_pools = config->max_pools ? config->max_pools :
+                                             TMEM_CLIENT_POOLS_DEFAULT;
+    TmemClient *client;
+
+    tmem_assert_unlocked();
+    if (!config->name || !*config->name) {
+        tmem_error_set(errp, "a client of the store needs a name");
+        return NULL;
+    }
+    if (max_pools > TMEM_CLIENT_POOLS_MAX) {
+        tmem_error_set(errp, "client '%s': %u pools are more than the %u that "
+                       "are possible", config->name, max_pools,
+                       TMEM_CLIENT_POOLS_MAX);
+        return NULL;
+    }
+    client = TMEM_FAULT("client") ? NULL : g_try_new0(TmemClient, 1);
+    if (client) {
+        client->pools_bytes = max_pools * sizeof(TmemPool);
+        client->pools = tmem_os_reserve(client->pools_bytes);
+    }
+    if (!client || !client->pools) {
+        tmem_error_set(errp, "client '%s': cannot reserve its pool table: %s",
+                       config->name, g_strerror(ENOMEM));
+        g_free(client);
+        return NULL;
+    }
+    client->store = store;
+    client->name = g_strdup(config->name);
+    client->max_bytes = config->max_bytes;
+    client->max_pools = max_pools;
+    client->first = client->last = TMEM_POOL_SLOT_NONE;
+    tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
+    if (!attach(store, client, errp)) {
+        tmem_lock_destroy(&client->lock);
+        tmem_os_release(client->pools, client->pools_bytes);
+        g_free(client->name);
+        g_free(client);
+        return NULL;
+    }
+    return client;
+}
+
+void tmem_client_free(TmemClient *client)
+{
+    TmemStore *store;
+
+    if (!client) {
+        return;
+    }
+    store = client->store;
+    g_assert(!client->contexts);
+    tmem_pool_destroy_all(client);
+
+    tmem_lock(&store->clients_lock);
+    store->clients = g_list_remove(store->clients, client);
+    __atomic_fetch_sub(&store->nr_clients, 1, __ATOMIC_RELAXED);
+    tmem_unlock(&store->clients_lock);
+
+    g_assert(!client->bytes);
+    tmem_lock_destroy(&client->lock);
+    tmem_os_release(client->pools, client->pools_bytes);
+    g_free(client->name);
+    g_free(client);
+}
+
+void tmem_client_reset(TmemClient *client)
+{
+    tmem_pool_destroy_all(client);
+}
+
+const char *tmem_client_name(const TmemClient *client)
+{
+    return client->name;
+}
+
+void tmem_store_foreach_client(TmemStore *store, TmemClientFunc *func,
+                               void *opaque)
+{
+    tmem_lock(&store->clients_lock);
+    for (GList *l = store->clients; l; l = l->next) {
+        func(l->data, opaque);
+    }
+    tmem_unlock(&store->clients_lock);
+}

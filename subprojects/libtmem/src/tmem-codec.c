@@ -1,0 +1,158 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: pages in, encoded data out, and back
+ */
+#include <lz4.h>
+#include <string.h>
+
+#include "tmem-codec.h"
+#include "tmem-lock.h"
+
+/* Odd 64-bit constants with about half of their bits set. */
+#define MIX_A   0x9e3779b97f4a7c15ull
+#define MIX_B   0xc2b2ae3d27d4eb4full
+#define MIX_C   0x165667b19e3779f9ull
+
+static size_t lz4_state_bytes(void)
+{
+    return (LZ4_sizeofState() + 63) & ~63;
+}
+
+size_t tmem_codec_memory(void)
+{
+    return 2 * TMEM_PAGE_SIZE + lz4_state_bytes();
+}
+
+void tmem_codec_init(TmemCodec *codec, void *memory)
+{
+    codec->in = memory;
+    codec->out = codec->in + TMEM_PAGE_SIZE;
+    codec->lz4_state = codec->out + TMEM_PAGE_SIZE;
+}
+
+static inline uint64_t load64(const void *p)
+{
+    uint64_t v;
+
+    memcpy(&v, p, sizeof(v));
+    return v;
+}
+
+static bool same_filled(const void *page, uint64_t *word)
+{
+    uint64_t first = load64(page);
+
+    /*
+     * Most pages are told apart by their first and last words.  The rest is
+     * one memcmp() of the page with itself, one word further on.
+     */
+    if (load64((const uint8_t *)page + TMEM_PAGE_SIZE - 8) != first) {
+        return false;
+    }
+    *word = first;
+    return !memcmp(page, (const uint8_t *)page + 8, TMEM_PAGE_SIZE - 8);
+}
+
+void tmem_codec_encode(TmemCodec *codec, TmemCompressor compressor,
+                       const void *page, TmemEncoded *enc)
+{
+    uint64_t word;
+    int len = 0;
+
+    tmem_assert_unlocked();
+    if (same_filled(page, &word)) {
+        if ((uint32_t)word == word >> 32) {
+            enc->kind = TMEM_KIND_FILL32;
+            enc->word32 = word;
+            enc->len = 0;
+            enc->data = NULL;
+            return;
+        }
+        memcpy(codec->out, &word, sizeof(word));
+        enc->kind = TMEM_KIND_FILL64;
+        enc->len = sizeof(word);
+        enc->data = codec->out;
+        return;
+    }
+    if (compressor == TMEM_COMPRESSOR_LZ4) {
+        len = LZ4_compress_fast_extState(codec->lz4_state, page,
+                                         (char *)codec->out, TMEM_PAGE_SIZE,
+                                         TMEM_CODEC_LZ4_MAX, 1);
+    }
+    if (len > 0) {
+        enc->kind = TMEM_KIND_LZ4;
+        enc->len = len;
+        enc->data = codec->out;
+    } else {
+        enc->kind = TMEM_KIND_RAW;
+        enc->len = TMEM_PAGE_SIZE;
+        enc->data = page;
+    }
+}
+
+bool tmem_codec_decode(TmemCodec *codec, TmemKind kind, uint32_t len,
+                       void *page)
+{
+    tmem_assert_unlocked();
+    switch (kind) {
+    case TMEM_KIND_FILL64:
+        if (len != sizeof(uint64_t)) {
+            return false;
+        }
+        tmem_codec_fill(page, load64(codec->in));
+        return true;
+    case TMEM_KIND_RAW:
+        memcpy(page, codec->in, TMEM_PAGE_SIZE);
+        return true;
+    case TMEM_KIND_LZ4:
+        return LZ4_decompress_safe((const char *)codec->in, page, len,
+                                   TMEM_PAGE_SIZE) == TMEM_PAGE_SIZE;
+    default:
+        return false;
+    }
+}
+
+void tmem_codec_fill(void *page, uint64_t word)
+{
+    uint8_t *p = page;
+
+    for (unsigned i = 0; i < TMEM_PAGE_SIZE; i += sizeof(word)) {
+        memcpy(p + i, &word, sizeof(word));
+    }
+}
+
+static inline uint64_t rotl(uint64_t v, unsigned n)
+{
+    return v << n | v >> (64 - n);
+}
+
+static inline uint64_t lane(uint64_t acc, uint64_t v)
+{
+    return rotl(acc + v * MIX_B, 31) * MIX_A;
+}
+
+uint32_t tmem_codec_checksum(const void *data, size_t len, uint64_t seed)
+{
+    const uint8_t *p = data;
+    uint64_t a = seed + MIX_A, b = seed ^ MIX_B, c = seed, d = seed - MIX_A;
+    uint64_t h, tail = 0;
+
+    h = len * MIX_C;
+    for (; len >= 32; len -= 32, p += 32) {
+        a = lane(a, load64(p));
+        b = lane(b, load64(p + 8));
+        c = lane(c, load64(p + 16));
+        d = lane(d, load64(p + 24));
+    }
+    h += rotl(a, 1) + rotl(b, 7) + rotl(c, 12) + rotl(d, 18);
+    for (; len >= 8; len -= 8, p += 8) {
+        h = lane(h, load64(p));
+    }
+    memcpy(&tail, p, len);
+    h = lane(h, tail);
+    h ^= h >> 33;
+    h *= MIX_B;
+    h ^= h >> 29;
+    h *= MIX_C;
+    return h >> 32;
+}

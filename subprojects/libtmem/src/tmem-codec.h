@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: pages in, encoded data out, and back
+ *
+ * Runs with no lock held, on buffers of the calling context.
+ */
+#ifndef TMEM_CODEC_H
+#define TMEM_CODEC_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tmem-entry.h"
+
+/*
+ * A page whose LZ4 form is longer than this is kept raw: decompressing would
+ * cost more than the 1/16 that it saves.
+ */
+#define TMEM_CODEC_LZ4_MAX  (TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 16)
+
+typedef struct TmemCodec {
+    void *lz4_state;
+    uint8_t *out;       /* TMEM_PAGE_SIZE: encoded by tmem_codec_encode() */
+    uint8_t *in;        /* TMEM_PAGE_SIZE: to be decoded */
+} TmemCodec;
+
+/** Bytes of working memory that tmem_codec_init() divides up. */
+size_t tmem_codec_memory(void);
+void tmem_codec_init(TmemCodec *codec, void *memory);
+
+typedef struct TmemEncoded {
+    TmemKind kind;
+    uint32_t word32;    /* FILL32 */
+    uint32_t len;       /* bytes at data; FILL32: 0 */
+    const void *data;   /* the page itself if RAW, else in the codec */
+} TmemEncoded;
+
+/** Encodes @page.  Cannot fail: what does not compress is RAW. */
+void tmem_codec_encode(TmemCodec *codec, TmemCompressor compressor,
+                       const void *page, TmemEncoded *enc);
+
+/**
+ * tmem_codec_decode() - decode @len bytes at codec->in into @page
+ *
+ * Returns false if the data do not decode to exactly one page; @page is
+ * undefined then.
+ */
+bool tmem_codec_decode(TmemCodec *codec, TmemKind kind, uint32_t len,
+                       void *page);
+
+/** Fills a page with a repeated word. */
+void tmem_codec_fill(void *page, uint64_t word);
+
+/**
+ * tmem_codec_checksum() - 32-bit checksum of @len bytes
+ * @seed: what the data belong to, so that a record found under another handle
+ *        does not pass
+ *
+ * Four lanes of multiply-rotate, in the manner of xxHash64: a change of any
+ * one 8-byte word always changes the 64-bit state.  It guards against memory
+ * errors and stray writes, not against an attacker, and costs a few per cent
+ * of decompressing the same data, which CRC32 in software would not.
+ */
+uint32_t tmem_codec_checksum(const void *data, size_t len, uint64_t seed);
+
+#endif /* TMEM_CODEC_H */

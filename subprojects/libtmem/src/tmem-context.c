@@ -1,0 +1,115 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: contexts, what one thread needs to operate on pages
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tmem-error.h"
+#include "tmem-fault.h"
+#include "tmem-os.h"
+#include "tmem-store.h"
+
+/* Charges the tallies that a further context needs for existing pools. */
+static bool attach(TmemContext *ctx)
+{
+    TmemClient *client = ctx->client;
+    bool ok;
+
+    tmem_lock(&client->lock);
+    ok = tmem_client_charge_descriptors(client, client->nr_slots *
+                                        sizeof(TmemTally)) == TMEM_STATUS_OK;
+    if (ok) {
+        client->contexts = g_list_prepend(client->contexts, ctx);
+        client->nr_contexts++;
+    }
+    tmem_unlock(&client->lock);
+    return ok;
+}
+
+TmemContext *tmem_context_new(TmemClient *client, GError **errp)
+{
+    TmemContext *ctx;
+
+    tmem_assert_unlocked();
+    ctx = TMEM_FAULT("context") ? NULL : g_try_new0(TmemContext, 1);
+    if (ctx) {
+        ctx->client = client;
+        ctx->store = client->store;
+        ctx->memory_bytes = TMEM_PAGE_SIZE + tmem_codec_memory();
+        ctx->memory = tmem_os_reserve(ctx->memory_bytes);
+        ctx->tallies_bytes = client->max_pools * sizeof(TmemTally);
+        if (ctx->memory) {
+            ctx->tallies = tmem_os_reserve(ctx->tallies_bytes);
+        }
+    }
+    if (!ctx || !ctx->tallies || !attach(ctx)) {
+        tmem_error_set(errp, "client '%s': no memory for another queue",
+                       client->name);
+        if (ctx) {
+            tmem_os_release(ctx->tallies, ctx->tallies_bytes);
+            tmem_os_release(ctx->memory, ctx->memory_bytes);
+        }
+        g_free(ctx);
+        return NULL;
+    }
+    ctx->bounce = ctx->memory;
+    tmem_codec_init(&ctx->codec, (uint8_t *)ctx->memory + TMEM_PAGE_SIZE);
+    return ctx;
+}
+
+void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot)
+{
+    TmemPool *pool = &ctx->client->pools[slot];
+    TmemTally *tally = &ctx->tallies[slot];
+
+#define FOLD(name, kind, unit, text)                                          \
+    __atomic_fetch_add(&pool->shared.name, tally->name, __ATOMIC_RELAXED);
+    TMEM_POOL_COUNTERS(FOLD)
+    TMEM_POOL_LEVELS(FOLD)
+#undef FOLD
+    memset(tally, 0, sizeof(*tally));
+}
+
+void tmem_context_free(TmemContext *ctx)
+{
+    TmemClient *client;
+
+    if (!ctx) {
+        return;
+    }
+    client = ctx->client;
+    tmem_lock(&client->lock);
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        tmem_context_fold_locked(ctx, slot);
+    }
+#define FOLD(name, kind, unit, text)                                          \
+    client->gone.name += ctx->counters.name;
+    TMEM_CLIENT_COUNTERS(FOLD)
+#undef FOLD
+    client->contexts = g_list_remove(client->contexts, ctx);
+    client->nr_contexts--;
+    tmem_client_charge_descriptors(client, -(int64_t)(client->nr_slots *
+                                                      sizeof(TmemTally)));
+    tmem_unlock(&client->lock);
+
+    tmem_os_release(ctx->tallies, ctx->tallies_bytes);
+    tmem_os_release(ctx->memory, ctx->memory_bytes);
+    g_free(ctx);
+}
+
+void *tmem_context_bounce(TmemContext *ctx)
+{
+    return ctx->bounce;
+}
+
+void tmem_context_count_kick(TmemContext *ctx)
+{
+    tmem_count(&ctx->counters.kicks, 1);
+}
+
+void tmem_context_count_interrupt(TmemContext *ctx)
+{
+    tmem_count(&ctx->counters.interrupts, 1);
+}

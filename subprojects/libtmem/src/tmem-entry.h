@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: what the index knows about a page, and what lies in the arena
+ *
+ * An entry is 8 bytes:
+ *
+ *   bits  0-39  TmemRef of the record; FILL32: the repeated 32-bit word
+ *   bits 40-51  bytes of encoded data; 0 for a raw page and for FILL32
+ *   bits 52-54  kind, never 0
+ *   bit  55     damaged: found unreadable; answers IO until dropped
+ *   bits 56-63  generation: differs between successive stores in a shard
+ *
+ * A record is a slot of the arena:
+ *
+ *   persistent space:   checksum (4 bytes), data
+ *   ephemeral space:    owner word (8), checksum (4), data
+ *
+ * The owner word is how eviction, which walks segments, finds the index node
+ * that refers to a slot:
+ *
+ *   bits  0-39  TmemRef of the node
+ *   bits 40-45  the page's position in the node, for a record
+ *   bits 46-57  shard
+ *   bits 58-59  TmemOwnerType; 0: free, or not published yet
+ *
+ * It changes between 0 and another value only under the lock of that shard.
+ */
+#ifndef TMEM_ENTRY_H
+#define TMEM_ENTRY_H
+
+#include <glib.h>
+#include <stdint.h>
+
+#include "libtmem/tmem.h"
+#include "tmem-arena.h"
+
+typedef uint64_t TmemEntry;
+
+typedef enum TmemKind {
+    TMEM_KIND_NONE,
+    TMEM_KIND_FILL32,   /* one 32-bit word repeated; no record */
+    TMEM_KIND_FILL64,   /* one 64-bit word repeated; the record holds it */
+    TMEM_KIND_LZ4,
+    TMEM_KIND_RAW,
+} TmemKind;
+
+#define TMEM_ENTRY_LEN_SHIFT    40
+#define TMEM_ENTRY_KIND_SHIFT   52
+#define TMEM_ENTRY_DAMAGED      (1ull << 55)
+#define TMEM_ENTRY_GEN_SHIFT    56
+
+G_STATIC_ASSERT(TMEM_REF_BITS == TMEM_ENTRY_LEN_SHIFT);
+/* The length of a compressed page fits its 12 bits. */
+G_STATIC_ASSERT(TMEM_PAGE_SIZE <= 1u << (TMEM_ENTRY_KIND_SHIFT -
+                                         TMEM_ENTRY_LEN_SHIFT));
+
+static inline TmemEntry tmem_entry_make(TmemKind kind, uint64_t ref_or_word,
+                                        uint32_t len, uint8_t generation)
+{
+    return ref_or_word |
+           (uint64_t)(len & (TMEM_PAGE_SIZE - 1)) << TMEM_ENTRY_LEN_SHIFT |
+           (uint64_t)kind << TMEM_ENTRY_KIND_SHIFT |
+           (uint64_t)generation << TMEM_ENTRY_GEN_SHIFT;
+}
+
+static inline TmemKind tmem_entry_kind(TmemEntry e)
+{
+    return e >> TMEM_ENTRY_KIND_SHIFT & 7;
+}
+
+/* Bytes of data in the record; 0 if there is none. */
+static inline uint32_t tmem_entry_len(TmemEntry e)
+{
+    return tmem_entry_kind(e) == TMEM_KIND_RAW ? TMEM_PAGE_SIZE :
+           e >> TMEM_ENTRY_LEN_SHIFT & (TMEM_PAGE_SIZE - 1);
+}
+
+/* The record's place; 0 if there is none. */
+static inline TmemRef tmem_entry_ref(TmemEntry e)
+{
+    return tmem_entry_kind(e) == TMEM_KIND_FILL32 ? 0 :
+           e & ((1ull << TMEM_REF_BITS) - 1);
+}
+
+static inline uint32_t tmem_entry_word32(TmemEntry e)
+{
+    return e;
+}
+
+/* --- Records --- */
+
+static inline uint32_t tmem_record_header(TmemSpace space)
+{
+    return space == TMEM_SPACE_EPHEMERAL ? 12 : 4;
+}
+
+static inline uint32_t *tmem_record_checksum(void *record, TmemSpace space)
+{
+    return (uint32_t *)((uint8_t *)record + tmem_record_header(space)) - 1;
+}
+
+static inline void *tmem_record_data(void *record, TmemSpace space)
+{
+    return (uint8_t *)record + tmem_record_header(space);
+}
+
+/* --- Owner words --- */
+
+typedef enum TmemOwnerType {
+    TMEM_OWNER_NONE,
+    TMEM_OWNER_RECORD,
+    TMEM_OWNER_ARRAY,
+    TMEM_OWNER_NODE,
+} TmemOwnerType;
+
+#define TMEM_SHARDS_MAX     64
+
+static inline uint64_t tmem_owner_make(TmemOwnerType type, uint32_t shard,
+                                       unsigned pos, TmemRef node)
+{
+    return (uint64_t)type << 58 | (uint64_t)shard << 46 |
+           (uint64_t)pos << 40 | node;
+}
+
+static inline TmemOwnerType tmem_owner_type(uint64_t owner)
+{
+    return owner >> 58;
+}
+
+static inline uint32_t tmem_owner_shard(uint64_t owner)
+{
+    return owner >> 46 & 0xfff;
+}
+
+static inline unsigned tmem_owner_pos(uint64_t owner)
+{
+    return owner >> 40 & 63;
+}
+
+static inline TmemRef tmem_owner_node(uint64_t owner)
+{
+    return owner & ((1ull << TMEM_REF_BITS) - 1);
+}
+
+static inline uint64_t tmem_owner_read(const void *slot)
+{
+    return __atomic_load_n((const uint64_t *)slot, __ATOMIC_RELAXED);
+}
+
+static inline void tmem_owner_write(void *slot, uint64_t owner)
+{
+    __atomic_store_n((uint64_t *)slot, owner, __ATOMIC_RELAXED);
+}
+
+#endif /* TMEM_ENTRY_H */

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: eviction of ephemeral pages
+ */
+#include "tmem-store.h"
+
+/* Segments that one decision may pass over. */
+#define PASS_OVER_MAX   16
+
+static uint32_t second_chance_pick_locked(TmemArena *arena)
+{
+    for (int i = 0; i < PASS_OVER_MAX; i++) {
+        uint32_t nr = arena->order_first;
+        TmemSegment *seg;
+
+        if (nr == TMEM_SEGMENT_NONE) {
+            return nr;
+        }
+        seg = &arena->segments[nr];
+        if (!__atomic_exchange_n(&seg->hits, 0, __ATOMIC_RELAXED)) {
+            return nr;
+        }
+        tmem_arena_order_renew_locked(arena, nr);
+    }
+    /* All were in use: then the oldest of them must go. */
+    return arena->order_first;
+}
+
+const TmemEvictPolicy tmem_evict_policy_second_chance = {
+    .name = "second-chance",
+    .pick_locked = second_chance_pick_locked,
+};
+
+/* Shard lock held: drops what the slot at @ref is part of. */
+static void evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
+                       uint64_t owner)
+{
+    TmemIndex *index = &store->index;
+    TmemNode *node = tmem_arena_ptr(&store->arena, tmem_owner_node(owner));
+    TmemPool *pool = node->pool;
+    unsigned pos = tmem_owner_pos(owner);
+    TmemDelta delta = {};
+
+    if (tmem_owner_type(owner) == TMEM_OWNER_RECORD) {
+        g_assert(tmem_entry_ref(*tmem_node_entry(index, node, pos)) == ref);
+        tmem_index_remove(index, shard, node, pos, &delta);
+    } else {
+        tmem_index_remove_node(index, shard, node, &delta);
+    }
+    tmem_pool_apply(pool, &delta);
+    __atomic_fetch_add(&pool->shared.evicted, -delta.pages, __ATOMIC_RELAXED);
+    tmem_client_charge(pool->client, delta.data_bytes + delta.index_bytes);
+}
+
+bool tmem_evict_segment(TmemStore *store)
+{
+    TmemArena *arena = &store->arena;
+    TmemVictim victim;
+    uint32_t nr;
+
+    tmem_assert_unlocked();
+    tmem_lock(&arena->lock);
+    nr = store->policy->pick_locked(arena);
+    if (nr == TMEM_SEGMENT_NONE) {
+        tmem_unlock(&arena->lock);
+        return false;
+    }
+    tmem_arena_victim_begin(arena, nr, &victim);
+
+    for (uint32_t i = 0; i < victim.nr_slots; i++) {
+        TmemRef ref = victim.first + (uint64_t)i * victim.slot_units;
+        void *slot = tmem_arena_ptr(arena, ref);
+        uint64_t owner = tmem_owner_read(slot);
+        TmemShard *shard;
+
+        if (!owner) {
+            continue;
+        }
+        /*
+         * Without the lock the word may be that of a page which is just going.
+         * With the lock of the shard it names, it is the truth if it still
+         * names that shard.
+         */
+        shard = &store->index.shards[tmem_owner_shard(owner)];
+        tmem_lock(&shard->lock);
+        owner = tmem_owner_read(slot);
+        if (owner && tmem_owner_shard(owner) == shard->nr) {
+            evict_slot(store, shard, ref, owner);
+        }
+        tmem_unlock(&shard->lock);
+    }
+    return tmem_arena_victim_end(arena, &victim);
+}

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: eviction of ephemeral pages
+ *
+ * The unit is a segment of the ephemeral space: evicting it yields a whole
+ * segment that any class and space can use, so a caller that evicts gets
+ * somewhere, however small the pages are.  Persistent pages live in other
+ * segments and cannot be reached from here.
+ */
+#ifndef TMEM_EVICT_H
+#define TMEM_EVICT_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "tmem-arena.h"
+
+/* How many segments one operation empties before it gives up. */
+#define TMEM_EVICT_ATTEMPTS 3
+
+/* A policy only chooses; the mechanism is in tmem-evict.c. */
+typedef struct TmemEvictPolicy {
+    const char *name;
+
+    /*
+     * pick_locked() - the segment to empty next, or TMEM_SEGMENT_NONE
+     *
+     * Arena lock held; may reorder; looks at a bounded number of segments.
+     */
+    uint32_t (*pick_locked)(TmemArena *arena);
+} TmemEvictPolicy;
+
+/* Oldest segment first; one that was loaded from gets another round. */
+extern const TmemEvictPolicy tmem_evict_policy_second_chance;
+
+/**
+ * tmem_evict_segment() - empty one ephemeral segment
+ *
+ * No lock held.  Bounded work: one segment.  Returns false if there was none or
+ * if some slot of it was just being filled, so that no memory came free.
+ */
+bool tmem_evict_segment(TmemStore *store);
+
+#endif /* TMEM_EVICT_H */

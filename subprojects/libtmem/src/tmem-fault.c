@@ -1,0 +1,58 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: fault points, in debug builds only
+ */
+#include <string.h>
+
+#include "tmem-fault.h"
+
+#ifdef TMEM_DEBUG
+
+static _Thread_local struct {
+    const char *only;
+    const char *fired;
+    unsigned countdown;     /* 0: not armed */
+    bool sticky;
+} fault;
+
+static void fault_arm(const char *name, unsigned nth, bool sticky)
+{
+    fault.only = name;
+    fault.fired = NULL;
+    fault.countdown = nth;
+    fault.sticky = sticky;
+}
+
+void tmem_fault_arm(const char *name, unsigned nth)
+{
+    fault_arm(name, nth, false);
+}
+
+void tmem_fault_arm_from(const char *name, unsigned nth)
+{
+    fault_arm(name, nth, true);
+}
+
+const char *tmem_fault_disarm(void)
+{
+    fault.countdown = 0;
+    return fault.fired;
+}
+
+bool tmem_fault_hit(const char *name)
+{
+    if (!fault.countdown || (fault.only && strcmp(fault.only, name))) {
+        return false;
+    }
+    if (fault.countdown > 1) {
+        fault.countdown--;
+        return false;
+    }
+    fault.fired = name;
+    if (!fault.sticky) {
+        fault.countdown = 0;
+    }
+    return true;
+}
+
+#endif /* TMEM_DEBUG */

@@ -1,0 +1,637 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: the index from (pool, object, index) to entries
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "tmem-error.h"
+#include "tmem-fault.h"
+#include "tmem-hash.h"
+#include "tmem-index.h"
+#include "tmem-os.h"
+
+/* Buckets come and go in the table by this many, a page of the host's. */
+#define BUCKETS_STEP    512
+#define BUCKETS_BYTES   (BUCKETS_STEP * sizeof(TmemRef))
+
+/* A shard for each so many bytes of the store, within the limits. */
+#define SHARD_SHARE     (256u << 10)
+#define SHARDS_MIN      4
+
+/* With its owner word an array of these capacities fills whole units. */
+static const uint8_t array_capacity[] = { 1, 3, 7, 15, 31, 47, 64 };
+
+static void set_bucket(TmemShard *shard, uint32_t bucket, TmemRef ref)
+{
+    shard->buckets[bucket] = ref;
+}
+
+/* --- Set-up --- */
+
+bool tmem_index_init(TmemIndex *index, TmemArena *arena,
+                     const uint64_t hash_key[2], GError **errp)
+{
+    uint64_t nodes_max = arena->size_bytes / sizeof(TmemNode);
+    uint64_t per_shard;
+
+    memset(index, 0, sizeof(*index));
+    index->arena = arena;
+    memcpy(index->hash_key, hash_key, sizeof(index->hash_key));
+    index->nr_shards = SHARDS_MIN;
+    while (index->nr_shards < TMEM_SHARDS_MAX &&
+           arena->size_bytes / SHARD_SHARE >= index->nr_shards * 2) {
+        index->nr_shards *= 2;
+    }
+    /* Room for a shard with twice its share; beyond that chains grow. */
+    per_shard = 2 * nodes_max / index->nr_shards;
+    per_shard = (per_shard / BUCKETS_STEP + 1) * BUCKETS_STEP;
+    index->buckets_max = MIN(per_shard, 1u << 31);
+    index->tables_bytes = (size_t)index->nr_shards * index->buckets_max *
+                          sizeof(TmemRef);
+    if (!tmem_arena_charge(arena, index->nr_shards * BUCKETS_BYTES)) {
+        return tmem_error_set(errp, "no memory for the store's index");
+    }
+    index->tables = tmem_os_reserve(index->tables_bytes);
+    if (!index->tables) {
+        return tmem_error_set(errp, "cannot reserve address space for the "
+                              "store's index: %s", g_strerror(errno));
+    }
+    for (uint32_t i = 0; i < index->nr_shards; i++) {
+        TmemShard *shard = &index->shards[i];
+
+        tmem_lock_init(&shard->lock, TMEM_RANK_SHARD);
+        shard->nr = i;
+        shard->nr_buckets = BUCKETS_STEP;
+        shard->buckets = index->tables + (size_t)i * index->buckets_max;
+    }
+    return true;
+}
+
+void tmem_index_destroy(TmemIndex *index)
+{
+    if (index->tables) {
+        for (uint32_t i = 0; i < index->nr_shards; i++) {
+            tmem_lock_destroy(&index->shards[i].lock);
+        }
+        tmem_os_release(index->tables, index->tables_bytes);
+    }
+}
+
+/* --- Keys --- */
+
+static void hash_key(TmemIndex *index, uint64_t pool_id, TmemKey *key)
+{
+    TmemSip sip;
+
+    tmem_sip_init(&sip, index->hash_key);
+    tmem_sip_word(&sip, pool_id);
+    tmem_sip_word(&sip, key->object[0]);
+    tmem_sip_word(&sip, key->object[1]);
+    tmem_sip_word(&sip, key->object[2]);
+    key->hash_head = tmem_sip_end(sip, 4);
+    tmem_sip_word(&sip, key->base);
+    key->hash_node = tmem_sip_end(sip, 5);
+    /* Buckets use the low bits, shards high ones. */
+    key->shard = &index->shards[key->hash_head >> 48 &
+                                (index->nr_shards - 1)];
+}
+
+void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t pool_id,
+                    const uint64_t object[3], uint64_t page_index,
+                    TmemKey *key)
+{
+    key->pool = pool;
+    memcpy(key->object, object, sizeof(key->object));
+    key->base = page_index >> TMEM_NODE_PAGES_SHIFT;
+    key->pos = page_index & (TMEM_NODE_PAGES - 1);
+    hash_key(index, pool_id, key);
+}
+
+static void key_of_node(TmemIndex *index, const TmemNode *node, TmemKey *key)
+{
+    tmem_index_key(index, node->pool, node->pool->key, node->object,
+                   node->base << TMEM_NODE_PAGES_SHIFT, key);
+}
+
+uint64_t tmem_index_node_hash(TmemIndex *index, const TmemNode *node,
+                              uint32_t *shard)
+{
+    TmemKey key;
+
+    key_of_node(index, node, &key);
+    if (shard) {
+        *shard = key.shard->nr;
+    }
+    return node->is_head ? key.hash_head : key.hash_node;
+}
+
+uint64_t tmem_node_seed(const TmemNode *node, unsigned pos)
+{
+    return node->pool->key ^ node->object[0] ^ node->object[1] ^
+           node->object[2] ^ (node->base << TMEM_NODE_PAGES_SHIFT | pos);
+}
+
+/* --- The table --- */
+
+/* The largest power of two that is not above @n. */
+static uint32_t power_below(uint32_t n)
+{
+    return 1u << (31 - __builtin_clz(n));
+}
+
+uint32_t tmem_shard_bucket(const TmemShard *shard, uint64_t hash)
+{
+    uint32_t half = power_below(shard->nr_buckets);
+    uint32_t bucket = hash & (2 * (uint64_t)half - 1);
+
+    return bucket < shard->nr_buckets ? bucket : bucket - half;
+}
+
+static TmemNode *node_at(TmemIndex *index, TmemRef ref)
+{
+    return ref ? tmem_arena_ptr(index->arena, ref) : NULL;
+}
+
+static TmemRef node_ref(const TmemNode *node)
+{
+    return tmem_owner_node(node->owner);
+}
+
+static void table_link(TmemShard *shard, TmemNode *node, uint64_t hash)
+{
+    uint32_t bucket = tmem_shard_bucket(shard, hash);
+
+    node->next = shard->buckets[bucket];
+    set_bucket(shard, bucket, node_ref(node));
+}
+
+static void table_unlink(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                         uint64_t hash)
+{
+    TmemRef *link = &shard->buckets[tmem_shard_bucket(shard, hash)];
+    TmemRef ref = node_ref(node);
+
+    while (*link != ref) {
+        link = &node_at(index, *link)->next;
+    }
+    *link = node->next;
+}
+
+/* One more bucket: it takes its part of the nodes of one that exists. */
+static void table_grow(TmemIndex *index, TmemShard *shard)
+{
+    uint32_t nr = shard->nr_buckets;
+    TmemRef ref;
+
+    if (nr == index->buckets_max) {
+        return;
+    }
+    if (nr % BUCKETS_STEP == 0 &&
+        !tmem_arena_charge(index->arena, BUCKETS_BYTES)) {
+        return;
+    }
+    ref = shard->buckets[nr - power_below(nr)];
+    set_bucket(shard, nr - power_below(nr), 0);
+    set_bucket(shard, nr, 0);
+    shard->nr_buckets++;
+    while (ref) {
+        TmemNode *node = node_at(index, ref);
+
+        ref = node->next;
+        table_link(shard, node, tmem_index_node_hash(index, node, NULL));
+    }
+}
+
+static void table_shrink(TmemIndex *index, TmemShard *shard)
+{
+    uint32_t nr = shard->nr_buckets - 1;
+    TmemRef *link = &shard->buckets[nr - power_below(nr)];
+
+    while (*link) {
+        link = &node_at(index, *link)->next;
+    }
+    *link = shard->buckets[nr];
+    shard->nr_buckets = nr;
+    if (nr % BUCKETS_STEP == 0) {
+        tmem_os_discard(&shard->buckets[nr], BUCKETS_BYTES);
+        tmem_arena_uncharge(index->arena, BUCKETS_BYTES);
+    }
+}
+
+static void table_insert(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                         uint64_t hash)
+{
+    table_link(shard, node, hash);
+    shard->nr_nodes++;
+    if (shard->nr_nodes > shard->nr_buckets) {
+        table_grow(index, shard);
+    }
+}
+
+static void table_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                         uint64_t hash)
+{
+    table_unlink(index, shard, node, hash);
+    shard->nr_nodes--;
+    /* Two per removal, so that an emptied table is small again. */
+    for (int i = 0; i < 2; i++) {
+        if (shard->nr_nodes < shard->nr_buckets / 2 &&
+            shard->nr_buckets > BUCKETS_STEP) {
+            table_shrink(index, shard);
+        }
+    }
+}
+
+static bool same_object(const TmemNode *node, const TmemKey *key)
+{
+    return node->pool == key->pool && node->object[0] == key->object[0] &&
+           node->object[1] == key->object[1] &&
+           node->object[2] == key->object[2];
+}
+
+TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key)
+{
+    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_head);
+    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
+
+    while (node && !(node->is_head && same_object(node, key))) {
+        node = node_at(index, node->next);
+    }
+    return node;
+}
+
+TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key)
+{
+    TmemNode *node = tmem_index_find_head(index, key);
+    uint32_t bucket;
+
+    if (!node || node->base == key->base) {
+        return node;
+    }
+    if (!node->nr_siblings) {
+        return NULL;
+    }
+    bucket = tmem_shard_bucket(key->shard, key->hash_node);
+    node = node_at(index, key->shard->buckets[bucket]);
+    while (node && !(!node->is_head && node->base == key->base &&
+                     same_object(node, key))) {
+        node = node_at(index, node->next);
+    }
+    return node;
+}
+
+/* --- Entries of a node --- */
+
+static unsigned rank_of(const TmemNode *node, unsigned pos)
+{
+    return __builtin_popcountll(node->bitmap & ((1ull << pos) - 1));
+}
+
+static TmemEntry *entries_of(TmemIndex *index, TmemNode *node)
+{
+    TmemArray *array;
+
+    if (node->capacity == 1) {
+        return &node->entries;
+    }
+    array = tmem_arena_ptr(index->arena, node->entries);
+    return array->entry;
+}
+
+TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos)
+{
+    if (!(node->bitmap >> pos & 1)) {
+        return NULL;
+    }
+    return entries_of(index, node) + rank_of(node, pos);
+}
+
+void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
+                        TmemDelta *delta)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    delta->pages += sign;
+    switch (tmem_entry_kind(entry)) {
+    case TMEM_KIND_LZ4:
+        delta->pages_compressed += sign;
+        delta->stored_bytes += sign * (int64_t)tmem_entry_len(entry);
+        break;
+    case TMEM_KIND_RAW:
+        delta->pages_raw += sign;
+        delta->stored_bytes += sign * (int64_t)tmem_entry_len(entry);
+        break;
+    default:
+        delta->pages_same_filled += sign;
+        break;
+    }
+    if (ref) {
+        delta->data_bytes +=
+            sign * (int64_t)tmem_arena_slot_bytes(index->arena, ref);
+    }
+}
+
+/* Makes a record of the ephemeral space visible to eviction. */
+static void publish_record(TmemIndex *index, const TmemNode *node,
+                           unsigned pos, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    if (ref && node->pool->space == TMEM_SPACE_EPHEMERAL) {
+        tmem_owner_write(tmem_arena_ptr(index->arena, ref),
+                         tmem_owner_make(TMEM_OWNER_RECORD,
+                                         tmem_owner_shard(node->owner), pos,
+                                         node_ref(node)));
+    }
+}
+
+static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    tmem_index_account(index, entry, -1, delta);
+    if (ref) {
+        tmem_arena_free(index->arena, ref);
+    }
+}
+
+/* --- Lists of objects and siblings --- */
+
+static void object_link(TmemIndex *index, TmemPool *pool, TmemNode *head)
+{
+    tmem_lock(&pool->lock);
+    head->prev = 0;
+    head->following = pool->objects;
+    if (pool->objects) {
+        node_at(index, pool->objects)->prev = node_ref(head);
+    }
+    pool->objects = node_ref(head);
+    tmem_unlock(&pool->lock);
+}
+
+/* Takes @head off the list of objects; @heir, if any, gets its place. */
+static void object_unlink(TmemIndex *index, TmemPool *pool, TmemNode *head,
+                          TmemNode *heir)
+{
+    TmemRef place;
+
+    tmem_lock(&pool->lock);
+    place = heir ? node_ref(heir) : head->following;
+    if (heir) {
+        heir->prev = head->prev;
+        heir->following = head->following;
+    }
+    if (head->prev) {
+        node_at(index, head->prev)->following = place;
+    } else {
+        pool->objects = place;
+    }
+    if (head->following) {
+        node_at(index, head->following)->prev =
+            heir ? node_ref(heir) : head->prev;
+    }
+    tmem_unlock(&pool->lock);
+}
+
+static void sibling_link(TmemIndex *index, TmemNode *head, TmemNode *node)
+{
+    node->following = 0;
+    node->prev = head->sibling_last;
+    if (head->sibling_last) {
+        node_at(index, head->sibling_last)->following = node_ref(node);
+    } else {
+        head->sibling_first = node_ref(node);
+    }
+    head->sibling_last = node_ref(node);
+    head->nr_siblings++;
+}
+
+static void sibling_unlink(TmemIndex *index, TmemNode *head, TmemNode *node)
+{
+    if (node->prev) {
+        node_at(index, node->prev)->following = node->following;
+    } else {
+        head->sibling_first = node->following;
+    }
+    if (node->following) {
+        node_at(index, node->following)->prev = node->prev;
+    } else {
+        head->sibling_last = node->prev;
+    }
+    head->nr_siblings--;
+}
+
+/* --- Room --- */
+
+static TmemRef alloc_array(TmemIndex *index, TmemSpace space,
+                           unsigned capacity, bool any_class)
+{
+    return tmem_arena_alloc(index->arena, space,
+                            sizeof(TmemArray) + capacity * sizeof(TmemEntry),
+                            any_class);
+}
+
+bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
+                          TmemNode *node, bool any_class, TmemRoom *room)
+{
+    TmemSpace space = key->pool->space;
+    unsigned nr, i = 0;
+
+    memset(room, 0, sizeof(*room));
+    room->node = node;
+    if (!node) {
+        room->new_node = tmem_arena_alloc(index->arena, space,
+                                          sizeof(TmemNode), any_class);
+        if (!room->new_node) {
+            return false;
+        }
+        room->bytes = tmem_arena_slot_bytes(index->arena, room->new_node);
+        return true;
+    }
+    nr = __builtin_popcountll(node->bitmap);
+    if (nr < node->capacity) {
+        return true;
+    }
+    while (array_capacity[i] <= nr) {
+        i++;
+    }
+    room->new_capacity = array_capacity[i];
+    room->new_array = alloc_array(index, space, room->new_capacity, any_class);
+    if (!room->new_array) {
+        return false;
+    }
+    room->bytes = tmem_arena_slot_bytes(index->arena, room->new_array);
+    if (node->capacity > 1) {
+        room->bytes -= tmem_arena_slot_bytes(index->arena, node->entries);
+    }
+    return true;
+}
+
+void tmem_index_cancel_room(TmemIndex *index, TmemRoom *room)
+{
+    if (room->new_node) {
+        tmem_arena_free(index->arena, room->new_node);
+    }
+    if (room->new_array) {
+        tmem_arena_free(index->arena, room->new_array);
+    }
+}
+
+static void grow_node(TmemIndex *index, TmemNode *node, TmemRoom *room)
+{
+    TmemArray *array = tmem_arena_ptr(index->arena, room->new_array);
+
+    memcpy(array->entry, entries_of(index, node),
+           __builtin_popcountll(node->bitmap) * sizeof(TmemEntry));
+    tmem_owner_write(array,
+                     tmem_owner_make(TMEM_OWNER_ARRAY,
+                                     tmem_owner_shard(node->owner), 0,
+                                     node_ref(node)));
+    if (node->capacity > 1) {
+        tmem_arena_free(index->arena, node->entries);
+    }
+    node->entries = room->new_array;
+    node->capacity = room->new_capacity;
+}
+
+static TmemNode *enter_node(TmemIndex *index, const TmemKey *key, TmemRef ref,
+                            TmemDelta *delta)
+{
+    TmemNode *head = tmem_index_find_head(index, key);
+    TmemNode *node = tmem_arena_ptr(index->arena, ref);
+
+    /* The owner word last: an evictor may look at it without our lock. */
+    memset((uint8_t *)node + sizeof(node->owner), 0,
+           sizeof(*node) - sizeof(node->owner));
+    node->pool = key->pool;
+    memcpy(node->object, key->object, sizeof(node->object));
+    node->base = key->base;
+    node->capacity = 1;
+    node->is_head = !head;
+    tmem_owner_write(node, tmem_owner_make(TMEM_OWNER_NODE, key->shard->nr,
+                                           0, ref));
+    if (head) {
+        sibling_link(index, head, node);
+    } else {
+        object_link(index, key->pool, node);
+        delta->objects++;
+    }
+    table_insert(index, key->shard, node,
+                 head ? key->hash_node : key->hash_head);
+    return node;
+}
+
+void tmem_index_insert(TmemIndex *index, const TmemKey *key, TmemRoom *room,
+                       TmemEntry entry, TmemDelta *delta)
+{
+    TmemNode *node = room->node;
+    TmemEntry *entries;
+    unsigned rank, nr;
+
+    if (!node) {
+        node = enter_node(index, key, room->new_node, delta);
+    } else if (room->new_array) {
+        grow_node(index, node, room);
+    }
+    delta->index_bytes += room->bytes;
+
+    entries = entries_of(index, node);
+    rank = rank_of(node, key->pos);
+    nr = __builtin_popcountll(node->bitmap);
+    memmove(entries + rank + 1, entries + rank,
+            (nr - rank) * sizeof(TmemEntry));
+    entries[rank] = entry;
+    node->bitmap |= 1ull << key->pos;
+    publish_record(index, node, key->pos, entry);
+    tmem_index_account(index, entry, 1, delta);
+}
+
+void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
+                        TmemEntry entry, TmemDelta *delta)
+{
+    TmemEntry *e = tmem_node_entry(index, node, pos);
+
+    if (tmem_entry_ref(*e) && tmem_entry_ref(*e) == tmem_entry_ref(entry)) {
+        tmem_index_account(index, *e, -1, delta);
+    } else {
+        drop_record(index, *e, delta);
+        publish_record(index, node, pos, entry);
+    }
+    *e = entry;
+    tmem_index_account(index, entry, 1, delta);
+}
+
+/* --- Removal --- */
+
+/* The head is going: its first sibling becomes the head. */
+static void promote_sibling(TmemIndex *index, TmemShard *shard,
+                            TmemNode *head)
+{
+    TmemNode *heir = node_at(index, head->sibling_first);
+
+    table_unlink(index, shard, heir, tmem_index_node_hash(index, heir, NULL));
+    sibling_unlink(index, head, heir);
+    heir->is_head = true;
+    heir->nr_siblings = head->nr_siblings;
+    heir->sibling_first = head->sibling_first;
+    heir->sibling_last = head->sibling_last;
+    object_unlink(index, head->pool, head, heir);
+    table_link(shard, heir, tmem_index_node_hash(index, heir, NULL));
+}
+
+/* Frees a node without pages, its array and, if it was the last, the object. */
+static void free_node(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                      TmemDelta *delta)
+{
+    TmemRef ref = node_ref(node);
+    TmemKey key;
+
+    key_of_node(index, node, &key);
+    if (!node->is_head) {
+        sibling_unlink(index, tmem_index_find_head(index, &key), node);
+    } else if (node->nr_siblings) {
+        promote_sibling(index, shard, node);
+    } else {
+        object_unlink(index, node->pool, node, NULL);
+        delta->objects--;
+    }
+    table_remove(index, shard, node,
+                 node->is_head ? key.hash_head : key.hash_node);
+    if (node->capacity > 1) {
+        delta->index_bytes -= tmem_arena_slot_bytes(index->arena,
+                                                    node->entries);
+        tmem_arena_free(index->arena, node->entries);
+    }
+    delta->index_bytes -= tmem_arena_slot_bytes(index->arena, ref);
+    tmem_arena_free(index->arena, ref);
+}
+
+void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                       unsigned pos, TmemDelta *delta)
+{
+    TmemEntry *entries = entries_of(index, node);
+    unsigned rank = rank_of(node, pos);
+    unsigned nr = __builtin_popcountll(node->bitmap);
+
+    drop_record(index, entries[rank], delta);
+    memmove(entries + rank, entries + rank + 1,
+            (nr - rank - 1) * sizeof(TmemEntry));
+    node->bitmap &= ~(1ull << pos);
+    if (!node->bitmap) {
+        free_node(index, shard, node, delta);
+    }
+}
+
+void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
+                            TmemNode *node, TmemDelta *delta)
+{
+    TmemEntry *entries = entries_of(index, node);
+    unsigned nr = __builtin_popcountll(node->bitmap);
+
+    for (unsigned i = 0; i < nr; i++) {
+        drop_record(index, entries[i], delta);
+    }
+    node->bitmap = 0;
+    free_node(index, shard, node, delta);
+}

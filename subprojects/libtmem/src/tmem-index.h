@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: the index from (pool, object, index) to entries
+ *
+ * A *node* covers 64 neighbouring pages of an object: a bitmap says which are
+ * held, a packed array has one entry for each of these (a single entry lies in
+ * the node itself).  Nodes are found through a hash table; so dense objects
+ * cost about 10 bytes a page, a page alone in its object costs one node, and
+ * depth does not depend on the index.
+ *
+ * One node of each object is its *head*, whatever 64 pages it covers.  It is
+ * hashed by (pool, object), the object's other nodes (its siblings) by (pool,
+ * object, index / 64).  The head holds the list of siblings and is itself on
+ * the list of its pool's objects.  When it becomes empty, the first sibling
+ * takes its place.
+ *
+ * Hash: SipHash with a random key; a guest cannot choose handles that collide.
+ * The table of each shard grows and shrinks one bucket at a time (linear
+ * hashing), so no operation pays for a rehash of everything; if there is no
+ * memory to grow, chains get longer and nothing fails.
+ *
+ * All of an object lies in one shard.  The shard's lock guards its table, its
+ * nodes, their arrays, and the records that they refer to.
+ */
+#ifndef TMEM_INDEX_H
+#define TMEM_INDEX_H
+
+#include "tmem-arena.h"
+#include "tmem-entry.h"
+#include "tmem-lock.h"
+#include "tmem-pool.h"
+
+#define TMEM_NODE_PAGES_SHIFT   6
+#define TMEM_NODE_PAGES         (1u << TMEM_NODE_PAGES_SHIFT)
+
+typedef struct TmemNode {
+    uint64_t owner;         /* owner word of the slot */
+    TmemRef next;           /* in the hash chain */
+    TmemPool *pool;
+    uint64_t object[3];
+    uint64_t base;          /* index / 64 */
+    uint64_t bitmap;        /* pages held */
+
+    uint64_t entries;       /* capacity 1: the entry; else TmemRef of array */
+    uint8_t capacity;       /* entries that fit */
+    bool is_head;
+    uint32_t nr_siblings;   /* of a head */
+
+    /*
+     * A head's place in the pool's list of objects, guarded by the pool's
+     * lock; another node's place in its head's list of siblings.
+     */
+    TmemRef prev;
+    TmemRef following;
+    /* Of a head: the siblings. */
+    TmemRef sibling_first;
+    TmemRef sibling_last;
+} TmemNode;
+
+/* An array of entries; as a slot of the arena it starts with an owner word. */
+typedef struct TmemArray {
+    uint64_t owner;
+    TmemEntry entry[];
+} TmemArray;
+
+typedef struct TmemShard {
+    _Alignas(64) TmemLock lock;     /* cache lines of its own */
+    uint32_t nr;
+    uint32_t nr_buckets;
+    uint64_t nr_nodes;
+    TmemRef *buckets;
+    uint8_t generation;     /* of entries */
+} TmemShard;
+
+typedef struct TmemIndex {
+    TmemArena *arena;
+    uint64_t hash_key[2];
+    uint32_t nr_shards;
+    uint32_t buckets_max;   /* per shard */
+    TmemRef *tables;
+    size_t tables_bytes;
+    TmemShard shards[TMEM_SHARDS_MAX];
+} TmemIndex;
+
+/* A handle, resolved and hashed. */
+typedef struct TmemKey {
+    TmemPool *pool;
+    uint64_t object[3];
+    uint64_t base;
+    unsigned pos;
+    TmemShard *shard;
+    uint64_t hash_head;
+    uint64_t hash_node;
+} TmemKey;
+
+bool tmem_index_init(TmemIndex *index, TmemArena *arena,
+                     const uint64_t hash_key[2], GError **errp);
+void tmem_index_destroy(TmemIndex *index);
+
+/** Fills @key.  @pool_id is what @pool had as its id. */
+void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t pool_id,
+                    const uint64_t object[3], uint64_t page_index,
+                    TmemKey *key);
+
+/* --- All functions below: the key's shard is locked --- */
+
+/** The node that covers @key, or NULL. */
+TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key);
+
+/** The entry at @pos, or NULL if none is held there. */
+TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos);
+
+/* Room for one more entry, made but not yet in the index. */
+typedef struct TmemRoom {
+    TmemNode *node;         /* that covers the key; NULL: new_node will */
+    TmemRef new_node;
+    TmemRef new_array;
+    uint8_t new_capacity;
+    int64_t bytes;          /* by which the index grows */
+} TmemRoom;
+
+/**
+ * tmem_index_make_room() - get the memory for an entry at @key
+ * @node: what tmem_index_find() returned; no entry may be at the key's place
+ *
+ * Changes nothing that anyone can see.  Returns false without memory.
+ */
+bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
+                          TmemNode *node, bool any_class, TmemRoom *room);
+
+/** Gives back what tmem_index_make_room() got. */
+void tmem_index_cancel_room(TmemIndex *index, TmemRoom *room);
+
+/** Enters @entry at @key, using @room.  Cannot fail. */
+void tmem_index_insert(TmemIndex *index, const TmemKey *key, TmemRoom *room,
+                       TmemEntry entry, TmemDelta *delta);
+
+/** Changes the entry at @key, freeing the record of the old one. */
+void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
+                        TmemEntry entry, TmemDelta *delta);
+
+/**
+ * tmem_index_remove() - drop the page at @pos of @node
+ *
+ * Frees record, array, node and object as they become empty.
+ */
+void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                       unsigned pos, TmemDelta *delta);
+
+/** Drops all pages of @node, which is freed. */
+void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
+                            TmemNode *node, TmemDelta *delta);
+
+/** The head of the key's object, or NULL. */
+TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key);
+
+/** The hash by which @node is found, for tmem_store_check(). */
+uint64_t tmem_index_node_hash(TmemIndex *index, const TmemNode *node,
+                              uint32_t *shard);
+uint32_t tmem_shard_bucket(const TmemShard *shard, uint64_t hash);
+
+/** Adds an entry's page to @delta @sign times (+1 or -1). */
+void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
+                        TmemDelta *delta);
+
+/** What a record's checksum is seeded with. */
+uint64_t tmem_node_seed(const TmemNode *node, unsigned pos);
+
+#endif /* TMEM_INDEX_H */

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: memory from the operating system
+ */
+#include <errno.h>
+#include <sys/mman.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+#include "tmem-fault.h"
+#include "tmem-os.h"
+
+size_t tmem_os_page_size(void)
+{
+    return sysconf(_SC_PAGESIZE);
+}
+
+static size_t round_up(size_t bytes)
+{
+    size_t mask = tmem_os_page_size() - 1;
+
+    return (bytes + mask) & ~mask;
+}
+
+void *tmem_os_reserve(size_t bytes)
+{
+    void *addr;
+
+    if (TMEM_FAULT("os-reserve")) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    /*
+     * MAP_NORESERVE: the store's own budget limits what is touched, so the
+     * reservation itself must not count against the overcommit limit.
+     */
+    addr = mmap(NULL, round_up(bytes), PROT_READ | PROT_WRITE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    return addr == MAP_FAILED ? NULL : addr;
+}
+
+void tmem_os_release(void *addr, size_t bytes)
+{
+    if (addr) {
+        munmap(addr, round_up(bytes));
+    }
+}
+
+void tmem_os_discard(void *addr, size_t bytes)
+{
+    uintptr_t mask = tmem_os_page_size() - 1;
+    uintptr_t start = ((uintptr_t)addr + mask) & ~mask;
+    uintptr_t end = ((uintptr_t)addr + bytes) & ~mask;
+
+    if (start < end) {
+        /* Fails only where memory is locked: then there is nothing to do. */
+        madvise((void *)start, end - start, MADV_DONTNEED);
+    }
+}
+
+bool tmem_os_random(void *buf, size_t bytes)
+{
+    uint8_t *p = buf;
+
+    while (bytes) {
+        ssize_t n = getrandom(p, bytes, 0);
+
+        if (n < 0) {
+            if (errno == EINTR) {
+                continue;
+            }
+            return false;
+        }
+        p += n;
+        bytes -= n;
+    }
+    return true;
+}

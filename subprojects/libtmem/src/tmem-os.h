@@ -1,0 +1,40 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: memory from the operating system
+ *
+ * The only place that knows mmap() and madvise().  All sizes are rounded up
+ * to the host's page size by the functions themselves.
+ */
+#ifndef TMEM_OS_H
+#define TMEM_OS_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/**
+ * tmem_os_reserve() - reserve zeroed memory that costs nothing until touched
+ * @bytes: more than 0
+ *
+ * Returns NULL with errno set on failure.
+ */
+void *tmem_os_reserve(size_t bytes);
+
+/** Gives a reservation back. @addr and @bytes as they were reserved. */
+void tmem_os_release(void *addr, size_t bytes);
+
+/**
+ * tmem_os_discard() - drop the contents of the whole pages in a range
+ *
+ * The range stays reserved; what it holds is undefined afterwards (zeros,
+ * or the old contents where the process has locked its memory).  Parts of
+ * pages at both ends keep their contents.
+ */
+void tmem_os_discard(void *addr, size_t bytes);
+
+size_t tmem_os_page_size(void);
+
+/** Fills @bytes of @buf with random bytes from the kernel; false on failure. */
+bool tmem_os_random(void *buf, size_t bytes);
+
+#endif /* TMEM_OS_H */

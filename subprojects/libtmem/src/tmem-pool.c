@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: pools
+ */
+#include <string.h>
+
+#include "tmem-fault.h"
+#include "tmem-os.h"
+#include "tmem-store.h"
+
+const char *tmem_pool_kind_str(TmemPoolKind kind)
+{
+    return kind == TMEM_POOL_EPHEMERAL ? "ephemeral" : "persistent";
+}
+
+/* --- Tallies --- */
+
+void tmem_tally_apply(TmemTally *tally, const TmemDelta *delta)
+{
+#define APPLY(name, kind, unit, text)                                         \
+    if (delta->name) {                                                        \
+        tmem_count(&tally->name, delta->name);                                \
+    }
+    TMEM_POOL_LEVELS(APPLY)
+#undef APPLY
+}
+
+void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
+{
+#define APPLY(name, kind, unit, text)                                         \
+    if (delta->name) {                                                        \
+        __atomic_fetch_add(&pool->shared.name, delta->name, __ATOMIC_RELAXED);\
+    }
+    TMEM_POOL_LEVELS(APPLY)
+#undef APPLY
+}
+
+void tmem_tally_sum(TmemPoolStats *sum, const TmemTally *from)
+{
+#define SUM(name, kind, unit, text)                                           \
+    sum->name += __atomic_load_n(&from->name, __ATOMIC_RELAXED);
+    TMEM_POOL_COUNTERS(SUM)
+    TMEM_POOL_LEVELS(SUM)
+#undef SUM
+}
+
+/* --- Finding --- */
+
+TmemPool *tmem_pool_find(TmemClient *client, uint64_t id)
+{
+    uint32_t slot = id & ((1u << TMEM_POOL_SLOT_BITS) - 1);
+    TmemPool *pool;
+
+    if (!id || slot >= client->max_pools) {
+        return NULL;
+    }
+    pool = &client->pools[slot];
+    return tmem_pool_is(pool, id) ? pool : NULL;
+}
+
+/* --- Creation --- */
+
+static uint32_t free_slot_locked(TmemClient *client)
+{
+    /* All slots below the hint are in use. */
+    while (client->slot_hint < client->nr_slots &&
+           client->pools[client->slot_hint].in_use) {
+        client->slot_hint++;
+    }
+    return client->slot_hint;
+}
+
+/* Lets the charged part of the table end at @nr_slots. */
+static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
+{
+    int64_t each = tmem_client_slot_bytes_locked(client);
+    TmemStatus status;
+
+    if (nr_slots < client->nr_slots) {
+        uint32_t less = client->nr_slots - nr_slots;
+
+        tmem_os_discard(&client->pools[nr_slots], less * sizeof(TmemPool));
+        for (GList *l = client->contexts; l; l = l->next) {
+            TmemContext *ctx = l->data;
+
+            tmem_os_discard(&ctx->tallies[nr_slots],
+                            less * sizeof(TmemTally));
+        }
+    }
+    status = tmem_client_charge_descriptors(
+        client, ((int64_t)nr_slots - client->nr_slots) * each);
+    if (status == TMEM_STATUS_OK) {
+        client->nr_slots = nr_slots;
+    }
+    return status;
+}
+
+static void order_append_locked(TmemClient *client, uint32_t slot)
+{
+    TmemPool *pool = &client->pools[slot];
+
+    pool->next = TMEM_POOL_SLOT_NONE;
+    pool->prev = client->last;
+    if (client->last == TMEM_POOL_SLOT_NONE) {
+        client->first = slot;
+    } else {
+        client->pools[client->last].next = slot;
+    }
+    client->last = slot;
+}
+
+static void order_remove_locked(TmemClient *client, uint32_t slot)
+{
+    TmemPool *pool = &client->pools[slot];
+
+    if (pool->prev == TMEM_POOL_SLOT_NONE) {
+        client->first = pool->next;
+    } else {
+        client->pools[pool->prev].next = pool->next;
+    }
+    if (pool->next == TMEM_POOL_SLOT_NONE) {
+        client->last = pool->prev;
+    } else {
+        client->pools[pool->next].prev = pool->prev;
+    }
+}
+
+static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
+                                uint64_t *id)
+{
+    uint32_t slot;
+    TmemStatus status;
+    TmemPool *pool;
+
+    if (client->nr_pools == client->max_pools) {
+        return TMEM_STATUS_QUOTA;
+    }
+    slot = free_slot_locked(client);
+    if (slot == client->nr_slots) {
+        status = set_nr_slots_locked(client, slot + 1);
+        if (status != TMEM_STATUS_OK) {
+            return status;
+        }
+    }
+    pool = &client->pools[slot];
+    pool->kind = kind;
+    pool->space = kind == TMEM_POOL_EPHEMERAL ? TMEM_SPACE_EPHEMERAL :
+                                                TMEM_SPACE_PERSISTENT;
+    pool->client = client;
+    pool->objects = 0;
+    memset(&pool->shared, 0, sizeof(pool->shared));
+    for (GList *l = client->contexts; l; l = l->next) {
+        TmemContext *ctx = l->data;
+
+        memset(&ctx->tallies[slot], 0, sizeof(TmemTally));
+    }
+    tmem_lock_init(&pool->lock, TMEM_RANK_POOL);
+    pool->key = tmem_store_generation(client->store) << TMEM_POOL_SLOT_BITS |
+                slot;
+    pool->in_use = true;
+    order_append_locked(client, slot);
+    client->nr_pools++;
+    *id = pool->key;
+    /* From here on operations find it: pairs with tmem_pool_is(). */
+    __atomic_store_n(&pool->id, pool->key, __ATOMIC_RELEASE);
+    return TMEM_STATUS_OK;
+}
+
+TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
+                            uint8_t page_shift, uint64_t *id)
+{
+    TmemStatus status;
+
+    tmem_assert_unlocked();
+    *id = 0;
+    if (page_shift != TMEM_PAGE_SHIFT) {
+        return TMEM_STATUS_UNSUPP;
+    }
+    for (int i = 0; ; i++) {
+        tmem_lock(&client->lock);
+        status = create_locked(client, kind, id);
+        tmem_unlock(&client->lock);
+        /* A full store makes room for a pool as it does for a page. */
+        if (status != TMEM_STATUS_NOSPC || i == TMEM_EVICT_ATTEMPTS) {
+            return status;
+        }
+        tmem_evict_segment(client->store);
+    }
+}
+
+/* --- Destruction --- */
+
+/* Waits until everyone who holds a shard lock now has left it. */
+static void pass_all_shards(TmemStore *store)
+{
+    for (uint32_t i = 0; i < store->index.nr_shards; i++) {
+        tmem_lock(&store->index.shards[i].lock);
+        tmem_unlock(&store->index.shards[i].lock);
+    }
+}
+
+static void drain(TmemPool *pool)
+{
+    TmemStore *store = pool->client->store;
+    TmemKey key;
+
+    for (;;) {
+        uint64_t object[3];
+        TmemRef ref;
+
+        tmem_lock(&pool->lock);
+        ref = pool->objects;
+        if (ref) {
+            TmemNode *head = tmem_arena_ptr(&store->arena, ref);
+
+            memcpy(object, head->object, sizeof(object));
+        }
+        tmem_unlock(&pool->lock);
+        if (!ref) {
+            return;
+        }
+        tmem_index_key(&store->index, pool, pool->key, object, 0, &key);
+        tmem_object_drop(store, &key, 0, NULL);
+        tmem_arena_trim(&store->arena);
+    }
+}
+
+/* The pool is empty and unseen: its counters live on with the client. */
+static void retire_locked(TmemClient *client, uint32_t slot)
+{
+    TmemPool *pool = &client->pools[slot];
+    uint32_t nr_slots = client->nr_slots;
+
+    for (GList *l = client->contexts; l; l = l->next) {
+        tmem_context_fold_locked(l->data, slot);
+    }
+    tmem_tally_sum(&client->destroyed, &pool->shared);
+    order_remove_locked(client, slot);
+    tmem_lock_destroy(&pool->lock);
+    pool->in_use = false;
+    client->nr_pools--;
+    client->slot_hint = MIN(client->slot_hint, slot);
+    while (nr_slots && !client->pools[nr_slots - 1].in_use) {
+        nr_slots--;
+    }
+    set_nr_slots_locked(client, nr_slots);
+}
+
+TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
+{
+    TmemPool *pool;
+
+    tmem_assert_unlocked();
+    tmem_lock(&client->lock);
+    pool = tmem_pool_find(client, id);
+    if (pool) {
+        __atomic_store_n(&pool->id, 0, __ATOMIC_RELEASE);
+    }
+    tmem_unlock(&client->lock);
+    if (!pool) {
+        return TMEM_STATUS_NOPOOL;
+    }
+
+    /* Who comes after this sees that the id is gone. */
+    pass_all_shards(client->store);
+    drain(pool);
+    /* An evictor may still be accounting for the last page it took. */
+    pass_all_shards(client->store);
+
+    tmem_lock(&client->lock);
+    retire_locked(client, pool - client->pools);
+    tmem_unlock(&client->lock);
+    tmem_arena_trim(&client->store->arena);
+    return TMEM_STATUS_OK;
+}
+
+void tmem_pool_destroy_all(TmemClient *client)
+{
+    for (;;) {
+        uint64_t id = 0;
+
+        tmem_lock(&client->lock);
+        for (uint32_t slot = client->first; !id &&
+             slot != TMEM_POOL_SLOT_NONE; slot = client->pools[slot].next) {
+            id = client->pools[slot].id;
+        }
+        tmem_unlock(&client->lock);
+        if (!id) {
+            return;
+        }
+        tmem_pool_destroy(client, id);
+    }
+}

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: pools
+ *
+ * A client's pools live in a table indexed by slot that is reserved once and
+ * never moves, so an operation may look at a pool before it holds any lock.
+ * What it saw counts only if pool->id still is the wanted id under the shard
+ * lock of its handle: destruction first clears the id, then passes through
+ * every shard lock, and from then on nobody can see the pool.
+ *
+ * Ids are generation << 16 | slot.  The generation is never 0 and not reused.
+ */
+#ifndef TMEM_POOL_H
+#define TMEM_POOL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libtmem/tmem.h"
+#include "tmem-arena.h"
+#include "tmem-lock.h"
+
+#define TMEM_POOL_SLOT_BITS     16
+#define TMEM_POOL_GEN_MASK      ((1ull << (64 - TMEM_POOL_SLOT_BITS)) - 1)
+#define TMEM_POOL_SLOT_NONE     UINT32_MAX
+
+#define TMEM_DELTA_MEMBER(name, kind, unit, text)   int64_t name;
+
+/** TmemDelta: how one operation changed the levels of a pool. */
+typedef struct TmemDelta {
+    TMEM_POOL_LEVELS(TMEM_DELTA_MEMBER)
+} TmemDelta;
+
+/*
+ * TmemTally: counters and levels of a pool as one context has changed them.
+ *
+ * Written by the context's thread only, under a shard lock with the pool's id
+ * checked; read by anyone.  Levels of one tally may be "negative" (wrap
+ * around): only the sum over all tallies of the pool has a meaning.
+ */
+typedef TmemPoolStats TmemTally;
+
+typedef struct TmemPool {
+    uint64_t id;            /* 0: free or being destroyed; atomic */
+    uint64_t key;           /* the id, kept until the last page is gone */
+    TmemPoolKind kind;      /* constant while id is not 0 */
+    TmemSpace space;
+    TmemClient *client;
+
+    TmemLock lock;
+    TmemRef objects;        /* head nodes of the pool's objects; lock */
+
+    /* Changes made without a context: eviction, destruction.  Atomic. */
+    TmemTally shared;
+
+    /* Guarded by the client's lock. */
+    bool in_use;
+    uint32_t next;          /* slots in the order of creation */
+    uint32_t prev;
+} TmemPool;
+
+/**
+ * tmem_pool_find() - the pool of @client with that id, or NULL
+ *
+ * No lock needed; see above for what the answer is worth.
+ */
+TmemPool *tmem_pool_find(TmemClient *client, uint64_t id);
+
+static inline bool tmem_pool_is(const TmemPool *pool, uint64_t id)
+{
+    return __atomic_load_n(&pool->id, __ATOMIC_ACQUIRE) == id;
+}
+
+/** Adds @delta to the levels of @tally, which belongs to this thread. */
+void tmem_tally_apply(TmemTally *tally, const TmemDelta *delta);
+
+/** Adds @delta to the pool's shared tally, from any thread. */
+void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta);
+
+/** Adds the counters and levels of @from to @sum. */
+void tmem_tally_sum(TmemPoolStats *sum, const TmemTally *from);
+
+/** Adds to one counter of a tally that belongs to this thread. */
+static inline void tmem_count(uint64_t *counter, uint64_t n)
+{
+    /* Not an atomic addition: there is one writer, and readers may lag. */
+    __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n,
+                     __ATOMIC_RELAXED);
+}
+
+/** Destroys all pools of @client.  No context may be in an operation. */
+void tmem_pool_destroy_all(TmemClient *client);
+
+#endif /* TMEM_POOL_H */

@@ -1,0 +1,113 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: summing counters
+ */
+#include <string.h>
+
+#include "tmem-store.h"
+
+/* Levels of different tallies are read one by one: never show less than 0. */
+static void clamp_levels(TmemPoolStats *stats)
+{
+#define CLAMP_LEVEL(name, kind, unit, text)                                         \
+    if ((int64_t)stats->name < 0) {                                           \
+        stats->name = 0;                                                      \
+    }
+    TMEM_POOL_LEVELS(CLAMP_LEVEL)
+#undef CLAMP_LEVEL
+}
+
+static void sum_pool_locked(TmemClient *client, uint32_t slot,
+                            TmemPoolStats *sum)
+{
+    tmem_tally_sum(sum, &client->pools[slot].shared);
+    for (GList *l = client->contexts; l; l = l->next) {
+        TmemContext *ctx = l->data;
+
+        tmem_tally_sum(sum, &ctx->tallies[slot]);
+    }
+}
+
+void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
+{
+    memset(stats, 0, sizeof(*stats));
+    tmem_lock(&client->lock);
+#define SUM(name, kind, unit, text)                                           \
+    stats->name = client->gone.name;                                          \
+    for (GList *l = client->contexts; l; l = l->next) {                       \
+        TmemContext *ctx = l->data;                                           \
+                                                                              \
+        stats->name += __atomic_load_n(&ctx->counters.name,                   \
+                                       __ATOMIC_RELAXED);                     \
+    }
+    TMEM_CLIENT_COUNTERS(SUM)
+#undef SUM
+    tmem_tally_sum(&stats->total, &client->destroyed);
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        sum_pool_locked(client, slot, &stats->total);
+    }
+    stats->pools = client->nr_pools;
+    tmem_unlock(&client->lock);
+
+    clamp_levels(&stats->total);
+    stats->bytes = __atomic_load_n(&client->bytes, __ATOMIC_RELAXED);
+    stats->bytes_peak = __atomic_load_n(&client->bytes_peak,
+                                        __ATOMIC_RELAXED);
+    stats->max_bytes = client->max_bytes ? client->max_bytes :
+                                           client->store->size_bytes;
+}
+
+uint64_t tmem_client_persistent_pages(TmemClient *client)
+{
+    uint64_t pages = 0;
+
+    tmem_lock(&client->lock);
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        if (client->pools[slot].kind == TMEM_POOL_PERSISTENT) {
+            TmemPoolStats sum = {};
+
+            sum_pool_locked(client, slot, &sum);
+            clamp_levels(&sum);
+            pages += sum.pages;
+        }
+    }
+    tmem_unlock(&client->lock);
+    return pages;
+}
+
+void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
+                              void *opaque)
+{
+    tmem_lock(&client->lock);
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        const TmemPool *pool = &client->pools[slot];
+        TmemPoolInfo info = {
+            .id = __atomic_load_n(&pool->id, __ATOMIC_RELAXED),
+            .kind = pool->kind,
+            .page_shift = TMEM_PAGE_SHIFT,
+        };
+
+        if (info.id) {
+            sum_pool_locked(client, slot, &info.stats);
+            clamp_levels(&info.stats);
+            func(&info, opaque);
+        }
+    }
+    tmem_unlock(&client->lock);
+}
+
+void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats)
+{
+    uint64_t charged = tmem_arena_slots_bytes(&store->arena) +
+        __atomic_load_n(&store->descriptors_bytes, __ATOMIC_RELAXED);
+
+    stats->size_bytes = store->size_bytes;
+    stats->clients = __atomic_load_n(&store->nr_clients, __ATOMIC_RELAXED);
+    stats->used_bytes = tmem_arena_used_bytes(&store->arena);
+    /* Slots may have been taken since they were counted. */
+    stats->overhead_bytes = stats->used_bytes - MIN(charged,
+                                                    stats->used_bytes);
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What the tests of libtmem share
+ */
+#include <stdlib.h>
+
+#include "testlib.h"
+
+/* --- Random numbers --- */
+
+uint64_t test_seed(void)
+{
+    static uint64_t seed;
+
+    if (!seed) {
+        const char *text = g_getenv("TMEM_TEST_SEED");
+
+        seed = text ? g_ascii_strtoull(text, NULL, 0) : 0;
+        if (!seed) {
+            seed = (uint64_t)g_random_int() << 32 | g_random_int() | 1;
+        }
+        g_test_message("TMEM_TEST_SEED=0x%" G_GINT64_MODIFIER "x", seed);
+    }
+    return seed;
+}
+
+/* SplitMix64. */
+uint64_t test_rand(TestRand *r)
+{
+    uint64_t z = r->state += 0x9e3779b97f4a7c15ull;
+
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9ull;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebull;
+    return z ^ z >> 31;
+}
+
+uint64_t test_rand_below(TestRand *r, uint64_t n)
+{
+    return test_rand(r) % n;
+}
+
+/* --- Pages --- */
+
+static void fill_noise(uint8_t *buf, size_t bytes, uint64_t tag)
+{
+    TestRand r = { tag };
+
+    for (size_t i = 0; i < bytes; i += 8) {
+        uint64_t v = test_rand(&r);
+
+        memcpy(buf + i, &v, 8);
+    }
+}
+
+static void fill_word(uint8_t *page, uint64_t word)
+{
+    for (size_t i = 0; i < TMEM_PAGE_SIZE; i += 8) {
+        memcpy(page + i, &word, 8);
+    }
+}
+
+void test_page_make(uint8_t *page, TestPage sort, uint64_t tag)
+{
+    switch (sort) {
+    case TEST_PAGE_ZERO:
+        memset(page, 0, TMEM_PAGE_SIZE);
+        break;
+    case TEST_PAGE_FILL32:
+        fill_word(page, (tag & UINT32_MAX) << 32 | (tag & UINT32_MAX));
+        break;
+    case TEST_PAGE_FILL64:
+        fill_word(page, tag << 1 ^ 0xa5a5a5a5ull << 32);
+        break;
+    case TEST_PAGE_TEXT:
+        for (size_t i = 0; i < TMEM_PAGE_SIZE; i += 16) {
+            g_snprintf((char *)page + i, 17, "%07x %07x",
+                       (unsigned)(tag & 0xfffffff), (unsigned)(i & ~127ul));
+            page[i + 15] = '\n';
+        }
+        break;
+    case TEST_PAGE_MIXED:
+        memset(page, (int)tag, TMEM_PAGE_SIZE / 2);
+        fill_noise(page + TMEM_PAGE_SIZE / 2, TMEM_PAGE_SIZE / 2, tag);
+        break;
+    default:
+        fill_noise(page, TMEM_PAGE_SIZE, tag);
+        break;
+    }
+}
+
+/* --- Fixture --- */
+
+void test_check(TmemStore *store)
+{
+    GError *err = NULL;
+
+    tmem_store_check(store, &err);
+    g_assert_no_error(err);
+}
+
+void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
+{
+    TmemStoreConfig config = {
+        .size_bytes = size_bytes,
+        .compressor = TMEM_COMPRESSOR_LZ4,
+        .seed = test_seed(),
+    };
+    TmemClientConfig client_config = {
+        .name = "test", .max_bytes = max_bytes,
+    };
+    TmemStoreStats stats;
+    GError *err = NULL;
+
+    f->store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+    tmem_store_get_stats(f->store, &stats);
+    f->empty_bytes = stats.used_bytes;
+    f->client = tmem_client_new(f->store, &client_config, &err);
+    g_assert_no_error(err);
+    f->ctx = tmem_context_new(f->client, &err);
+    g_assert_no_error(err);
+    g_assert_cmpint(tmem_pool_create(f->client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &f->persistent),
+                    ==, TMEM_STATUS_OK);
+    g_assert_cmpint(tmem_pool_create(f->client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &f->ephemeral),
+                    ==, TMEM_STATUS_OK);
+}
+
+void fixture_tear_down(Fixture *f)
+{
+    TmemClientStats stats;
+    TmemStoreStats store_stats;
+
+    test_check(f->store);
+    test_check_laws(f->client);
+    tmem_client_reset(f->client);
+    test_check(f->store);
+    tmem_client_get_stats(f->client, &stats);
+    g_assert_cmpuint(stats.bytes, ==, 0);
+    g_assert_cmpuint(stats.pools, ==, 0);
+    g_assert_cmpuint(stats.total.pages, ==, 0);
+    g_assert_cmpuint(stats.total.objects, ==, 0);
+    tmem_store_get_stats(f->store, &store_stats);
+    g_assert_cmpuint(store_stats.used_bytes, ==, f->empty_bytes);
+    tmem_context_free(f->ctx);
+    tmem_client_free(f->client);
+    tmem_store_free(f->store);
+}
+
+/* --- Pages in and out --- */
+
+TmemHandle test_handle(uint64_t pool, uint64_t object, uint64_t index)
+{
+    return (TmemHandle) {
+        .pool = pool, .object = { object, 2, 3 }, .index = index,
+    };
+}
+
+TmemStatus test_store(TmemContext *ctx, TmemHandle h, TestPage sort,
+                      uint64_t tag)
+{
+    test_page_make(tmem_context_bounce(ctx), sort, tag);
+    return tmem_page_store(ctx, &h, tmem_context_bounce(ctx));
+}
+
+void test_expect_page(TmemContext *ctx, TmemHandle h, TestPage sort,
+                      uint64_t tag)
+{
+    uint8_t want[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+
+    memset(got, 0xee, sizeof(got));
+    g_assert_cmpint(tmem_page_load(ctx, &h, got, NULL), ==, TMEM_STATUS_OK);
+    test_page_make(want, sort, tag);
+    g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
+}
+
+void test_expect_status(TmemContext *ctx, TmemHandle h, TmemStatus status)
+{
+    uint8_t got[TMEM_PAGE_SIZE], zeros[TMEM_PAGE_SIZE] = {};
+
+    memset(got, 0xee, sizeof(got));
+    g_assert_cmpint(tmem_page_load(ctx, &h, got, NULL), ==, status);
+    g_assert_cmpmem(got, sizeof(got), zeros, sizeof(zeros));
+}
+
+/* --- Laws --- */
+
+static void check_pool_laws(const TmemPoolStats *s, bool destroyed_too)
+{
+    uint64_t came = s->stores_ok;
+    uint64_t went = s->stores_replaced + s->invalidates_found +
+                    s->object_invalidates_pages + s->taken + s->evicted;
+
+    g_assert_cmpuint(s->stores, ==,
+                     s->stores_ok + s->stores_nospc + s->stores_quota);
+    g_assert_cmpuint(s->stores_ok, ==,
+                     s->stores_same_filled + s->stores_compressed +
+                     s->stores_raw);
+    g_assert_cmpuint(s->loads, ==,
+                     s->loads_hit + s->loads_miss + s->loads_error);
+    g_assert_cmpuint(s->invalidates, >=, s->invalidates_found);
+    g_assert_cmpuint(s->pages, ==,
+                     s->pages_same_filled + s->pages_compressed +
+                     s->pages_raw);
+    g_assert_cmpuint(s->data_bytes, >=, s->stored_bytes);
+    g_assert_cmpuint(s->pages, >=, s->objects);
+    if (destroyed_too) {
+        /* Pages that went with their pools are counted nowhere else. */
+        g_assert_cmpuint(s->pages, <=, came - went);
+    } else {
+        g_assert_cmpuint(s->pages, ==, came - went);
+    }
+}
+
+static void pool_laws(const TmemPoolInfo *info, void *opaque)
+{
+    TmemPoolStats *sum = opaque;
+
+    g_assert_cmpuint(info->id, !=, 0);
+    check_pool_laws(&info->stats, false);
+    sum->pages += info->stats.pages;
+    sum->data_bytes += info->stats.data_bytes;
+    sum->index_bytes += info->stats.index_bytes;
+}
+
+void test_check_laws(TmemClient *client)
+{
+    TmemPoolStats sum = {};
+    TmemClientStats stats;
+
+    tmem_client_foreach_pool(client, pool_laws, &sum);
+    tmem_client_get_stats(client, &stats);
+    check_pool_laws(&stats.total, true);
+    g_assert_cmpuint(stats.total.pages, ==, sum.pages);
+    g_assert_cmpuint(stats.bytes, >=, sum.data_bytes + sum.index_bytes);
+    g_assert_cmpuint(stats.bytes, <=, stats.max_bytes);
+    g_assert_cmpuint(stats.bytes_peak, >=, stats.bytes);
+}
