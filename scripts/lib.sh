@@ -19,7 +19,9 @@ build=$top/build
 cache=${VIRTIO_TMEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/virtio-tmem}
 python=/usr/bin/python3
 jobs=$(nproc)
-export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=5G
+# Objects are found again in another tree of QEMU: paths below it count as
+# relative, and so does the directory that debug information names.
+export CCACHE_DIR=$cache/ccache CCACHE_MAXSIZE=5G CCACHE_BASEDIR=$cache/qemu CCACHE_NOHASHDIR=1
 
 say() { printf '%s\n' "$*" >&2; }
 die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
