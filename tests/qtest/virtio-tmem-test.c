@@ -118,15 +118,20 @@ static void test_features_refused(void *obj, void *data,
     round_trip(start(obj, alloc, F(EXCLUSIVE) | F(EPHEMERAL), 1), 0, 10);
 }
 
-/* DEV-1: a driver that does not know virtio 1.0 is not served. */
+/*
+ * DEV-1: a driver that does not know virtio 1.0 is not served.  On virtio-mmio
+ * only: libqos' PCI driver refuses to be such a driver.
+ */
 static void test_no_version_1(void *obj, void *data, QGuestAllocator *alloc)
 {
-    QTmem *t = start(obj, alloc, 0, 1);
+    QVirtioTmemDevice *dev = obj;
+    QTmem *t = start(&dev->tmem, alloc, 0, 1);
     QVirtioDevice *d = t->d;
     QTmemSeg segs[] = {
         { t->out, sizeof(struct virtio_tmem_create_pool), false },
         { t->in, sizeof(struct virtio_tmem_ctrl_resp), true },
     };
+    int64_t requests = total_counter("requests");
     QVirtQueue *ctrl;
 
     qvirtio_reset(d);
@@ -142,7 +147,7 @@ static void test_no_version_1(void *obj, void *data, QGuestAllocator *alloc)
     qtmem_add(t, ctrl, segs, 2);
     qtest_qmp_assert_success(global_qtest, "{ 'execute': 'query-status' }");
     g_assert_false(qvirtqueue_get_buf(t->qts, ctrl, NULL, NULL));
-    g_assert_cmpint(total_counter("requests"), ==, 0);
+    g_assert_cmpint(total_counter("requests"), ==, requests);
     qvirtqueue_cleanup(d->bus, ctrl, alloc);
 
     qtmem_restart(t, 0);
@@ -155,14 +160,18 @@ static void test_no_version_1(void *obj, void *data, QGuestAllocator *alloc)
 static void test_content(void *obj, void *data, QGuestAllocator *alloc)
 {
     QTmem *t = start(obj, alloc, 0, 1);
+    /* QEMU may be the one of the test before */
+    int64_t filled = total_counter("stores-same-filled");
+    int64_t compressed = total_counter("stores-compressed");
+    int64_t raw = total_counter("stores-raw");
     uint32_t seed;
 
     for (seed = 0; seed < 40; seed++) {
         round_trip(t, 0, seed);
     }
-    g_assert_cmpint(total_counter("stores-same-filled"), ==, 10);
-    g_assert_cmpint(total_counter("stores-compressed"), ==, 15);
-    g_assert_cmpint(total_counter("stores-raw"), ==, 15);
+    g_assert_cmpint(total_counter("stores-same-filled"), ==, filled + 10);
+    g_assert_cmpint(total_counter("stores-compressed"), ==, compressed + 15);
+    g_assert_cmpint(total_counter("stores-raw"), ==, raw + 15);
     qtmem_stop(t);
 }
 
@@ -378,7 +387,8 @@ static void test_reset_in_flight(void *obj, void *data, QGuestAllocator *alloc)
 /* With ioeventfd off each notification reaches the device by itself. */
 static void test_counts(void *obj, void *data, QGuestAllocator *alloc)
 {
-    QTmem *t = start(obj, alloc, 0, 1);
+    QVirtioTmemPCI *pci = obj;
+    QTmem *t = start(&pci->tmem, alloc, 0, 1);
     int64_t kicks = total_counter("kicks");
     int64_t interrupts = total_counter("interrupts");
 
@@ -528,7 +538,7 @@ static void register_virtio_tmem_test(void)
     add("features-options", any, test_features, &expect_options, NULL,
         options);
     add("features-refused", any, test_features_refused, NULL, NULL, NULL);
-    add("no-version-1", any, test_no_version_1, NULL, NULL, NULL);
+    add("no-version-1", "virtio-tmem-device", test_no_version_1, NULL, NULL, NULL);
     add("content", any, test_content, NULL, NULL, NULL);
     add("reset", any, test_reset, NULL, NULL, NULL);
     add("system-reset", any, test_system_reset, NULL, NULL, NULL);

@@ -38,10 +38,33 @@ static void virtio_tmem_get_config(VirtIODevice *vdev, uint8_t *data)
     memcpy(data, &config, sizeof(config));
 }
 
+static bool virtio_tmem_is_mmio(VirtIOTmem *s)
+{
+    DeviceState *transport = qdev_get_parent_bus(DEVICE(s))->parent;
+
+    return object_dynamic_cast(OBJECT(transport), TYPE_VIRTIO_MMIO);
+}
+
 static uint64_t virtio_tmem_get_features(VirtIODevice *vdev, uint64_t features,
                                          Error **errp)
 {
-    return features | VIRTIO_TMEM(vdev)->host_features;
+    VirtIOTmem *s = VIRTIO_TMEM(vdev);
+
+    /* QEMU's virtio-mmio lacks the register that resets a queue. */
+    if (virtio_tmem_is_mmio(s)) {
+        virtio_clear_feature(&features, VIRTIO_F_RING_RESET);
+    }
+    return features | s->host_features;
+}
+
+/* Called for FEATURES_OK; an error refuses it. */
+static int virtio_tmem_validate_features(VirtIODevice *vdev)
+{
+    if (virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_EXCLUSIVE) &&
+        !virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_EPHEMERAL)) {
+        return -EINVAL;
+    }
+    return 0;
 }
 
 /* Context: BQL held. */
@@ -51,6 +74,12 @@ static void virtio_tmem_set_status(VirtIODevice *vdev, uint8_t status)
 
     trace_virtio_tmem_set_status(tmem_client_name(s->client), status,
                                  vdev->vm_running);
+    /* The virtio core leaves it to the transports, which do not check. */
+    if ((status & VIRTIO_CONFIG_S_FEATURES_OK) && !vdev->broken &&
+        !virtio_vdev_has_feature(vdev, VIRTIO_F_VERSION_1)) {
+        virtio_error(vdev, "virtio-tmem: the driver of client '%s' does not"
+                     " know virtio 1.0", tmem_client_name(s->client));
+    }
     if (vdev->vm_running && (status & VIRTIO_CONFIG_S_DRIVER_OK)) {
         virtio_tmem_queues_resume(s);
     }
@@ -143,8 +172,7 @@ static bool virtio_tmem_check_transport(VirtIOTmem *s, Error **errp)
     ERRP_GUARD();
     DeviceState *transport = qdev_get_parent_bus(DEVICE(s))->parent;
 
-    if (object_dynamic_cast(OBJECT(transport), TYPE_VIRTIO_MMIO) &&
-        VIRTIO_MMIO(transport)->legacy) {
+    if (virtio_tmem_is_mmio(s) && VIRTIO_MMIO(transport)->legacy) {
         error_setg(errp, "virtio-tmem needs virtio 1.0, and this virtio-mmio"
                    " transport is a legacy one");
         error_append_hint(errp,
@@ -391,6 +419,7 @@ static void virtio_tmem_class_init(ObjectClass *klass, void *data)
     vdc->unrealize = virtio_tmem_unrealize;
     vdc->get_config = virtio_tmem_get_config;
     vdc->get_features = virtio_tmem_get_features;
+    vdc->validate_features = virtio_tmem_validate_features;
     vdc->set_status = virtio_tmem_set_status;
     vdc->reset = virtio_tmem_reset;
     vdc->queue_reset = virtio_tmem_queue_reset;
