@@ -113,3 +113,8 @@ void tmem_context_count_interrupt(TmemContext *ctx)
 {
     tmem_count(&ctx->counters.interrupts, 1);
 }
+
+void tmem_context_count_violation(TmemContext *ctx)
+{
+    tmem_count(&ctx->counters.violations, 1);
+}

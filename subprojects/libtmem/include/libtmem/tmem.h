@@ -248,6 +248,8 @@ void *tmem_context_bounce(TmemContext *ctx);
 /* Counted by the front end, shown with the client. */
 void tmem_context_count_kick(TmemContext *ctx);
 void tmem_context_count_interrupt(TmemContext *ctx);
+/* Of a chain that never reached tmem_req_submit(), which counts its own. */
+void tmem_context_count_violation(TmemContext *ctx);
 
 /**
  * tmem_page_store() - store a page under @handle
