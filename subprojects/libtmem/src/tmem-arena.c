@@ -269,8 +269,7 @@ static uint32_t segment_get(TmemArena *arena, TmemSpace space,
 }
 
 /* Class lock held: an empty, unlisted segment leaves its class. */
-static void segment_put(TmemArena *arena, TmemClass *c, uint32_t nr,
-                        bool by_evictor)
+static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
 {
     TmemSegment *seg = &arena->segments[nr];
 
@@ -286,7 +285,6 @@ static void segment_put(TmemArena *arena, TmemClass *c, uint32_t nr,
         arena->nr_in_use--;
         __atomic_store_n(&arena->nr_idle, arena->nr_idle + 1,
                          __ATOMIC_RELAXED);
-        c->nr_segments--;
     }
     /* else the evictor, who waits for the class lock, puts it */
     tmem_unlock(&arena->lock);
@@ -409,7 +407,6 @@ static TmemRef class_alloc(TmemArena *arena, TmemSpace space,
         nr = segment_get(arena, space, class_nr);
         if (nr != TMEM_SEGMENT_NONE) {
             list_segment(arena, c, nr);
-            c->nr_segments++;
         }
     }
     if (nr != TMEM_SEGMENT_NONE) {
@@ -456,7 +453,7 @@ void tmem_arena_free(TmemArena *arena, TmemRef ref)
             if (seg->listed) {
                 unlist_segment(arena, c, nr);
             }
-            segment_put(arena, c, nr, false);
+            segment_put(arena, nr, false);
         } else if (!seg->listed) {
             list_segment(arena, c, nr);
         }
@@ -508,7 +505,7 @@ bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim)
     seg->frozen = false;
     empty = !seg->nr_used;
     if (empty) {
-        segment_put(arena, c, victim->segment, true);
+        segment_put(arena, victim->segment, true);
     } else {
         /* Some slot is in the hand of a store that has not published it. */
         if (seg->nr_used < c->slots) {
@@ -548,7 +545,8 @@ static bool test_unit(const uint64_t *map, uint64_t unit)
 
 /* Class lock held. */
 static bool check_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
-                          const uint64_t *is_used, bool exact, GError **errp)
+                          const uint64_t *is_used, bool *unknown,
+                          GError **errp)
 {
     TmemSegment *seg = &arena->segments[nr];
     uint32_t units = c->slot_bytes >> TMEM_UNIT_SHIFT;
@@ -586,10 +584,11 @@ static bool check_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
         return tmem_error_set(errp, "segment %u: %u used and %u free slots of "
                               "%u", nr, seg->nr_used, nr_free, seg->watermark);
     }
-    if (nr_known > seg->nr_used || (exact && nr_known != seg->nr_used)) {
+    if (nr_known > seg->nr_used) {
         return tmem_error_set(errp, "segment %u: %u slots used, %u known to "
                               "the index", nr, seg->nr_used, nr_known);
     }
+    *unknown |= nr_known < seg->nr_used;
     if (!seg->frozen && seg->listed != (seg->nr_used < c->slots)) {
         return tmem_error_set(errp, "segment %u: on the wrong list", nr);
     }
@@ -623,7 +622,7 @@ static TmemClass *lock_class_of(TmemArena *arena, uint32_t nr)
 }
 
 static bool check_segments(TmemArena *arena, const uint64_t *is_used,
-                           bool exact, GError **errp)
+                           bool *unknown, GError **errp)
 {
     uint64_t nr_used[TMEM_SPACE__MAX][TMEM_ARENA_CLASSES_MAX] = {};
 
@@ -633,7 +632,7 @@ static bool check_segments(TmemArena *arena, const uint64_t *is_used,
         bool ok;
 
         if (c) {
-            ok = check_segment(arena, c, nr, is_used, exact, errp);
+            ok = check_segment(arena, c, nr, is_used, unknown, errp);
             nr_used[seg->space][seg->class_nr] += seg->nr_used;
             tmem_unlock(&c->lock);
             if (!ok) {
@@ -641,16 +640,13 @@ static bool check_segments(TmemArena *arena, const uint64_t *is_used,
             }
         }
     }
-    for (int space = 0; exact && space < TMEM_SPACE__MAX; space++) {
+    for (int space = 0; space < TMEM_SPACE__MAX; space++) {
         for (uint32_t i = 0; i < arena->nr_classes; i++) {
             TmemClass *c = &arena->classes[space][i];
 
-            if (nr_used[space][i] != c->nr_used) {
-                return tmem_error_set(errp, "class of %u bytes: counter says "
-                                      "%" G_GUINT64_FORMAT " slots, segments "
-                                      "%" G_GUINT64_FORMAT, c->slot_bytes,
-                                      c->nr_used, nr_used[space][i]);
-            }
+            tmem_lock(&c->lock);
+            *unknown |= nr_used[space][i] != c->nr_used;
+            tmem_unlock(&c->lock);
         }
     }
     return true;
@@ -689,9 +685,10 @@ static bool check_budget(TmemArena *arena, GError **errp)
     return ok;
 }
 
-bool tmem_arena_check(TmemArena *arena, const uint64_t *is_used, bool exact,
-                      GError **errp)
+bool tmem_arena_check(TmemArena *arena, const uint64_t *is_used,
+                      bool *unknown, GError **errp)
 {
-    return check_segments(arena, is_used, exact, errp) &&
+    *unknown = false;
+    return check_segments(arena, is_used, unknown, errp) &&
            check_budget(arena, errp);
 }

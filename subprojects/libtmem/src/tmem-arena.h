@@ -77,7 +77,6 @@ typedef struct TmemClass {
     uint32_t slots;         /* in one segment */
     uint32_t first;         /* segments with free slots */
     uint64_t nr_used;       /* slots */
-    uint64_t nr_segments;
 } TmemClass;
 
 typedef struct TmemArena {
@@ -193,15 +192,16 @@ void tmem_arena_order_renew_locked(TmemArena *arena, uint32_t segment);
 
 uint64_t tmem_arena_used_bytes(const TmemArena *arena);
 
-/** Bytes in slots that are handed out and charged with no owner's name. */
+/** Bytes in slots that are handed out. */
 uint64_t tmem_arena_slots_bytes(TmemArena *arena);
 
 /**
  * tmem_arena_check() - cross-check segments, classes and budget
  * @is_used: for each unit, whether a slot that the index knows starts there
- * @exact: also fail if a slot is handed out that the index does not know
+ * @unknown: set if slots are handed out that the index does not know, or were
+ *           while this ran: wrong, unless an operation has them in hand
  */
-bool tmem_arena_check(TmemArena *arena, const uint64_t *is_used, bool exact,
-                      GError **errp);
+bool tmem_arena_check(TmemArena *arena, const uint64_t *is_used,
+                      bool *unknown, GError **errp);
 
 #endif /* TMEM_ARENA_H */

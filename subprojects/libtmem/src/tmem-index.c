@@ -338,7 +338,7 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
 {
     TmemRef ref = tmem_entry_ref(entry);
 
-    if (ref && node->pool->space == TMEM_SPACE_EPHEMERAL) {
+    if (ref && tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
         tmem_owner_write(tmem_arena_ptr(index->arena, ref),
                          tmem_owner_make(TMEM_OWNER_RECORD,
                                          tmem_owner_shard(node->owner), pos,
@@ -435,7 +435,7 @@ static TmemRef alloc_array(TmemIndex *index, TmemSpace space,
 bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
                           TmemNode *node, bool any_class, TmemRoom *room)
 {
-    TmemSpace space = key->pool->space;
+    TmemSpace space = tmem_pool_id_space(key->pool->key);
     unsigned nr, i = 0;
 
     memset(room, 0, sizeof(*room));

@@ -143,9 +143,6 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
         }
     }
     pool = &client->pools[slot];
-    pool->kind = kind;
-    pool->space = kind == TMEM_POOL_EPHEMERAL ? TMEM_SPACE_EPHEMERAL :
-                                                TMEM_SPACE_PERSISTENT;
     pool->client = client;
     pool->objects = 0;
     memset(&pool->shared, 0, sizeof(pool->shared));
@@ -155,8 +152,9 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
         memset(&ctx->tallies[slot], 0, sizeof(TmemTally));
     }
     tmem_lock_init(&pool->lock, TMEM_RANK_POOL);
-    pool->key = tmem_store_generation(client->store) << TMEM_POOL_SLOT_BITS |
-                slot;
+    pool->key = tmem_store_generation(client->store) << TMEM_POOL_GEN_SHIFT |
+                (uint64_t)(kind == TMEM_POOL_EPHEMERAL) <<
+                TMEM_POOL_SLOT_BITS | slot;
     pool->in_use = true;
     order_append_locked(client, slot);
     client->nr_pools++;

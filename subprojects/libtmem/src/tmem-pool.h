@@ -8,7 +8,9 @@
  * lock of its handle: destruction first clears the id, then passes through
  * every shard lock, and from then on nobody can see the pool.
  *
- * Ids are generation << 16 | slot.  The generation is never 0 and not reused.
+ * Ids are generation << 17 | kind << 16 | slot.  The generation is never 0 and
+ * not reused.  The kind is part of the id so that an operation knows it without
+ * looking at a pool that may just be replaced by another.
  */
 #ifndef TMEM_POOL_H
 #define TMEM_POOL_H
@@ -21,7 +23,8 @@
 #include "tmem-lock.h"
 
 #define TMEM_POOL_SLOT_BITS     16
-#define TMEM_POOL_GEN_MASK      ((1ull << (64 - TMEM_POOL_SLOT_BITS)) - 1)
+#define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 1)
+#define TMEM_POOL_GEN_MASK      ((1ull << (64 - TMEM_POOL_GEN_SHIFT)) - 1)
 #define TMEM_POOL_SLOT_NONE     UINT32_MAX
 
 #define TMEM_DELTA_MEMBER(name, kind, unit, text)   int64_t name;
@@ -43,8 +46,6 @@ typedef TmemPoolStats TmemTally;
 typedef struct TmemPool {
     uint64_t id;            /* 0: free or being destroyed; atomic */
     uint64_t key;           /* the id, kept until the last page is gone */
-    TmemPoolKind kind;      /* constant while id is not 0 */
-    TmemSpace space;
     TmemClient *client;
 
     TmemLock lock;
@@ -65,6 +66,18 @@ typedef struct TmemPool {
  * No lock needed; see above for what the answer is worth.
  */
 TmemPool *tmem_pool_find(TmemClient *client, uint64_t id);
+
+static inline TmemPoolKind tmem_pool_id_kind(uint64_t id)
+{
+    return id >> TMEM_POOL_SLOT_BITS & 1 ? TMEM_POOL_EPHEMERAL :
+                                           TMEM_POOL_PERSISTENT;
+}
+
+static inline TmemSpace tmem_pool_id_space(uint64_t id)
+{
+    return tmem_pool_id_kind(id) == TMEM_POOL_EPHEMERAL ?
+           TMEM_SPACE_EPHEMERAL : TMEM_SPACE_PERSISTENT;
+}
 
 static inline bool tmem_pool_is(const TmemPool *pool, uint64_t id)
 {

@@ -234,9 +234,8 @@ static void refuse_request(Pages *p, TmemStatus status)
 
 static bool is_persistent(const Pages *p, const TmemHandle *handle)
 {
-    TmemPool *pool = tmem_pool_find(p->ctx->client, handle->pool);
-
-    return pool && pool->kind == TMEM_POOL_PERSISTENT;
+    return tmem_pool_id_kind(handle->pool) == TMEM_POOL_PERSISTENT &&
+           tmem_pool_find(p->ctx->client, handle->pool);
 }
 
 /* What forbids an operation before the store is asked. */

@@ -9,7 +9,7 @@
 /* Levels of different tallies are read one by one: never show less than 0. */
 static void clamp_levels(TmemPoolStats *stats)
 {
-#define CLAMP_LEVEL(name, kind, unit, text)                                         \
+#define CLAMP_LEVEL(name, kind, unit, text)                                   \
     if ((int64_t)stats->name < 0) {                                           \
         stats->name = 0;                                                      \
     }
@@ -65,7 +65,8 @@ uint64_t tmem_client_persistent_pages(TmemClient *client)
     tmem_lock(&client->lock);
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
-        if (client->pools[slot].kind == TMEM_POOL_PERSISTENT) {
+        if (tmem_pool_id_kind(client->pools[slot].key) ==
+            TMEM_POOL_PERSISTENT) {
             TmemPoolStats sum = {};
 
             sum_pool_locked(client, slot, &sum);
@@ -86,7 +87,7 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
         const TmemPool *pool = &client->pools[slot];
         TmemPoolInfo info = {
             .id = __atomic_load_n(&pool->id, __ATOMIC_RELAXED),
-            .kind = pool->kind,
+            .kind = tmem_pool_id_kind(pool->key),
             .page_shift = TMEM_PAGE_SHIFT,
         };
 

@@ -170,6 +170,7 @@ typedef struct Operation {
     TmemStore *store;
     TmemPool *pool;
     uint64_t pool_id;
+    TmemSpace space;
     TmemTally *tally;
     TmemKey key;
     TmemDelta delta;
@@ -183,6 +184,7 @@ static bool begin(Operation *op, TmemContext *ctx, const TmemHandle *handle)
     op->ctx = ctx;
     op->store = ctx->store;
     op->pool_id = handle->pool;
+    op->space = tmem_pool_id_space(handle->pool);
     op->pool = tmem_pool_find(ctx->client, handle->pool);
     if (!op->pool) {
         return false;
@@ -234,13 +236,13 @@ static TmemStatus end_no_pool(TmemContext *ctx)
 
 static size_t record_bytes(const Operation *op, const TmemEncoded *enc)
 {
-    return enc->data ? tmem_record_header(op->pool->space) + enc->len : 0;
+    return enc->data ? tmem_record_header(op->space) + enc->len : 0;
 }
 
 static void write_record(Operation *op, TmemRef ref, const TmemEncoded *enc,
                          uint64_t seed)
 {
-    TmemSpace space = op->pool->space;
+    TmemSpace space = op->space;
     void *record = tmem_arena_ptr(&op->store->arena, ref);
 
     memcpy(tmem_record_data(record, space), enc->data, enc->len);
@@ -363,7 +365,7 @@ static TmemStatus try_store(Operation *op, const TmemEncoded *enc,
     TmemRef ref = 0;
 
     if (enc->data) {
-        ref = tmem_arena_alloc(arena, op->pool->space, record_bytes(op, enc),
+        ref = tmem_arena_alloc(arena, op->space, record_bytes(op, enc),
                                last);
         if (ref) {
             write_record(op, ref, enc, seed);
@@ -432,7 +434,7 @@ static uint32_t read_checksum(Operation *op, TmemEntry entry)
 
     return !ref ? 0 :
            *tmem_record_checksum(tmem_arena_ptr(&op->store->arena, ref),
-                                 op->pool->space);
+                                 op->space);
 }
 
 /*
@@ -443,7 +445,7 @@ static void copy_out(Operation *op, TmemEntry entry)
 {
     TmemArena *arena = &op->store->arena;
     TmemRef ref = tmem_entry_ref(entry);
-    TmemSpace space = op->pool->space;
+    TmemSpace space = op->space;
 
     if (!ref) {
         return;
@@ -559,7 +561,7 @@ TmemStatus tmem_page_take(TmemContext *ctx, const TmemHandle *handle,
     }
     node = tmem_index_find(&op.store->index, &op.key);
     entry = node ? tmem_node_entry(&op.store->index, node, op.key.pos) : NULL;
-    if (op.pool->kind != TMEM_POOL_EPHEMERAL) {
+    if (op.space != TMEM_SPACE_EPHEMERAL) {
         status = TMEM_STATUS_INVAL;
     } else if (entry &&
                version_of(*entry, read_checksum(&op, *entry)) == version) {

@@ -8,6 +8,8 @@
 #ifndef TMEM_BENCH_H
 #define TMEM_BENCH_H
 
+#include <inttypes.h>
+
 #include "libtmem/tmem.h"
 
 /* A figure that was not measured: "-" in the table, null in JSON. */

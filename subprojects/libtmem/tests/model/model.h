@@ -1,0 +1,56 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The oracle: a hash table of copies, and what it allows the store to answer
+ *
+ * Deliberately naive.  It knows nothing of memory, limits or order; it is told
+ * what the store answered and fails the test if that was not allowed:
+ *
+ *   page absent in the model   the store must miss
+ *   page present               a hit must be byte-equal; a miss is allowed
+ *                              in an ephemeral pool only, and is for ever
+ */
+#ifndef TMEM_TEST_MODEL_H
+#define TMEM_TEST_MODEL_H
+
+#include "libtmem/tmem.h"
+
+typedef struct Model Model;
+
+typedef enum OpType {
+    OP_STORE,
+    OP_LOAD,
+    OP_TAKE,                /* an exclusive load */
+    OP_INVALIDATE,
+    OP_INVALIDATE_OBJECT,
+    OP__MAX,
+} OpType;
+
+/* One operation: what was asked, and what the store answered. */
+typedef struct Op {
+    OpType type;
+    unsigned client;
+    TmemHandle handle;
+    uint8_t page[TMEM_PAGE_SIZE];   /* to store, or as loaded */
+    TmemStatus status;
+} Op;
+
+Model *model_new(void);
+void model_free(Model *model);
+
+void model_pool_created(Model *model, unsigned client, uint64_t pool,
+                        TmemPoolKind kind);
+void model_pool_destroyed(Model *model, unsigned client, uint64_t pool);
+
+/** Checks the answer to @op and follows it. */
+void model_apply(Model *model, const Op *op);
+
+/** Pages of @pool in the model; none are missing in the store. */
+uint64_t model_pages(Model *model, unsigned client, uint64_t pool);
+
+typedef void ModelFunc(unsigned client, const TmemHandle *handle,
+                       void *opaque);
+
+/** Calls @func for each page that was in the model when it was called. */
+void model_foreach(Model *model, ModelFunc *func, void *opaque);
+
+#endif /* TMEM_TEST_MODEL_H */

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Random operations on a small store, compared with the oracle
+ *
+ * Several clients with pools of both kinds share a store that is too small for
+ * them, so that refusals and evictions happen all the time.  Each run draws its
+ * own mix of operations and pages (swarm testing).  A run is repeated with the
+ * seed that it prints:
+ *
+ *   TMEM_TEST_SEED=0x... TMEM_TEST_RUNS=1 test-model
+ *
+ * TMEM_TEST_RUNS and TMEM_TEST_OPS make it run longer.
+ */
+#include "model.h"
+#include "testreq.h"
+
+#define CLIENTS     4
+#define POOLS_MAX   8
+#define BATCH_MAX   16
+
+typedef struct World World;
+
+/* The way to the store: the library's own calls, or requests. */
+typedef struct Door {
+    const char *name;
+    unsigned batch;
+    void (*run)(World *w, unsigned client, Op *ops, unsigned nr);
+} Door;
+
+typedef struct Client {
+    TmemClient *client;
+    TmemContext *ctx;
+    uint64_t pool[POOLS_MAX];   /* 0: none */
+    TmemPoolKind kind[POOLS_MAX];
+    uint64_t stale;             /* the id of a pool that was destroyed */
+} Client;
+
+struct World {
+    TestRand rand;
+    const Door *door;
+    TmemStore *store;
+    Model *model;
+    Client clients[CLIENTS];
+    unsigned op_weight[OP__MAX];
+    unsigned page_weight[TEST_PAGE__MAX];
+    uint64_t tag;
+};
+
+/* --- Doors --- */
+
+static void run_direct(World *w, unsigned client, Op *ops, unsigned nr)
+{
+    TmemContext *ctx = w->clients[client].ctx;
+    uint64_t version;
+
+    for (unsigned i = 0; i < nr; i++) {
+        Op *op = &ops[i];
+
+        switch (op->type) {
+        case OP_STORE:
+            op->status = tmem_page_store(ctx, &op->handle, op->page);
+            break;
+        case OP_LOAD:
+            op->status = tmem_page_load(ctx, &op->handle, op->page, NULL);
+            break;
+        case OP_TAKE:
+            op->status = tmem_page_load(ctx, &op->handle, op->page, &version);
+            if (op->status == TMEM_STATUS_OK) {
+                op->status = tmem_page_take(ctx, &op->handle, version);
+            }
+            if (op->status == TMEM_STATUS_INVAL) {
+                memset(op->page, 0, TMEM_PAGE_SIZE);
+            } else if (op->status == TMEM_STATUS_MISS) {
+                /* The library answers INVAL only to the taking itself. */
+                op->type = OP_LOAD;
+            }
+            break;
+        case OP_INVALIDATE:
+            op->status = tmem_page_invalidate(ctx, &op->handle);
+            break;
+        default:
+            op->status = tmem_object_invalidate(ctx, &op->handle);
+            break;
+        }
+    }
+}
+
+static void run_requests(World *w, unsigned client, Op *ops, unsigned nr)
+{
+    static const uint8_t wire_op[] = {
+        [OP_STORE] = VIRTIO_TMEM_OP_STORE,
+        [OP_LOAD] = VIRTIO_TMEM_OP_LOAD,
+        [OP_TAKE] = VIRTIO_TMEM_OP_LOAD,
+        [OP_INVALIDATE] = VIRTIO_TMEM_OP_INVALIDATE,
+        [OP_INVALIDATE_OBJECT] = VIRTIO_TMEM_OP_INVALIDATE_OBJECT,
+    };
+    unsigned nr_loads = 0;
+    TestReq r;
+
+    test_req_init(&r);
+    r.cut = test_rand_below(&w->rand, 4) ? &w->rand : NULL;
+    for (unsigned i = 0; i < nr; i++) {
+        if (ops[i].type == OP_INVALIDATE_OBJECT) {
+            ops[i].handle.index = 0;
+        }
+        test_req_add(&r, wire_op[ops[i].type],
+                     ops[i].type == OP_TAKE ? VIRTIO_TMEM_OP_F_EXCLUSIVE : 0,
+                     &ops[i].handle, ops[i].page);
+    }
+    test_req_submit(&r, w->clients[client].ctx, TEST_REQ_FEATURES);
+    g_assert_null(r.violation);
+    g_assert_cmpuint(r.written, ==, r.in_bytes);
+    g_assert_cmpint(test_req_resp(&r)->status, ==, VIRTIO_TMEM_S_OK);
+    for (unsigned i = 0; i < nr; i++) {
+        ops[i].status = test_req_status(&r, i);
+        if (ops[i].type == OP_LOAD || ops[i].type == OP_TAKE) {
+            memcpy(ops[i].page, test_req_page(&r, nr_loads++),
+                   TMEM_PAGE_SIZE);
+        }
+    }
+    test_req_clear(&r);
+}
+
+static const Door door_direct = { "direct", 1, run_direct };
+static const Door door_requests = { "requests", BATCH_MAX, run_requests };
+
+/* --- Drawing operations --- */
+
+static unsigned draw_weighted(World *w, const unsigned *weight, unsigned n)
+{
+    unsigned sum = 0, at;
+
+    for (unsigned i = 0; i < n; i++) {
+        sum += weight[i];
+    }
+    at = test_rand_below(&w->rand, sum);
+    for (unsigned i = 0; ; i++) {
+        if (at < weight[i]) {
+            return i;
+        }
+        at -= weight[i];
+    }
+}
+
+/* Hot and cold handles, and those where something is at an edge. */
+static void draw_handle(World *w, Client *c, TmemHandle *h)
+{
+    static const uint64_t edges[] = {
+        0, 1, 63, 64, 4095, 4096, UINT32_MAX, 1ull << 32, 1ull << 63,
+        UINT64_MAX - 63, UINT64_MAX,
+    };
+    uint64_t kind = test_rand_below(&w->rand, 16);
+
+    h->pool = c->pool[test_rand_below(&w->rand, POOLS_MAX)];
+    if (test_rand_below(&w->rand, 100) == 0) {
+        /* Another client's pool, or one that was. */
+        h->pool = test_rand_below(&w->rand, 2) ? c->stale :
+                  w->clients[test_rand_below(&w->rand, CLIENTS)].pool[0];
+    }
+    h->object[0] = h->object[1] = h->object[2] = 0;
+    if (kind < 8) {
+        h->object[0] = test_rand_below(&w->rand, 4);
+        h->index = test_rand_below(&w->rand, 256);
+    } else if (kind < 11) {
+        /* The same words in another order. */
+        h->object[test_rand_below(&w->rand, 3)] = 1;
+        h->index = test_rand_below(&w->rand, 4);
+    } else if (kind < 13) {
+        h->object[2] = UINT64_MAX;
+        h->index = edges[test_rand_below(&w->rand, G_N_ELEMENTS(edges))];
+    } else {
+        h->object[1] = test_rand_below(&w->rand, 5000);
+        h->index = test_rand(&w->rand) >> test_rand_below(&w->rand, 64);
+    }
+}
+
+static void draw_op(World *w, unsigned client, Op *op)
+{
+    op->type = draw_weighted(w, w->op_weight, OP__MAX);
+    op->client = client;
+    draw_handle(w, &w->clients[client], &op->handle);
+    if (op->type == OP_STORE) {
+        test_page_make(op->page,
+                       draw_weighted(w, w->page_weight, TEST_PAGE__MAX),
+                       w->tag++);
+    } else {
+        memset(op->page, 0xee, TMEM_PAGE_SIZE);
+    }
+}
+
+/* --- Pools --- */
+
+static void toggle_pool(World *w, unsigned client)
+{
+    Client *c = &w->clients[client];
+    unsigned i = test_rand_below(&w->rand, POOLS_MAX);
+    TmemStatus status;
+
+    if (c->pool[i]) {
+        g_assert_cmpint(tmem_pool_destroy(c->client, c->pool[i]), ==,
+                        TMEM_STATUS_OK);
+        g_assert_cmpint(tmem_pool_destroy(c->client, c->pool[i]), ==,
+                        TMEM_STATUS_NOPOOL);
+        model_pool_destroyed(w->model, client, c->pool[i]);
+        c->stale = c->pool[i];
+        c->pool[i] = 0;
+        return;
+    }
+    c->kind[i] = test_rand_below(&w->rand, 3) ? TMEM_POOL_PERSISTENT :
+                                                TMEM_POOL_EPHEMERAL;
+    status = tmem_pool_create(c->client, c->kind[i], TMEM_PAGE_SHIFT,
+                              &c->pool[i]);
+    if (status == TMEM_STATUS_OK) {
+        model_pool_created(w->model, client, c->pool[i], c->kind[i]);
+    } else {
+        g_assert_cmpuint(c->pool[i], ==, 0);
+        g_assert_true(status == TMEM_STATUS_NOSPC ||
+                      status == TMEM_STATUS_QUOTA);
+    }
+}
+
+static void reset_client(World *w, unsigned client)
+{
+    Client *c = &w->clients[client];
+
+    tmem_client_reset(c->client);
+    for (unsigned i = 0; i < POOLS_MAX; i++) {
+        if (c->pool[i]) {
+            model_pool_destroyed(w->model, client, c->pool[i]);
+            c->stale = c->pool[i];
+            c->pool[i] = 0;
+        }
+    }
+}
+
+/* --- Comparing --- */
+
+static void sweep(unsigned client, const TmemHandle *handle, void *opaque)
+{
+    World *w = opaque;
+    Op op = { .type = OP_LOAD, .client = client, .handle = *handle };
+
+    run_direct(w, client, &op, 1);
+    model_apply(w->model, &op);
+}
+
+typedef struct CountPool {
+    World *w;
+    unsigned client;
+} CountPool;
+
+static void compare_count(const TmemPoolInfo *info, void *opaque)
+{
+    CountPool *cp = opaque;
+
+    g_assert_cmpuint(info->stats.pages, ==,
+                     model_pages(cp->w->model, cp->client, info->id));
+}
+
+/*
+ * Model to store: each page of the model is there, or was ephemeral and is
+ * struck out.  Store to model: then both hold the same number of pages.
+ */
+static void compare(World *w)
+{
+    model_foreach(w->model, sweep, w);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        tmem_client_foreach_pool(w->clients[i].client, compare_count,
+                                 &(CountPool) { w, i });
+        test_check_laws(w->clients[i].client);
+    }
+    test_check(w->store);
+}
+
+static void step(World *w)
+{
+    unsigned client = test_rand_below(&w->rand, CLIENTS);
+    unsigned nr = 1 + test_rand_below(&w->rand, w->door->batch);
+    uint64_t dice = test_rand_below(&w->rand, 4000);
+    TmemStoreStats stats;
+    Op ops[BATCH_MAX];
+
+    if (dice < 20) {
+        toggle_pool(w, client);
+    } else if (dice == 20) {
+        reset_client(w, client);
+    } else {
+        for (unsigned i = 0; i < nr; i++) {
+            draw_op(w, client, &ops[i]);
+        }
+        w->door->run(w, client, ops, nr);
+        for (unsigned i = 0; i < nr; i++) {
+            model_apply(w->model, &ops[i]);
+        }
+    }
+    tmem_store_get_stats(w->store, &stats);
+    g_assert_cmpuint(stats.used_bytes, <=, stats.size_bytes);
+}
+
+/* --- A run --- */
+
+/* Each run leaves some sorts of things out and prefers others. */
+static void draw_weights(World *w, bool plain)
+{
+    static const unsigned usual[OP__MAX] = { 500, 300, 50, 80, 2 };
+
+    for (int i = 0; i < OP__MAX; i++) {
+        unsigned factor = test_rand_below(&w->rand, 5);
+
+        w->op_weight[i] = usual[i] * (plain ? 2 : factor) + (i == OP_STORE);
+    }
+    for (int i = 0; i < TEST_PAGE__MAX; i++) {
+        unsigned weight = test_rand_below(&w->rand, 3);
+
+        w->page_weight[i] = plain ? i + 1u : weight;
+    }
+    w->page_weight[TEST_PAGE_TEXT]++;
+}
+
+static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
+{
+    TmemStoreConfig config = { .seed = seed };
+
+    memset(w, 0, sizeof(*w));
+    w->rand.state = seed;
+    w->door = door;
+    w->tag = seed;
+    w->model = model_new();
+    draw_weights(w, plain);
+    config.size_bytes = plain ? TMEM_STORE_SIZE_MIN :
+        TMEM_STORE_SIZE_MIN + test_rand_below(&w->rand, 3u << 20);
+    w->store = tmem_store_new(&config, NULL);
+    g_assert_nonnull(w->store);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        char name[16];
+        /* Two have no limit, one a small one, one a tiny one. */
+        TmemClientConfig client_config = {
+            .name = name,
+            .max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
+            .max_pools = 6,
+        };
+        Client *c = &w->clients[i];
+
+        g_snprintf(name, sizeof(name), "client%u", i);
+        c->client = tmem_client_new(w->store, &client_config, NULL);
+        c->ctx = tmem_context_new(c->client, NULL);
+        g_assert_nonnull(c->ctx);
+        for (unsigned j = 0; j < 5; j++) {
+            toggle_pool(w, i);
+        }
+    }
+}
+
+static void tear_down(World *w, TmemPoolStats *sum)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        Client *c = &w->clients[i];
+        TmemClientStats stats;
+
+        tmem_client_get_stats(c->client, &stats);
+        sum->evicted += stats.total.evicted;
+        sum->stores_nospc += stats.total.stores_nospc;
+        sum->stores_quota += stats.total.stores_quota;
+        sum->loads_hit += stats.total.loads_hit;
+        sum->taken += stats.total.taken;
+        sum->object_invalidates_pages += stats.total.object_invalidates_pages;
+        reset_client(w, i);
+        tmem_client_get_stats(c->client, &stats);
+        g_assert_cmpuint(stats.bytes, ==, 0);
+        tmem_context_free(c->ctx);
+    }
+    test_check(w->store);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        tmem_client_free(w->clients[i].client);
+    }
+    tmem_store_free(w->store);
+    model_free(w->model);
+}
+
+static unsigned env_number(const char *name, unsigned usual)
+{
+    const char *text = g_getenv(name);
+
+    return text ? (unsigned)g_ascii_strtoull(text, NULL, 0) : usual;
+}
+
+static void test_model(gconstpointer opaque)
+{
+    const Door *door = opaque;
+    unsigned runs = env_number("TMEM_TEST_RUNS", 8);
+    unsigned ops = env_number("TMEM_TEST_OPS", 40000) / door->batch;
+    uint64_t seed = test_seed();
+    TmemPoolStats sum = {};
+
+    for (unsigned run = 0; run < runs; run++) {
+        World w;
+
+        g_test_message("run %u: TMEM_TEST_SEED=0x%" G_GINT64_MODIFIER "x",
+                       run, seed + run);
+        set_up(&w, door, seed + run, run == 0);
+        for (unsigned i = 0; i < ops; i++) {
+            step(&w);
+            if (i % (ops / 10 + 1) == 0) {
+                compare(&w);
+            }
+        }
+        compare(&w);
+        tear_down(&w, &sum);
+    }
+    g_test_message("evicted %" G_GUINT64_FORMAT ", no space %"
+                   G_GUINT64_FORMAT ", quota %" G_GUINT64_FORMAT ", hits %"
+                   G_GUINT64_FORMAT, sum.evicted, sum.stores_nospc,
+                   sum.stores_quota, sum.loads_hit);
+    /* What this test is about did happen. */
+    g_assert_cmpuint(sum.evicted, >, 0);
+    g_assert_cmpuint(sum.stores_nospc, >, 0);
+    g_assert_cmpuint(sum.stores_quota, >, 0);
+    g_assert_cmpuint(sum.loads_hit, >, 0);
+    g_assert_cmpuint(sum.taken, >, 0);
+    g_assert_cmpuint(sum.object_invalidates_pages, >, 0);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_data_func("/tmem/model/B1-B10/direct", &door_direct,
+                         test_model);
+    g_test_add_data_func("/tmem/model/B1-B10/requests", &door_requests,
+                         test_model);
+    return g_test_run();
+}

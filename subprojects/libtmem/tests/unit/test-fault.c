@@ -1,0 +1,313 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Every allocation fails once
+ *
+ * For each operation: fail its 1st, 2nd, ... Nth allocation until it needs no
+ * more, and check the whole structure and B1 each time.  Once with the failure
+ * of one allocation (which eviction and the retries may mend) and once with the
+ * failure of all from the Nth on.
+ */
+#include "testlib.h"
+#include "tmem-fault.h"
+
+#define ROUNDS_MAX  200
+
+static void arm(bool sticky, unsigned n)
+{
+    if (sticky) {
+        tmem_fault_arm_from(NULL, n);
+    } else {
+        tmem_fault_arm(NULL, n);
+    }
+}
+
+/* --- Stores --- */
+
+typedef struct StoreCase {
+    const char *path;
+    bool ephemeral;
+    int before;             /* sort of the page already there; -1: none */
+    TestPage sort;          /* of the page stored */
+    uint64_t index;
+    unsigned neighbours;    /* pages in the object beforehand */
+    uint64_t step;          /* from one neighbour to the next */
+} StoreCase;
+
+static const StoreCase store_cases[] = {
+    { "new-object", false, -1, TEST_PAGE_TEXT, 0, 0, 1 },
+    { "new-object-ephemeral", true, -1, TEST_PAGE_TEXT, 0, 0, 1 },
+    { "new-object-same-filled", false, -1, TEST_PAGE_ZERO, 0, 0, 1 },
+    { "new-object-fill64", false, -1, TEST_PAGE_FILL64, 0, 0, 1 },
+    { "grow-array", false, -1, TEST_PAGE_TEXT, 1, 1, 1 },
+    { "grow-array-again", true, -1, TEST_PAGE_TEXT, 15, 15, 1 },
+    { "new-node", false, -1, TEST_PAGE_NOISE, UINT32_MAX, 3, 1 },
+    { "new-node-far", true, -1, TEST_PAGE_NOISE, 1ull << 63, 3, 64 },
+    { "replace-text-by-noise", false, TEST_PAGE_TEXT, TEST_PAGE_NOISE, 0, 5,
+      1 },
+    { "replace-noise-by-text", false, TEST_PAGE_NOISE, TEST_PAGE_TEXT, 0, 5,
+      1 },
+    { "replace-zero-by-noise", true, TEST_PAGE_ZERO, TEST_PAGE_NOISE, 0, 5,
+      1 },
+    { "replace-noise-by-zero", true, TEST_PAGE_NOISE, TEST_PAGE_ZERO, 0, 5,
+      1 },
+};
+
+/* What was not asked for is untouched; ephemeral pages may be evicted. */
+static void expect_neighbours(const StoreCase *sc, Fixture *f, TmemHandle h)
+{
+    uint8_t page[TMEM_PAGE_SIZE];
+
+    for (unsigned i = 0; i < sc->neighbours; i++) {
+        TmemHandle other = h;
+
+        other.index = i * sc->step;
+        if (other.index == h.index) {
+            continue;
+        }
+        if (!sc->ephemeral ||
+            tmem_page_load(f->ctx, &other, page, NULL) != TMEM_STATUS_MISS) {
+            test_expect_page(f->ctx, other, TEST_PAGE_MIXED, i);
+        }
+    }
+}
+
+/* One round.  Returns false when the operation needed fewer allocations. */
+static bool store_round(const StoreCase *sc, bool sticky, unsigned n)
+{
+    TmemStatus status;
+    TmemClientStats stats;
+    TmemHandle h;
+    Fixture f;
+    bool fired;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    h = test_handle(sc->ephemeral ? f.ephemeral : f.persistent, 9, sc->index);
+    for (unsigned i = 0; i < sc->neighbours; i++) {
+        TmemHandle other = h;
+
+        other.index = i * sc->step;
+        g_assert_cmpint(test_store(f.ctx, other, TEST_PAGE_MIXED, i), ==, 0);
+    }
+    if (sc->before >= 0) {
+        g_assert_cmpint(test_store(f.ctx, h, sc->before, 1), ==, 0);
+    }
+
+    arm(sticky, n);
+    status = test_store(f.ctx, h, sc->sort, 2);
+    fired = tmem_fault_disarm();
+    test_check(f.store);
+    test_check_laws(f.client);
+
+    /* B1: the new page or nothing. */
+    if (status == TMEM_STATUS_OK) {
+        test_expect_page(f.ctx, h, sc->sort, 2);
+    } else {
+        g_assert_true(fired);
+        g_assert_cmpint(status, ==, TMEM_STATUS_NOSPC);
+        test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+        /* B7: no object without a page. */
+        tmem_client_get_stats(f.client, &stats);
+        g_assert_cmpuint(stats.total.objects, ==, stats.total.pages > 0);
+    }
+    expect_neighbours(sc, &f, h);
+    /* And it works again. */
+    g_assert_cmpint(test_store(f.ctx, h, sc->sort, 3), ==, TMEM_STATUS_OK);
+    test_expect_page(f.ctx, h, sc->sort, 3);
+    fixture_tear_down(&f);
+    return fired;
+}
+
+static void test_fault_store(gconstpointer opaque)
+{
+    const StoreCase *sc = opaque;
+    unsigned n;
+
+    for (int sticky = 0; sticky < 2; sticky++) {
+        for (n = 1; store_round(sc, sticky, n); n++) {
+            g_assert_cmpuint(n, <, ROUNDS_MAX);
+        }
+        /* It did allocate, but for same-filled pages in a known node. */
+        if (sc->sort != TEST_PAGE_ZERO || sc->before < 0) {
+            g_assert_cmpuint(n, >, 1);
+        }
+    }
+}
+
+/* --- Pools, clients, contexts, stores --- */
+
+static void test_fault_pool(void)
+{
+    for (unsigned n = 1; ; n++) {
+        TmemStatus status;
+        uint64_t id;
+        Fixture f;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        arm(true, n);
+        status = tmem_pool_create(f.client, TMEM_POOL_EPHEMERAL,
+                                  TMEM_PAGE_SHIFT, &id);
+        fired = tmem_fault_disarm();
+        test_check(f.store);
+        if (status == TMEM_STATUS_OK) {
+            g_assert_cmpuint(id, !=, 0);
+        } else {
+            g_assert_cmpint(status, ==, TMEM_STATUS_NOSPC);
+            g_assert_cmpuint(id, ==, 0);
+        }
+        fixture_tear_down(&f);
+        if (!fired) {
+            break;
+        }
+    }
+}
+
+static void test_fault_context(void)
+{
+    for (unsigned n = 1; ; n++) {
+        g_autoptr(GError) err = NULL;
+        TmemContext *ctx;
+        Fixture f;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        tmem_fault_arm(NULL, n);
+        ctx = tmem_context_new(f.client, &err);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired == !ctx);
+        g_assert_true(fired == !!err);
+        test_check(f.store);
+        tmem_context_free(ctx);
+        test_check(f.store);
+        fixture_tear_down(&f);
+        if (!fired) {
+            g_assert_cmpuint(n, >, 3);
+            break;
+        }
+    }
+}
+
+static void test_fault_client(void)
+{
+    for (unsigned n = 1; ; n++) {
+        TmemClientConfig config = { .name = "other" };
+        g_autoptr(GError) err = NULL;
+        TmemClient *client;
+        Fixture f;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        tmem_fault_arm(NULL, n);
+        client = tmem_client_new(f.store, &config, &err);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired == !client);
+        g_assert_true(fired == !!err);
+        tmem_client_free(client);
+        fixture_tear_down(&f);
+        if (!fired) {
+            g_assert_cmpuint(n, >, 2);
+            break;
+        }
+    }
+}
+
+static void test_fault_store_new(void)
+{
+    for (unsigned n = 1; ; n++) {
+        TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
+        g_autoptr(GError) err = NULL;
+        TmemStore *store;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        tmem_fault_arm(NULL, n);
+        store = tmem_store_new(&config, &err);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired == !store);
+        g_assert_true(fired == !!err);
+        tmem_store_free(store);
+        if (!fired) {
+            g_assert_cmpuint(n, >, 4);
+            break;
+        }
+    }
+}
+
+/* --- What may not need memory --- */
+
+/* Loads and invalidations work when every allocation fails (objection 50). */
+static void test_no_memory_needed(void)
+{
+    uint8_t page[TMEM_PAGE_SIZE];
+    uint64_t version;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 500; i++) {
+        TmemHandle h = test_handle(i % 2 ? f.ephemeral : f.persistent, i / 100,
+                                   i * 3);
+
+        g_assert_cmpint(test_store(f.ctx, h, i % TEST_PAGE__MAX, i), ==, 0);
+    }
+    arm(true, 1);
+    for (uint64_t i = 0; i < 500; i++) {
+        TmemHandle h = test_handle(i % 2 ? f.ephemeral : f.persistent, i / 100,
+                                   i * 3);
+
+        test_expect_page(f.ctx, h, i % TEST_PAGE__MAX, i);
+        if (i % 2) {
+            tmem_page_load(f.ctx, &h, page, &version);
+            g_assert_cmpint(tmem_page_take(f.ctx, &h, version), ==, 0);
+        } else if (i % 100 == 98) {
+            /* The last of its object. */
+            g_assert_cmpint(tmem_object_invalidate(f.ctx, &h), ==, 0);
+        } else if (i % 4) {
+            g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+        }
+    }
+    g_assert_cmpint(tmem_pool_destroy(f.client, f.persistent), ==, 0);
+    g_assert_null(tmem_fault_disarm());
+    fixture_tear_down(&f);
+}
+
+/* A hash table that cannot grow still finds everything. */
+static void test_table_cannot_grow(void)
+{
+    const uint64_t nr = 5000;
+    Fixture f;
+
+    fixture_set_up(&f, TMEM_STORE_SIZE_MIN, 0);
+    tmem_fault_arm_from("arena-charge", 1);
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i, 0),
+                                   TEST_PAGE_ZERO, 0), ==, 0);
+    }
+    g_assert_cmpstr(tmem_fault_disarm(), ==, "arena-charge");
+    test_check(f.store);
+    for (uint64_t i = 0; i < nr; i++) {
+        test_expect_page(f.ctx, test_handle(f.persistent, i, 0),
+                         TEST_PAGE_ZERO, 0);
+    }
+    fixture_tear_down(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(store_cases); i++) {
+        g_autofree char *path =
+            g_strdup_printf("/tmem/B1/fault/%s", store_cases[i].path);
+
+        g_test_add_data_func(path, &store_cases[i], test_fault_store);
+    }
+    g_test_add_func("/tmem/B8/fault/pool", test_fault_pool);
+    g_test_add_func("/tmem/fault/context", test_fault_context);
+    g_test_add_func("/tmem/fault/client", test_fault_client);
+    g_test_add_func("/tmem/fault/store", test_fault_store_new);
+    g_test_add_func("/tmem/fault/no-memory-needed", test_no_memory_needed);
+    g_test_add_func("/tmem/fault/table-cannot-grow", test_table_cannot_grow);
+    return g_test_run();
+}
