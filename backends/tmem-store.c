@@ -26,7 +26,7 @@ struct TmemStoreObject {
     QTAILQ_ENTRY(TmemStoreObject) next;
 };
 
-/* Completed objects, in the order of their creation; BQL. */
+/* Completed objects that have a name, in the order of their creation; BQL. */
 static QTAILQ_HEAD(, TmemStoreObject) tmem_stores =
     QTAILQ_HEAD_INITIALIZER(tmem_stores);
 
@@ -182,12 +182,24 @@ static bool tmem_store_can_be_deleted(UserCreatable *uc)
     return TMEM_STORE(uc)->users == 0;
 }
 
+/*
+ * Deleted: it has no name any more.  Whoever holds a reference (an unplugged
+ * device does until RCU has let go of it) keeps it alive a little longer.
+ */
+static void tmem_store_unparent(Object *o)
+{
+    TmemStoreObject *obj = TMEM_STORE(o);
+
+    if (QTAILQ_IN_USE(obj, next)) {
+        QTAILQ_REMOVE(&tmem_stores, obj, next);
+    }
+}
+
 static void tmem_store_finalize(Object *o)
 {
     TmemStoreObject *obj = TMEM_STORE(o);
 
     if (obj->store) {
-        QTAILQ_REMOVE(&tmem_stores, obj, next);
         tmem_store_free(obj->store);
     }
 }
@@ -196,6 +208,7 @@ static void tmem_store_class_init(ObjectClass *oc, void *data)
 {
     UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
 
+    oc->unparent = tmem_store_unparent;
     ucc->complete = tmem_store_complete;
     ucc->can_be_deleted = tmem_store_can_be_deleted;
 

@@ -2,8 +2,7 @@
 /*
  * virtio-tmem: the device
  *
- * Configuration, features, life, queues.  What requests do is in
- * virtio-tmem-req-test.c, what the monitor shows in virtio-tmem-qmp-test.c.
+ * Configuration, features, life, queues.
  * DEV-n is a requirement of docs/specs/virtio-tmem.rst.
  */
 #include "qemu/osdep.h"
@@ -538,7 +537,8 @@ static void register_virtio_tmem_test(void)
     add("features-options", any, test_features, &expect_options, NULL,
         options);
     add("features-refused", any, test_features_refused, NULL, NULL, NULL);
-    add("no-version-1", "virtio-tmem-device", test_no_version_1, NULL, NULL, NULL);
+    add("no-version-1", "virtio-tmem-device", test_no_version_1, NULL, NULL,
+        NULL);
     add("content", any, test_content, NULL, NULL, NULL);
     add("reset", any, test_reset, NULL, NULL, NULL);
     add("system-reset", any, test_system_reset, NULL, NULL, NULL);

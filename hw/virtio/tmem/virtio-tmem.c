@@ -129,13 +129,6 @@ static bool virtio_tmem_check_queues(VirtIOTmem *s, Error **errp)
                    conf->num_queues);
         return false;
     }
-    if (!is_power_of_2(conf->queue_size) || conf->queue_size < 4 ||
-        conf->queue_size > VIRTQUEUE_MAX_SIZE) {
-        error_setg(errp, "'" VIRTIO_TMEM_QUEUE_SIZE_PROP "' must be a power of"
-                   " 2 between 4 and %d, and is %u", VIRTQUEUE_MAX_SIZE,
-                   conf->queue_size);
-        return false;
-    }
     return true;
 }
 
@@ -154,6 +147,13 @@ static bool virtio_tmem_check_limits(VirtIOTmem *s, Error **errp)
         error_setg(errp, "'" VIRTIO_TMEM_DISK_SIZE_PROP "' must be a multiple"
                    " of %u bytes, and is %" PRIu64, TMEM_PAGE_SIZE,
                    conf->disk_size);
+        return false;
+    }
+    if (!conf->store && conf->store_size < TMEM_STORE_SIZE_MIN) {
+        g_autofree char *min = size_to_str(TMEM_STORE_SIZE_MIN);
+
+        error_setg(errp, "'" VIRTIO_TMEM_STORE_SIZE_PROP "' must be at least"
+                   " %s", min);
         return false;
     }
     if (conf->store && conf->store_size != VIRTIO_TMEM_AUTO_SIZE) {
@@ -239,7 +239,7 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
                                 &err);
     if (!s->client) {
         tmem_propagate_gerror(errp, err);
-        error_append_hint(errp, "Another name can be given with '"
+        error_append_hint(errp, "Its name is set with '"
                           VIRTIO_TMEM_CLIENT_PROP "=NAME'.\n");
         return false;
     }
@@ -397,8 +397,6 @@ static const Property virtio_tmem_properties[] = {
                        TMEM_CLIENT_POOLS_DEFAULT),
     DEFINE_PROP_UINT16(VIRTIO_TMEM_NUM_QUEUES_PROP, VirtIOTmem,
                        conf.num_queues, VIRTIO_TMEM_AUTO_NUM_QUEUES),
-    DEFINE_PROP_UINT16(VIRTIO_TMEM_QUEUE_SIZE_PROP, VirtIOTmem,
-                       conf.queue_size, 256),
     DEFINE_PROP_LINK(VIRTIO_TMEM_IOTHREAD_PROP, VirtIOTmem, conf.iothread,
                      TYPE_IOTHREAD, IOThread *),
     DEFINE_PROP_IOTHREAD_VQ_MAPPING_LIST(VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP,

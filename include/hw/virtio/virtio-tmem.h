@@ -24,7 +24,6 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_MAX_SIZE_PROP           "max-size"
 #define VIRTIO_TMEM_MAX_POOLS_PROP          "max-pools"
 #define VIRTIO_TMEM_NUM_QUEUES_PROP         "num-queues"
-#define VIRTIO_TMEM_QUEUE_SIZE_PROP         "queue-size"
 #define VIRTIO_TMEM_IOTHREAD_PROP           "iothread"
 #define VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP "iothread-vq-mapping"
 
@@ -45,7 +44,6 @@ typedef struct VirtIOTmemConf {
     uint64_t max_size;          /* bytes, 0: the size of the store */
     uint32_t max_pools;
     uint16_t num_queues;        /* request queues */
-    uint16_t queue_size;
     IOThread *iothread;
     IOThreadVirtQueueMappingList *iothread_vq_mapping_list;
 } VirtIOTmemConf;

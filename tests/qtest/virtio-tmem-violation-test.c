@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-tmem: what breaks the protocol, and how a reset heals the device
+ *
+ * DEV-6 of docs/specs/virtio-tmem.rst: DEVICE_NEEDS_RESET, no answer, and QEMU
+ * goes on.
+ */
+#include "qemu/osdep.h"
+#include "libqtest-single.h"
+#include "qemu/bswap.h"
+#include "qemu/module.h"
+#include "qobject/qdict.h"
+#include "qobject/qlist.h"
+#include "libqos/qgraph.h"
+#include "libqos/virtio-tmem.h"
+#include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_ring.h"
+
+#define RESP    sizeof(struct virtio_tmem_resp)
+#define REQ     sizeof(struct virtio_tmem_req)
+#define OP      sizeof(struct virtio_tmem_op)
+#define CREATE  sizeof(struct virtio_tmem_create_pool)
+#define CTRL    sizeof(struct virtio_tmem_ctrl_resp)
+
+static int64_t violations(void)
+{
+    g_autoptr(QDict) rsp = qmp("{ 'execute': 'query-tmem' }");
+    QDict *store = qobject_to(QDict, qlist_peek(qdict_get_qlist(rsp,
+                                                                "return")));
+    QDict *client = qobject_to(QDict, qlist_peek(qdict_get_qlist(store,
+                                                                 "clients")));
+
+    return qdict_get_int(qdict_get_qdict(client, "stats"), "violations");
+}
+
+/*
+ * The device has given up on us, once more than before, has written nothing
+ * to the @in_len bytes of 0x77 at t->in, and then recovers.
+ */
+static void expect_violation(QTmem *t, QVirtQueue *vq, int64_t before,
+                             size_t in_len)
+{
+    uint8_t page[QTMEM_PAGE_SIZE];
+    uint64_t pool;
+
+    g_assert_cmpuint(qtmem_wait(t, vq), ==, QTMEM_VIOLATION);
+    g_assert_cmpint(qtest_readw(t->qts, vq->used + 2), ==,
+                    vq->last_used_idx);                 /* no answer */
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'query-status' }");
+    g_assert_cmpint(violations(), ==, before + 1);
+
+    while (in_len) {
+        g_assert_cmphex(qtest_readb(t->qts, t->in + --in_len), ==, 0x77);
+    }
+
+    /* Broken: nothing is served until a reset. */
+    t->d->bus->virtqueue_kick(t->d, t->ctrl);
+    g_assert_cmpint(violations(), ==, before + 1);
+
+    qtmem_restart(t, 0);
+    g_assert_cmphex(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET,
+                    ==, 0);
+    qtmem_fill(page, 33);
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(qtmem_store(t, 0, pool, 1, 1, page), ==,
+                     VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(qtmem_load(t, 0, pool, 1, 1, page), ==,
+                     VIRTIO_TMEM_S_OK);
+    qtmem_check(page, 33);
+}
+
+/* --- Lengths --- */
+
+typedef struct Lengths {
+    bool control;
+    size_t out, in;
+    uint16_t nr_ops;
+} Lengths;
+
+static const Lengths lengths[] = {
+    /* no header, or half of one */
+    { false, 0, RESP + 1 + 64, 1 },
+    { false, 1, RESP + 1, 1 },
+    { false, REQ - 1, RESP + 1, 1 },
+    /* no room for the answer */
+    { false, REQ + OP, 0, 1 },
+    { false, REQ + OP, 1, 1 },
+    { false, REQ + OP, RESP - 1, 1 },
+    { false, REQ + OP, RESP, 1 },
+    { false, REQ + 2 * OP, RESP + 1, 2 },
+    { false, REQ + OP, RESP + QTMEM_BATCH - 1, UINT16_MAX },
+    { true, 0, CTRL, 0 },
+    { true, CREATE, 0, 0 },
+    { true, CREATE, 1, 0 },
+    { true, CREATE, CTRL - 1, 0 },
+};
+
+static void test_lengths(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    unsigned i;
+
+    for (i = 0; i < G_N_ELEMENTS(lengths); i++) {
+        const Lengths *l = &lengths[i];
+        struct virtio_tmem_req req = {
+            .type = l->control ? VIRTIO_TMEM_T_CREATE_POOL
+                               : VIRTIO_TMEM_T_PAGES,
+            .nr_ops = cpu_to_le16(l->nr_ops),
+        };
+        QVirtQueue *vq = l->control ? t->ctrl : t->req[0];
+        QTmemSeg segs[2] = {
+            { t->out, l->out, false },
+            { t->in, l->in, true },
+        };
+        int64_t before = violations();
+
+        qtest_memset(t->qts, t->out, 0, REQ + 2 * OP);
+        qtest_memwrite(t->qts, t->out, &req, sizeof(req));
+        if (l->in) {
+            qtest_memset(t->qts, t->in, 0x77, l->in);
+        }
+        if (!l->out) {
+            qtmem_add(t, vq, segs + 1, 1);
+        } else {
+            qtmem_add(t, vq, segs, l->in ? 2 : 1);
+        }
+        expect_violation(t, vq, before, l->in);
+    }
+    qtmem_stop(t);
+}
+
+/* --- Chains --- */
+
+typedef struct Broken {
+    const char *what;
+    unsigned desc;              /* the descriptor that is changed */
+    uint64_t addr;              /* unless 0 */
+    uint32_t len;               /* unless 0 */
+    uint16_t flags;
+    uint16_t next;
+    uint16_t head;              /* put on the ring */
+} Broken;
+
+#define NEXT    VRING_DESC_F_NEXT
+#define WRITE   VRING_DESC_F_WRITE
+
+static const Broken broken[] = {
+    { "loop over itself", 0, 0, 0, NEXT, 0, 0 },
+    { "loop over the first", 1, 0, 0, NEXT | WRITE, 0, 0 },
+    { "next descriptor far out of range", 0, 0, 0, NEXT, 65535, 0 },
+    { "readable after writable", 0, 0, 0, NEXT | WRITE, 2, 0 },
+    /* a little of what is not memory goes through a bounce buffer */
+    { "not memory", 1, 0xfffffffff0000000ull, 1 << 20, WRITE, 0, 0 },
+    { "indirect table of a strange size", 0, 0, 17,
+      VRING_DESC_F_INDIRECT, 0, 0 },
+    { "indirect table of rubbish", 0, 0, 16,
+      VRING_DESC_F_INDIRECT | NEXT, 1, 0 },
+    { "empty buffer", 0, 0, UINT32_MAX, NEXT, 1, 0 },
+    { "head out of range", 0, 0, 0, NEXT, 1, 32768 },
+};
+
+static void break_chain(QTmem *t, QVirtQueue *vq, const Broken *b)
+{
+    uint64_t desc = vq->desc + 16 * b->desc;
+    uint16_t idx = qtest_readw(t->qts, vq->avail + 2);
+
+    qvirtqueue_reset_pool(vq);
+    qvirtqueue_add(t->qts, vq, t->out, CREATE, false, true);
+    qvirtqueue_add(t->qts, vq, t->in, CTRL, true, false);
+    qvirtqueue_add(t->qts, vq, t->out, CREATE, false, false);
+    if (b->addr) {
+        qtest_writeq(t->qts, desc, b->addr);
+    }
+    if (b->len) {
+        qtest_writel(t->qts, desc + 8, b->len == UINT32_MAX ? 0 : b->len);
+    }
+    qtest_writew(t->qts, desc + 12, b->flags);
+    qtest_writew(t->qts, desc + 14, b->next);
+    qtest_writew(t->qts, vq->avail + 4 + 2 * (idx % vq->size), b->head);
+    qtest_writew(t->qts, vq->avail + 2, idx + 1);
+    t->d->bus->virtqueue_kick(t->d, vq);
+}
+
+static void test_chains(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    struct virtio_tmem_create_pool create = {
+        .type = VIRTIO_TMEM_T_CREATE_POOL,
+        .page_shift = 12,
+    };
+    unsigned i, control;
+
+    for (i = 0; i < G_N_ELEMENTS(broken); i++) {
+        for (control = 0; control < 2; control++) {
+            int64_t before = violations();
+
+            g_test_message("%s", broken[i].what);
+            qtest_memwrite(t->qts, t->out, &create, sizeof(create));
+            qtest_memset(t->qts, t->in, 0x77, CTRL);
+            break_chain(t, control ? t->ctrl : t->req[0], &broken[i]);
+            expect_violation(t, control ? t->ctrl : t->req[0], before, CTRL);
+        }
+    }
+    qtmem_stop(t);
+}
+
+/* --- */
+
+static void test_lengths_iothread(void *obj, void *data,
+                                  QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+
+    test_lengths(&pci->tmem, data, alloc);
+    test_chains(&pci->tmem, data, alloc);
+}
+
+static void *before_iothread(GString *cmd_line, void *arg)
+{
+    g_string_append(cmd_line, " -object iothread,id=io0 ");
+    return arg;
+}
+
+static void register_virtio_tmem_violation_test(void)
+{
+    QOSGraphTestOptions iothread = {
+        .before = before_iothread,
+        .edge = { .extra_device_opts = "iothread=io0" },
+    };
+
+    qos_add_test("violation/lengths", "virtio-tmem", test_lengths, NULL);
+    qos_add_test("violation/chains", "virtio-tmem", test_chains, NULL);
+    qos_add_test("violation/iothread", "virtio-tmem-pci",
+                 test_lengths_iothread, &iothread);
+}
+
+libqos_init(register_virtio_tmem_violation_test);
