@@ -35,10 +35,11 @@ install_modules() { # KERNEL-DIR ROOT NAME...
     cp "$from"/modules.{order,builtin,builtin.modinfo} "$to/"
 }
 
-# Compiles the static test programs once, into build/guest.
-build_programs() {
+# Compiles the static test programs, if need be, and puts them into ROOT.
+install_programs() { # ROOT
     make -s -C "$guest_dir/programs" OUT="$build/guest" ||
         die "the test programs do not compile: see above."
+    cp "$build/guest"/* "$1/bin/"
 }
 
 # Copies what --add SRC:DST names.

@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Hooks of frontswap cannot be unregistered, so the module stays once they are,
-# also when no page is held; it still serves swap after swapoff.
+# also when no page is held; it still serves swap after swapoff.  One CPU: there
+# the kernel's counters of frontswap are exact.
 
 set -e
 pressure --passes 1
