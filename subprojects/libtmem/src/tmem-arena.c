@@ -93,7 +93,10 @@ bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
     arena->nr_segments = size_bytes >> arena->segment_shift;
     arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
     arena->idle = arena->returned = TMEM_SEGMENT_NONE;
-    arena->order_first = arena->order_last = TMEM_SEGMENT_NONE;
+    for (int space = 0; space < TMEM_SPACE__MAX; space++) {
+        arena->order[space].first = TMEM_SEGMENT_NONE;
+        arena->order[space].last = TMEM_SEGMENT_NONE;
+    }
 
     arena->base = tmem_os_reserve(size_bytes);
     if (arena->base) {
@@ -178,15 +181,16 @@ void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes)
 static void order_append_locked(TmemArena *arena, uint32_t nr)
 {
     TmemSegment *seg = &arena->segments[nr];
+    uint32_t last = arena->order[seg->space].last;
 
     seg->order_next = TMEM_SEGMENT_NONE;
-    seg->order_prev = arena->order_last;
-    if (arena->order_last == TMEM_SEGMENT_NONE) {
-        arena->order_first = nr;
+    seg->order_prev = last;
+    if (last == TMEM_SEGMENT_NONE) {
+        arena->order[seg->space].first = nr;
     } else {
-        arena->segments[arena->order_last].order_next = nr;
+        arena->segments[last].order_next = nr;
     }
-    arena->order_last = nr;
+    arena->order[seg->space].last = nr;
 }
 
 static void order_remove_locked(TmemArena *arena, uint32_t nr)
@@ -194,12 +198,12 @@ static void order_remove_locked(TmemArena *arena, uint32_t nr)
     TmemSegment *seg = &arena->segments[nr];
 
     if (seg->order_prev == TMEM_SEGMENT_NONE) {
-        arena->order_first = seg->order_next;
+        arena->order[seg->space].first = seg->order_next;
     } else {
         arena->segments[seg->order_prev].order_next = seg->order_next;
     }
     if (seg->order_next == TMEM_SEGMENT_NONE) {
-        arena->order_last = seg->order_prev;
+        arena->order[seg->space].last = seg->order_prev;
     } else {
         arena->segments[seg->order_next].order_prev = seg->order_prev;
     }
@@ -260,7 +264,7 @@ static uint32_t segment_get(TmemArena *arena, TmemSpace space,
         seg->space = space;
         seg->in_use = true;
         arena->nr_in_use++;
-        if (space == TMEM_SPACE_EPHEMERAL) {
+        if (space != TMEM_SPACE_PERSISTENT) {
             order_append_locked(arena, nr);
         }
     }
@@ -275,7 +279,7 @@ static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
 
     tmem_lock(&arena->lock);
     if (by_evictor || !seg->victim) {
-        if (seg->space == TMEM_SPACE_EPHEMERAL && !by_evictor) {
+        if (seg->space != TMEM_SPACE_PERSISTENT && !by_evictor) {
             order_remove_locked(arena, nr);
         }
         seg->in_use = false;
@@ -661,15 +665,17 @@ static bool check_budget(TmemArena *arena, GError **errp)
     expect = arena->charged_bytes +
              ((uint64_t)(arena->nr_in_use + arena->nr_idle)
               << arena->segment_shift);
-    for (uint32_t nr = arena->order_first; nr != TMEM_SEGMENT_NONE;
-         nr = arena->segments[nr].order_next) {
-        nr_order++;
+    for (int space = 0; space < TMEM_SPACE__MAX; space++) {
+        for (uint32_t nr = arena->order[space].first; nr != TMEM_SEGMENT_NONE;
+             nr = arena->segments[nr].order_next) {
+            nr_order++;
+        }
     }
     for (uint32_t nr = 0; nr < arena->nr_virgin; nr++) {
         TmemSegment *seg = &arena->segments[nr];
 
         nr_ephemeral += seg->in_use && !seg->victim &&
-                        seg->space == TMEM_SPACE_EPHEMERAL;
+                        seg->space != TMEM_SPACE_PERSISTENT;
     }
     if (arena->used_bytes < expect || arena->used_bytes > arena->size_bytes) {
         /* More than expected is a segment on its way to the OS in trim(). */

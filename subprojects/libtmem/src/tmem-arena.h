@@ -12,10 +12,12 @@
  * tmem_arena_charge() (hash tables, descriptors).  It never exceeds the
  * configured size at any moment.
  *
- * Spaces.  Ephemeral data lives in segments of its own so that eviction can
- * empty a whole segment and hand it to anyone.  Each slot there starts with an
- * owner word, see TmemOwner in tmem-entry.h; it is 0 while the slot is free or
- * not yet published in the index.
+ * Spaces.  What belongs to ephemeral pools lives in segments of its own so that
+ * eviction can empty a whole segment and hand it to anyone.  Each slot there
+ * starts with an owner word, see tmem-entry.h; it is 0 while the slot is free
+ * or not yet published in the index.  The index of ephemeral pages is kept
+ * apart from the pages: emptying one of its segments costs all pages that its
+ * nodes refer to, which is done only when nothing else is left.
  *
  * Locks.  A class lock guards the lists and slots of its segments; the arena
  * lock guards free segments, the budget and the eviction order, and nests
@@ -44,8 +46,9 @@ typedef uint64_t TmemRef;
 #define TMEM_SEGMENT_NONE       UINT32_MAX
 
 typedef enum TmemSpace {
-    TMEM_SPACE_PERSISTENT,
-    TMEM_SPACE_EPHEMERAL,
+    TMEM_SPACE_PERSISTENT,      /* records and index */
+    TMEM_SPACE_EPHEMERAL,       /* records */
+    TMEM_SPACE_EPHEMERAL_INDEX, /* nodes and arrays */
     TMEM_SPACE__MAX,
 } TmemSpace;
 
@@ -100,8 +103,10 @@ typedef struct TmemArena {
     uint32_t idle;          /* list of these */
     uint32_t returned;      /* list of segments given back to the OS */
     uint32_t nr_virgin;     /* segments never used start here */
-    uint32_t order_first;   /* eviction order of ephemeral segments */
-    uint32_t order_last;
+    struct {
+        uint32_t first;     /* eviction order of the space's segments */
+        uint32_t last;
+    } order[TMEM_SPACE__MAX];
 } TmemArena;
 
 /**
@@ -136,7 +141,7 @@ TmemRef tmem_arena_alloc(TmemArena *arena, TmemSpace space, size_t bytes,
 /**
  * tmem_arena_free() - give a slot back
  *
- * A published slot of the ephemeral space is freed under the shard lock of its
+ * A published slot of an ephemeral space is freed under the shard lock of its
  * owner.
  */
 void tmem_arena_free(TmemArena *arena, TmemRef ref);

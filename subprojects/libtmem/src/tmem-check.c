@@ -40,13 +40,11 @@ static bool mark(Check *c, TmemRef ref, const char *what)
     return true;
 }
 
-static bool in_space(Check *c, TmemRef ref, const TmemNode *node,
-                     const char *what)
+static bool in_space(Check *c, TmemRef ref, TmemSpace space, const char *what)
 {
     TmemArena *arena = &c->store->arena;
 
-    if (arena->segments[tmem_arena_segment_of(arena, ref)].space !=
-        tmem_pool_id_space(node->pool->key)) {
+    if (arena->segments[tmem_arena_segment_of(arena, ref)].space != space) {
         return tmem_error_set(c->errp, "%s in the wrong space", what);
     }
     return true;
@@ -71,7 +69,7 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     if (kind == TMEM_KIND_FILL32) {
         return true;
     }
-    if (!mark(c, ref, "a record") || !in_space(c, ref, node, "a record")) {
+    if (!mark(c, ref, "a record") || !in_space(c, ref, space, "a record")) {
         return false;
     }
     if (!len || (kind == TMEM_KIND_LZ4 && len > TMEM_CODEC_LZ4_MAX) ||
@@ -109,7 +107,9 @@ static bool check_entries(Check *c, TmemNode *node, TmemDelta *found)
                                          tmem_owner_node(node->owner));
 
         if (!mark(c, node->entries, "an array") ||
-            !in_space(c, node->entries, node, "an array")) {
+            !in_space(c, node->entries,
+                      tmem_pool_id_index_space(node->pool->key),
+                      "an array")) {
             return false;
         }
         if (tmem_owner_read(array) != owner) {
@@ -176,7 +176,8 @@ static bool check_node(Check *c, TmemShard *shard, uint32_t bucket,
     if (!found) {
         return tmem_error_set(c->errp, "node of a pool that does not exist");
     }
-    if (!in_space(c, ref, node, "a node")) {
+    if (!in_space(c, ref, tmem_pool_id_index_space(node->pool->key),
+                  "a node")) {
         return false;
     }
     hash = tmem_index_node_hash(&c->store->index, node, &shard_nr);

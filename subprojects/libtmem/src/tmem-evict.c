@@ -10,11 +10,12 @@
 static uint32_t second_chance_pick_locked(TmemArena *arena)
 {
     for (int i = 0; i < PASS_OVER_MAX; i++) {
-        uint32_t nr = arena->order_first;
+        uint32_t nr = arena->order[TMEM_SPACE_EPHEMERAL].first;
         TmemSegment *seg;
 
         if (nr == TMEM_SEGMENT_NONE) {
-            return nr;
+            /* Only pages without a record are left: same-filled ones. */
+            return arena->order[TMEM_SPACE_EPHEMERAL_INDEX].first;
         }
         seg = &arena->segments[nr];
         if (!__atomic_exchange_n(&seg->hits, 0, __ATOMIC_RELAXED)) {
@@ -23,7 +24,7 @@ static uint32_t second_chance_pick_locked(TmemArena *arena)
         tmem_arena_order_renew_locked(arena, nr);
     }
     /* All were in use: then the oldest of them must go. */
-    return arena->order_first;
+    return arena->order[TMEM_SPACE_EPHEMERAL].first;
 }
 
 const TmemEvictPolicy tmem_evict_policy_second_chance = {

@@ -435,7 +435,7 @@ static TmemRef alloc_array(TmemIndex *index, TmemSpace space,
 bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
                           TmemNode *node, bool any_class, TmemRoom *room)
 {
-    TmemSpace space = tmem_pool_id_space(key->pool->key);
+    TmemSpace space = tmem_pool_id_index_space(key->pool->key);
     unsigned nr, i = 0;
 
     memset(room, 0, sizeof(*room));

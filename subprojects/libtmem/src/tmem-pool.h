@@ -79,6 +79,13 @@ static inline TmemSpace tmem_pool_id_space(uint64_t id)
            TMEM_SPACE_EPHEMERAL : TMEM_SPACE_PERSISTENT;
 }
 
+/* Where nodes and arrays of the pool live. */
+static inline TmemSpace tmem_pool_id_index_space(uint64_t id)
+{
+    return tmem_pool_id_kind(id) == TMEM_POOL_EPHEMERAL ?
+           TMEM_SPACE_EPHEMERAL_INDEX : TMEM_SPACE_PERSISTENT;
+}
+
 static inline bool tmem_pool_is(const TmemPool *pool, uint64_t id)
 {
     return __atomic_load_n(&pool->id, __ATOMIC_ACQUIRE) == id;
