@@ -24,32 +24,32 @@ static void print_ratio(Monitor *mon, const TmemPageStats *stats,
     }
 }
 
-static void print_row(Monitor *mon, const char *name, const char *kind,
-                      uint64_t bytes, const TmemPageStats *stats,
-                      unsigned page_shift)
+static void print_row(Monitor *mon, int width, const char *name,
+                      const char *kind, uint64_t bytes,
+                      const TmemPageStats *stats, unsigned page_shift)
 {
     g_autofree char *size = size_to_str(bytes);
 
-    monitor_printf(mon, "  %-22s %-10s %10" PRIu64 " %10s",
-                   name, kind, stats->pages, size);
+    monitor_printf(mon, "  %-*s %-10s %10" PRIu64 " %10s",
+                   width, name, kind, stats->pages, size);
     print_ratio(mon, stats, page_shift);
     monitor_printf(mon, " %12" PRIu64 " %12" PRIu64 " %12" PRIu64 "\n",
                    stats->stores_ok, stats->loads_hit,
                    stats->stores - stats->stores_ok);
 }
 
-static void print_client(Monitor *mon, const TmemClientInfo *client)
+static void print_client(Monitor *mon, int width, const TmemClientInfo *client)
 {
     TmemClientPoolInfoList *l;
     unsigned page_shift = client->pools ? client->pools->value->page_shift : 0;
 
-    print_row(mon, client->name, "client", client->stats->bytes,
+    print_row(mon, width, client->name, "client", client->stats->bytes,
               client->total, page_shift);
     for (l = client->pools; l; l = l->next) {
         const TmemClientPoolInfo *pool = l->value;
         g_autofree char *id = g_strdup_printf("  0x%" PRIx64, pool->id);
 
-        print_row(mon, id, pool->kind,
+        print_row(mon, width, id, pool->kind,
                   pool->stats->data_bytes + pool->stats->index_bytes,
                   pool->stats, pool->page_shift);
     }
@@ -60,6 +60,7 @@ static void print_store(Monitor *mon, const TmemStoreInfo *store)
     TmemClientInfoList *l;
     g_autofree char *size = size_to_str(store->stats->size_bytes);
     g_autofree char *used = size_to_str(store->stats->used_bytes);
+    int width = strlen("  0x0123456789abcdef");
 
     monitor_printf(mon, "%s: %s of %s used, compressor %s, %" PRIu64
                    " client%s\n", store->id, used, size, store->compressor,
@@ -68,11 +69,14 @@ static void print_store(Monitor *mon, const TmemStoreInfo *store)
     if (!store->clients) {
         return;
     }
-    monitor_printf(mon, "  %-22s %-10s %10s %10s %7s %12s %12s %12s\n",
-                   "client / pool", "kind", "pages", "memory", "ratio",
+    for (l = store->clients; l; l = l->next) {
+        width = MAX(width, strlen(l->value->name));
+    }
+    monitor_printf(mon, "  %-*s %-10s %10s %10s %7s %12s %12s %12s\n",
+                   width, "client / pool", "kind", "pages", "memory", "ratio",
                    "stores", "loads", "refused");
     for (l = store->clients; l; l = l->next) {
-        print_client(mon, l->value);
+        print_client(mon, width, l->value);
     }
 }
 

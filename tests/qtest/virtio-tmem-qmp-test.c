@@ -189,7 +189,8 @@ static void test_numbers(void *obj, void *data, QGuestAllocator *alloc)
 static void *before_store(GString *cmd_line, void *arg)
 {
     g_string_append(cmd_line, " -object tmem-store,id=s0,size=64M "
-                    "-object tmem-store,id=s1,size=32M,compressor=none ");
+                    "-object tmem-store,id=s1,size=32M,compressor=none "
+                    "-object iothread,id=io0 ");
     return arg;
 }
 
@@ -371,8 +372,14 @@ static void test_hotplug(void *obj, void *data, QGuestAllocator *alloc)
     g_assert_cmpuint(num_stores(), ==, 2);
     for (i = 0; i < 3; i++) {
         /* with a store of its own, that goes with it */
-        qtest_qmp_device_add(qts, "virtio-tmem-pci", "tm1", "{'addr': %s}",
-                             stringify(PCI_SLOT_HP));
+        if (i % 2) {
+            qtest_qmp_device_add(qts, "virtio-tmem-pci", "tm1",
+                                 "{'addr': %s, 'iothread': 'io0'}",
+                                 stringify(PCI_SLOT_HP));
+        } else {
+            qtest_qmp_device_add(qts, "virtio-tmem-pci", "tm1",
+                                 "{'addr': %s}", stringify(PCI_SLOT_HP));
+        }
         g_assert_cmpuint(num_stores(), ==, 3);
         qpci_unplug_acpi_device_test(qts, "tm1", PCI_SLOT_HP);
         g_assert_cmpuint(num_stores(), ==, 2);
@@ -390,6 +397,41 @@ static void test_hotplug(void *obj, void *data, QGuestAllocator *alloc)
                              " 'qom-type': 'tmem-store', 'id': 's1',"
                              " 'size': 33554432 } }");
     g_assert_cmpuint(num_stores(), ==, 2);
+}
+
+/* A device that cannot be added leaves nothing behind. */
+static void test_device_add_fails(void *obj, void *data,
+                                  QGuestAllocator *alloc)
+{
+    QDict *rsp;
+
+    expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
+                     " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"
+                     " 'store': 's2' } }"), "no tmem-store with ID 's2'");
+    expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
+                     " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"
+                     " 'store': 's0', 'client': 'tm0' } }"),
+                 "already has a client 'tm0'");
+    /* that is found last, after all the rest is there */
+    expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
+                     " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"
+                     " 'iothread-vq-mapping': [ { 'iothread': 'io9' } ] } }"),
+                 "object does not exist");
+    expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
+                     " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"
+                     " 'store': 's1', 'num-queues': 1,"
+                     " 'iothread-vq-mapping': [ { 'iothread': 'io0',"
+                     " 'vqs': [ 0, 1 ] } ] } }"), "must be less than");
+
+    g_assert_cmpuint(num_stores(), ==, 2);
+    rsp = qmp("{ 'execute': 'query-tmem', 'arguments': { 'store': 's1' } }");
+    g_assert_true(qlist_empty(qdict_get_qlist(only(rsp, "return"),
+                                              "clients")));
+    qobject_unref(rsp);
+    rsp = qmp("{ 'execute': 'query-migrate' }");
+    g_assert_cmpuint(qlist_size(qdict_get_qlist(qdict_get_qdict(rsp, "return"),
+                                                "blocked-reasons")), ==, 1);
+    qobject_unref(rsp);
 }
 
 static void add(const char *name, const char *node, QOSTestFunc func,
@@ -413,6 +455,7 @@ static void register_virtio_tmem_qmp_test(void)
     add("qmp/hmp", any, test_hmp, "store=s0");
     add("qmp/virtio-status", any, test_virtio_status, NULL);
     add("qmp/migrate", any, test_migrate, NULL);
+    add("qmp/device-add-fails", pci, test_device_add_fails, "store=s0");
     add("qmp/hotplug", pci, test_hotplug, "store=s0");
     /* The device goes for good: not on a command line that others share. */
     add("qmp/unplug-blocked", pci, test_unplug_blocked,

@@ -182,15 +182,14 @@ static bool virtio_tmem_check_transport(VirtIOTmem *s, Error **errp)
     return true;
 }
 
-/* The ID that the user gave this device, or NULL. */
-static const char *virtio_tmem_user_id(VirtIOTmem *s)
+/* What the user calls this device: its ID or, for want of one, its path. */
+static char *virtio_tmem_user_name(VirtIOTmem *s)
 {
     DeviceState *transport = qdev_get_parent_bus(DEVICE(s))->parent;
+    bool part_of_it = OBJECT(s)->parent == OBJECT(transport);
+    DeviceState *dev = part_of_it ? transport : DEVICE(s);
 
-    if (DEVICE(s)->id) {
-        return DEVICE(s)->id;
-    }
-    return transport->id;
+    return dev->id ? g_strdup(dev->id) : object_get_canonical_path(OBJECT(dev));
 }
 
 static bool virtio_tmem_attach_store(VirtIOTmem *s, Error **errp)
@@ -226,10 +225,10 @@ static void virtio_tmem_detach_store(VirtIOTmem *s)
 static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
 {
     ERRP_GUARD();
-    g_autofree char *path = object_get_canonical_path(OBJECT(s));
+    g_autofree char *name = virtio_tmem_user_name(s);
     g_autofree char *store_id = NULL;
     TmemClientConfig config = {
-        .name = s->conf.client ?: virtio_tmem_user_id(s) ?: path,
+        .name = s->conf.client ?: name,
         .max_bytes = s->conf.max_size,
         .max_pools = s->conf.max_pools,
     };
