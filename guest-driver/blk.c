@@ -393,7 +393,8 @@ static int vtmem_disk_alloc(struct vtmem_disk *disk)
 		.max_segments = disk->max_segments,
 		.max_segment_size = min_t(size_t, UINT_MAX,
 					  virtio_max_dma_size(dev->vdev)),
-		.max_discard_sectors = UINT_MAX >> SECTOR_SHIFT,
+		.max_discard_sectors = round_down(UINT_MAX >> SECTOR_SHIFT,
+						  VTMEM_PAGE_SECTORS),
 	};
 	struct gendisk *gd;
 
@@ -472,6 +473,11 @@ void vtmem_disk_remove(struct vtmem_dev *dev)
 	if (disk->gd)
 		vtmem_cleanup_queue(disk->gd);
 	flush_work(&disk->discard_work);
+	if (disk->gd && !disk->added) {
+		/* Nobody else has it; its queue goes before the tags do. */
+		put_disk(disk->gd);
+		disk->gd = NULL;
+	}
 	if (disk->tags.tags)
 		blk_mq_free_tag_set(&disk->tags);
 }

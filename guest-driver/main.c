@@ -193,6 +193,7 @@ static int vtmem_start_queues(struct vtmem_dev *dev)
 	if (vtmem_ring_size(dev) < 3) {
 		dev_err(&dev->vdev->dev,
 			"the device's queues have fewer than 3 descriptors: it cannot be used\n");
+		vtmem_queues_forget(dev);
 		dev->vdev->config->del_vqs(dev->vdev);
 		return -EINVAL;
 	}

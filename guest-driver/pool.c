@@ -121,7 +121,9 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 	if (err)
 		return -EIO;
 
-	wait_for_completion(&ctrl->done);
+	/* While probe waits here no change of the device's status is told. */
+	while (!wait_for_completion_timeout(&ctrl->done, HZ))
+		vtmem_dev_broken(dev);
 	if (ctrl->len < sizeof(ctrl->wire->resp))
 		return -EIO;
 	return ctrl->wire->resp.status;

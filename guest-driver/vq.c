@@ -186,6 +186,7 @@ static struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
 static struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 					 struct list_head *done)
 {
+	unsigned int nr_unkicked = q->nr_unkicked;
 	struct vtmem_job *job;
 	int ret;
 
@@ -212,7 +213,8 @@ static struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 	 */
 	if (!q->nr_busy && (q->flush_due || !list_empty(&q->backlog)))
 		vtmem_flush_later(q, 10);
-	return vtmem_kick_prepare(q);
+	/* Others may be collecting requests for one kick: leave that to them. */
+	return q->nr_unkicked == nr_unkicked ? NULL : vtmem_kick_prepare(q);
 }
 
 static void vtmem_jobs_end(struct list_head *done)
