@@ -12,10 +12,22 @@
 
 /* --- Accounting --- */
 
+static void note_peak(TmemClient *client, uint64_t bytes)
+{
+    uint64_t peak = __atomic_load_n(&client->bytes_peak, __ATOMIC_RELAXED);
+    bool done = bytes <= peak;
+
+    while (!done) {
+        done = __atomic_compare_exchange_n(&client->bytes_peak, &peak, bytes,
+                                           true, __ATOMIC_RELAXED,
+                                           __ATOMIC_RELAXED) || bytes <= peak;
+    }
+}
+
 bool tmem_client_charge(TmemClient *client, int64_t bytes)
 {
     uint64_t limit = client->max_bytes ? client->max_bytes : UINT64_MAX;
-    uint64_t old, new, peak;
+    uint64_t old, new;
 
     if (bytes <= 0) {
         __atomic_fetch_sub(&client->bytes, -bytes, __ATOMIC_RELAXED);
@@ -30,11 +42,7 @@ bool tmem_client_charge(TmemClient *client, int64_t bytes)
     } while (!__atomic_compare_exchange_n(&client->bytes, &old, new, true,
                                           __ATOMIC_RELAXED,
                                           __ATOMIC_RELAXED));
-    peak = __atomic_load_n(&client->bytes_peak, __ATOMIC_RELAXED);
-    while (new > peak &&
-           !__atomic_compare_exchange_n(&client->bytes_peak, &peak, new, true,
-                                        __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
-    }
+    note_peak(client, new);
     return true;
 }
 

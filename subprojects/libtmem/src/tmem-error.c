@@ -6,7 +6,10 @@
 
 #include "tmem-error.h"
 
-G_DEFINE_QUARK(tmem-error-quark, tmem_error)
+GQuark tmem_error_quark(void)
+{
+    return g_quark_from_static_string("libtmem");
+}
 
 bool tmem_error_set(GError **errp, const char *format, ...)
 {

@@ -3,16 +3,16 @@
  * libtmem: memory from the operating system
  */
 #include <errno.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
-#include <unistd.h>
 
 #include "tmem-fault.h"
 #include "tmem-os.h"
 
 size_t tmem_os_page_size(void)
 {
-    return sysconf(_SC_PAGESIZE);
+    return getauxval(AT_PAGESZ);
 }
 
 static size_t round_up(size_t bytes)

@@ -28,20 +28,22 @@ static void sum_pool_locked(TmemClient *client, uint32_t slot,
     }
 }
 
+static void sum_counters(TmemClientStats *sum, const TmemClientCounters *from)
+{
+#define SUM(name, kind, unit, text)                                           \
+    sum->name += __atomic_load_n(&from->name, __ATOMIC_RELAXED);
+    TMEM_CLIENT_COUNTERS(SUM)
+#undef SUM
+}
+
 void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
 {
     memset(stats, 0, sizeof(*stats));
     tmem_lock(&client->lock);
-#define SUM(name, kind, unit, text)                                           \
-    stats->name = client->gone.name;                                          \
-    for (GList *l = client->contexts; l; l = l->next) {                       \
-        TmemContext *ctx = l->data;                                           \
-                                                                              \
-        stats->name += __atomic_load_n(&ctx->counters.name,                   \
-                                       __ATOMIC_RELAXED);                     \
+    sum_counters(stats, &client->gone);
+    for (GList *l = client->contexts; l; l = l->next) {
+        sum_counters(stats, &((TmemContext *)l->data)->counters);
     }
-    TMEM_CLIENT_COUNTERS(SUM)
-#undef SUM
     tmem_tally_sum(&stats->total, &client->destroyed);
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {

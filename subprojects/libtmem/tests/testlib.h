@@ -11,17 +11,6 @@
 
 #include "libtmem/tmem.h"
 
-#if defined(__SANITIZE_THREAD__)
-#define TEST_UNDER_TSAN true
-#elif defined(__has_feature)
-#if __has_feature(thread_sanitizer)
-#define TEST_UNDER_TSAN true
-#endif
-#endif
-#ifndef TEST_UNDER_TSAN
-#define TEST_UNDER_TSAN false
-#endif
-
 /* --- Random numbers: one seed, printed, taken from TMEM_TEST_SEED --- */
 
 typedef struct TestRand {

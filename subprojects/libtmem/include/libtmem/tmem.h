@@ -101,7 +101,8 @@ const char *tmem_compressor_str(TmemCompressor compressor);
 typedef struct TmemStoreConfig {
     uint64_t size_bytes;        /* hard limit, >= TMEM_STORE_SIZE_MIN */
     TmemCompressor compressor;
-    uint64_t seed;              /* of pool generations; 0: from the kernel */
+    /* Of pool generations and the hash; 0: from the kernel.  For tests. */
+    uint64_t seed;
 } TmemStoreConfig;
 
 /**
@@ -219,7 +220,12 @@ TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id);
 
 typedef void TmemPoolFunc(const TmemPoolInfo *info, void *opaque);
 
-/** Calls @func for each pool of @client, in the order of creation. */
+/**
+ * tmem_client_foreach_pool() - call @func for each pool of @client
+ *
+ * In the order of creation.  The pool table is locked meanwhile: @func must not
+ * call anything about this client.
+ */
 void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
                               void *opaque);
 

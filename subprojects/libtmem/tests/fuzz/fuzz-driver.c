@@ -10,9 +10,8 @@
  */
 #include <stdio.h>
 
+#include "fuzz.h"
 #include "testlib.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static int run_files(int argc, char **argv)
 {

@@ -14,9 +14,8 @@
  *
  * At the end the whole structure is checked.
  */
+#include "fuzz.h"
 #include "testreq.h"
-
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 typedef struct Input {
     const uint8_t *data;

@@ -288,7 +288,7 @@ static void test_give_back(void)
     }
     after = resident_bytes();
     /* A sanitiser keeps notes on all memory that was ever used. */
-    if (!TEST_UNDER_TSAN) {
+    if (!TMEM_TEST_TSAN) {
         g_assert_cmpuint(after - before, <, (full - before) / 20);
     }
     fixture_tear_down(&f);

@@ -417,8 +417,8 @@ static void test_op_status(void)
 
     set_up(&f);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-        TmemHandle h = test_handle(cases[i].ephemeral ? f.ephemeral :
-                                                        f.persistent, 1, 1);
+        uint64_t pool = cases[i].ephemeral ? f.ephemeral : f.persistent;
+        TmemHandle h = test_handle(pool, 1, 1);
         bool gone = cases[i].op == VIRTIO_TMEM_OP_STORE ||
                     (cases[i].status == S(OK) &&
                      (cases[i].op != VIRTIO_TMEM_OP_LOAD || cases[i].flags));
@@ -758,7 +758,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B10/no-pool", test_op_no_pool);
     g_test_add_func("/tmem/req/DEV-8/double-fetch", test_double_fetch);
     /* It is a race, and meant to be. */
-    if (!TEST_UNDER_TSAN) {
+    if (!TMEM_TEST_TSAN) {
         g_test_add_func("/tmem/req/DEV-8/changing-request",
                         test_changing_request);
     }

@@ -508,7 +508,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B4/wrong-record", test_wrong_record);
     g_test_add_func("/tmem/arena/classes", test_arena_classes);
     g_test_add_func("/tmem/arena/slots", test_arena_slots);
-    g_test_add_func("/tmem/B7/index/edges", test_index_edges);
+    g_test_add_func("/tmem/B7-B9/index/edges", test_index_edges);
     g_test_add_func("/tmem/index/cost", test_index_cost);
     g_test_add_func("/tmem/hash", test_hash);
     g_test_add_func("/tmem/lock/order", test_lock_order);
