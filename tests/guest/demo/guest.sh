@@ -4,7 +4,7 @@
 # The guest's half of the demo: works on more memory than there is, and tells
 # the host each second how it is doing.
 
-mib=384
+mib=288
 read -r before _ </proc/uptime
 
 sample() {

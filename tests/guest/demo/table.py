@@ -10,6 +10,7 @@ summary in plain words if the guest's work was seen.
 """
 
 import os
+import re
 import sys
 import time
 
@@ -41,8 +42,8 @@ class Sample:
 
     @property
     def percent(self):
-        words = self.work.split()
-        return int(words[words.index('%') - 1]) if '%' in words else 0
+        match = re.search(r'(\d+) %', self.work)
+        return int(match.group(1)) if match else 0
 
     @property
     def refused(self):
@@ -173,15 +174,14 @@ def summary(peak, last, ram, work, rounds):
         f'The guest has {ram} MiB of RAM and worked on {work} MiB'
         + (f', {rounds} times' if rounds and rounds > 1 else '')
         + '; every byte was verified.',
-        f"At the peak {mib(peak.pages['pages'] * PAGE)} of it lived in "
-        f"{mib(peak.client['bytes'])} of host memory ({peak.ratio:.1f} : 1, "
-        'index included);',
-        f"{peak.pages['pages-same-filled']:,} pages were one repeated word "
-        'and took next to nothing.',
+        f"At the peak the host held {mib(peak.pages['pages'] * PAGE)} of its "
+        f"pages in {mib(peak.client['bytes'])} of memory,",
+        f'index included ({peak.ratio:.1f} : 1); '
+        f"{peak.pages['pages-same-filled']:,} of them are one repeated word.",
         f"{last.pages['stores']:,} pages went to the host and "
         f"{last.pages['loads']:,} came back, with "
-        f"{last.client['kicks'] / max(last.moved, 1):.3f} notifications "
-        'per page.',
+        f"{last.client['kicks'] / max(last.moved, 1):.3f}",
+        'notifications of the host per page.',
     ]
     if last.refused:
         text.append(f'{last.refused:,} stores were refused: the store was '

@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
+#include <limits.h>
 #include <linux/fs.h>
 #include <stdbool.h>
 #include <stdlib.h>
@@ -25,7 +26,8 @@
 
 #include "pattern.h"
 
-#define MAX_PAGES	80	/* of one operation: more than one object */
+#define MAX_PAGES	80	/* of one operation */
+#define LOST		UINT_MAX /* a generation: reading is an error */
 
 enum { EXIT_WRONG = 1, EXIT_FAILED = 2, EXIT_USAGE = 125 };
 
@@ -87,52 +89,78 @@ static bool transfer(bool write, uint64_t page, unsigned int count)
 	return n >= 0;
 }
 
-static bool check_read(uint64_t page, unsigned int count, const char *when)
+static bool check_page(unsigned char *found, uint64_t page, const char *when)
 {
 	unsigned char expected[PAGE_SIZE];
+
+	expect(expected, page, generation[page]);
+	if (!memcmp(found, expected, PAGE_SIZE))
+		return true;
+	pattern_say_wrong("disk-truth", when, self, page, generation[page],
+			  found, expected);
+	verdict = EXIT_WRONG;
+	return false;
+}
+
+/* A page whose write was refused cannot be read. */
+static bool check_lost(uint64_t page)
+{
+	if (!transfer(false, page, 1) && errno == EIO)
+		return true;
+	printf("disk-truth: WRONG: process %u page %" PRIu64 ": its last write "
+	       "was refused, and reading it is no error\n", self, page);
+	fflush(stdout);
+	verdict = EXIT_WRONG;
+	return false;
+}
+
+static bool any_lost(uint64_t page, unsigned int count)
+{
 	unsigned int i;
 
+	for (i = 0; i < count; i++)
+		if (generation[page + i] == LOST)
+			return true;
+	return false;
+}
+
+static bool check_read(uint64_t page, unsigned int count, const char *when)
+{
+	unsigned int i;
+
+	if (count > 1 && any_lost(page, count)) {
+		for (i = 0; i < count; i++)
+			if (!check_read(page + i, 1, when))
+				return false;
+		return true;
+	}
+	if (generation[page] == LOST)
+		return check_lost(page);
 	if (!transfer(false, page, count))
 		return failed("read", page, count);
-	for (i = 0; i < count; i++) {
-		unsigned int gen = generation[page + i];
-
-		expect(expected, page + i, gen);
-		if (memcmp(buffer + i * PAGE_SIZE, expected, PAGE_SIZE)) {
-			pattern_say_wrong("disk-truth", when, self, page + i,
-					  gen, buffer + i * PAGE_SIZE,
-					  expected);
-			verdict = EXIT_WRONG;
+	for (i = 0; i < count; i++)
+		if (!check_page(buffer + i * PAGE_SIZE, page + i, when))
 			return false;
-		}
-	}
 	me->read += count;
 	return true;
 }
 
-/* After a refused write: learn what each page holds, new or nothing. */
+/* After a refused write: learn what each page holds, the new or nothing. */
 static bool learn(uint64_t page, unsigned int count, unsigned int gen)
 {
-	static const unsigned char zeros[PAGE_SIZE];
-	unsigned char expected[PAGE_SIZE];
 	unsigned int i;
 
-	if (!transfer(false, page, count))
-		return failed("read after a refused write", page, count);
 	for (i = 0; i < count; i++) {
-		unsigned char *found = buffer + i * PAGE_SIZE;
-
-		expect(expected, page + i, gen);
-		if (!memcmp(found, zeros, PAGE_SIZE)) {
-			generation[page + i] = 0;
-			me->refused++;
-		} else if (!memcmp(found, expected, PAGE_SIZE)) {
+		if (transfer(false, page + i, 1)) {
 			generation[page + i] = gen;
+			if (!check_page(buffer, page + i,
+					"after a refused write"))
+				return false;
+		} else if (errno == EIO) {
+			generation[page + i] = LOST;
+			me->refused++;
 		} else {
-			pattern_say_wrong("disk-truth", "after a refused write",
-					  self, page + i, gen, found, expected);
-			verdict = EXIT_WRONG;
-			return false;
+			return failed("read after a refused write", page + i, 1);
 		}
 	}
 	return true;
