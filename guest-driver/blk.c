@@ -22,6 +22,7 @@
  */
 #include <linux/idr.h>
 #include <linux/module.h>
+#include <linux/ratelimit.h>
 #include <linux/slab.h>
 
 #include "compat/blk.h"
@@ -83,18 +84,30 @@ static blk_status_t vtmem_blk_status(u8 status)
 	}
 }
 
-static const char *vtmem_refusal(u8 status)
+static void vtmem_log_refusal(struct vtmem_disk *disk, u8 status)
 {
+	/* Reclaim tries again and again: one line in ten seconds says it. */
+	static DEFINE_RATELIMIT_STATE(limit, 10 * HZ, 1);
+	const char *reason;
+
+	ratelimit_set_flags(&limit, RATELIMIT_MSG_ON_RELEASE);
+	if (!__ratelimit(&limit))
+		return;
 	switch (status) {
 	case VIRTIO_TMEM_S_NOSPC:
-		return "its store is full";
+		reason = "its store is full";
+		break;
 	case VIRTIO_TMEM_S_QUOTA:
-		return "this guest's quota is used up";
+		reason = "this guest's quota is used up";
+		break;
 	case VIRTIO_TMEM_S_FROZEN:
-		return "this guest is frozen";
+		reason = "this guest is frozen";
+		break;
 	default:
-		return "by policy";
+		reason = "by its policy";
 	}
+	pr_warn("virtio_tmem %s: %s: the host refuses pages: %s\n",
+		disk->dev->name, disk->gd->disk_name, reason);
 }
 
 /* Ends a read or write, in runs of pages with the same result. */
@@ -120,10 +133,7 @@ static void vtmem_complete_rq(struct request *rq)
 	for (i = 0; i < job->nr; i++) {
 		status = vtmem_blk_status(job->status[i]);
 		if (status == BLK_STS_NOSPC)
-			pr_warn_ratelimited("virtio_tmem %s: %s: host refuses pages: %s\n",
-					    disk->dev->name,
-					    disk->gd->disk_name,
-					    vtmem_refusal(job->status[i]));
+			vtmem_log_refusal(disk, job->status[i]);
 		if (status != run_status) {
 			if (run)
 				blk_update_request(rq, run_status,
