@@ -417,12 +417,14 @@ static void test_op_status(void)
 
     set_up(&f);
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-        uint64_t pool = cases[i].ephemeral ? f.ephemeral : f.persistent;
-        TmemHandle h = test_handle(pool, 1, 1);
+        TmemHandle h = test_handle(f.persistent, 1, 1);
         bool gone = cases[i].op == VIRTIO_TMEM_OP_STORE ||
                     (cases[i].status == S(OK) &&
                      (cases[i].op != VIRTIO_TMEM_OP_LOAD || cases[i].flags));
 
+        if (cases[i].ephemeral) {
+            h.pool = f.ephemeral;
+        }
         g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_TEXT, 5), ==, 0);
         g_assert_cmpint(run_one(&f, cases[i].features, cases[i].op,
                                 cases[i].flags, h), ==, cases[i].status);
