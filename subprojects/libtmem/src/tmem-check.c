@@ -232,7 +232,7 @@ static bool check_level(Check *c, const char *name, uint64_t counted,
 }
 
 static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
-                       uint64_t *bytes)
+                       uint64_t *bytes, uint64_t *persistent_pages)
 {
     TmemPool *pool = &client->pools[slot];
     TmemDelta *found = g_hash_table_lookup(c->pools, pool);
@@ -256,6 +256,9 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
     }
     tmem_unlock(&pool->lock);
     *bytes += found->data_bytes + found->index_bytes;
+    if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
+        *persistent_pages += found->pages;
+    }
     return check_level(c, "pool's list of objects", nr_objects,
                        sum.objects);
 }
@@ -263,11 +266,12 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
 static bool check_client(Check *c, TmemClient *client)
 {
     uint64_t bytes = client->nr_slots * tmem_client_slot_bytes_locked(client);
+    uint64_t persistent_pages = 0;
     uint32_t nr_pools = 0;
 
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
-        if (!check_pool(c, client, slot, &bytes)) {
+        if (!check_pool(c, client, slot, &bytes, &persistent_pages)) {
             return false;
         }
         nr_pools++;
@@ -280,7 +284,9 @@ static bool check_client(Check *c, TmemClient *client)
     TMEM_POOL_LEVELS(CHECK)
 #undef CHECK
     return check_level(c, "client's pools", client->nr_pools, nr_pools) &&
-           check_level(c, "client's bytes", client->bytes, bytes);
+           check_level(c, "client's bytes", client->bytes, bytes) &&
+           check_level(c, "client's persistent pages",
+                       client->persistent_pages, persistent_pages);
 }
 
 static bool check_clients(Check *c)

@@ -26,6 +26,7 @@ struct TmemClient {
 
     uint64_t bytes;         /* charged; atomic */
     uint64_t bytes_peak;    /* atomic */
+    uint64_t persistent_pages;  /* atomic */
 
     /* Reserved for max_pools once, so that operations need no lock. */
     TmemPool *pools;

@@ -15,7 +15,21 @@ const char *tmem_pool_kind_str(TmemPoolKind kind)
 
 /* --- Tallies --- */
 
-void tmem_tally_apply(TmemTally *tally, const TmemDelta *delta)
+/*
+ * Whether a client holds persistent pages is asked after every batch of
+ * requests, so it is a counter of its own: shared by the client's contexts, but
+ * a store that replaces a page does not touch it.
+ */
+static void count_persistent(TmemPool *pool, const TmemDelta *delta)
+{
+    if (delta->pages && tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
+        __atomic_fetch_add(&pool->client->persistent_pages, delta->pages,
+                           __ATOMIC_RELAXED);
+    }
+}
+
+void tmem_tally_apply(TmemPool *pool, TmemTally *tally,
+                      const TmemDelta *delta)
 {
 #define APPLY(name, kind, unit, text)                                         \
     if (delta->name) {                                                        \
@@ -23,6 +37,7 @@ void tmem_tally_apply(TmemTally *tally, const TmemDelta *delta)
     }
     TMEM_POOL_LEVELS(APPLY)
 #undef APPLY
+    count_persistent(pool, delta);
 }
 
 void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
@@ -33,6 +48,7 @@ void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
     }
     TMEM_POOL_LEVELS(APPLY)
 #undef APPLY
+    count_persistent(pool, delta);
 }
 
 void tmem_tally_sum(TmemPoolStats *sum, const TmemTally *from)

@@ -91,8 +91,9 @@ static inline bool tmem_pool_is(const TmemPool *pool, uint64_t id)
     return __atomic_load_n(&pool->id, __ATOMIC_ACQUIRE) == id;
 }
 
-/** Adds @delta to the levels of @tally, which belongs to this thread. */
-void tmem_tally_apply(TmemTally *tally, const TmemDelta *delta);
+/** Adds @delta to the levels of @tally of @pool, which is this thread's. */
+void tmem_tally_apply(TmemPool *pool, TmemTally *tally,
+                      const TmemDelta *delta);
 
 /** Adds @delta to the pool's shared tally, from any thread. */
 void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta);

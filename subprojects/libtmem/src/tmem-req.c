@@ -32,6 +32,13 @@ G_STATIC_ASSERT(sizeof(struct virtio_tmem_create_pool) == 24);
 G_STATIC_ASSERT(sizeof(struct virtio_tmem_destroy_pool) == 16);
 G_STATIC_ASSERT(sizeof(struct virtio_tmem_ctrl_resp) == 16);
 
+/*
+ * The longest reply to any request.  Descriptors may overlap, so a guest can
+ * describe terabytes, and every byte of a reply is written.
+ */
+#define REPLY_MAX   (sizeof(struct virtio_tmem_resp) + \
+                     TMEM_REQ_BATCH_MAX * (1 + TMEM_PAGE_SIZE))
+
 /* --- Cursors over guest memory --- */
 
 typedef struct Cursor {
@@ -366,6 +373,10 @@ void tmem_req_submit(TmemContext *ctx, uint64_t features, TmemReq *req)
         end_violation(ctx, req, "no room for the response");
         return;
     }
+    if (p.in_bytes > REPLY_MAX) {
+        end_violation(ctx, req, "more room than any response needs");
+        return;
+    }
     read_ops(&p, GUINT16_FROM_LE(hdr.nr_ops));
     status = check_request(&p, &hdr);
     if (status == TMEM_STATUS_OK) {
@@ -459,6 +470,10 @@ void tmem_req_submit_control(TmemContext *ctx, uint64_t features, TmemReq *req)
     }
     if (in_bytes < sizeof(resp)) {
         end_violation(ctx, req, "no room for the response");
+        return;
+    }
+    if (in_bytes > REPLY_MAX) {
+        end_violation(ctx, req, "more room than any response needs");
         return;
     }
     resp.status = do_control(ctx, features, req, out_bytes, in_bytes, &id);

@@ -62,22 +62,7 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
 
 uint64_t tmem_client_persistent_pages(TmemClient *client)
 {
-    uint64_t pages = 0;
-
-    tmem_lock(&client->lock);
-    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
-         slot = client->pools[slot].next) {
-        if (tmem_pool_id_kind(client->pools[slot].key) ==
-            TMEM_POOL_PERSISTENT) {
-            TmemPoolStats sum = {};
-
-            sum_pool_locked(client, slot, &sum);
-            clamp_levels(&sum);
-            pages += sum.pages;
-        }
-    }
-    tmem_unlock(&client->lock);
-    return pages;
+    return __atomic_load_n(&client->persistent_pages, __ATOMIC_RELAXED);
 }
 
 void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,

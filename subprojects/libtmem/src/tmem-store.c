@@ -215,7 +215,7 @@ static void leave(Operation *op)
 /* Shard locked: books what the operation took away. */
 static void settle(Operation *op)
 {
-    tmem_tally_apply(op->tally, &op->delta);
+    tmem_tally_apply(op->pool, op->tally, &op->delta);
     tmem_client_charge(op->ctx->client,
                        op->delta.data_bytes + op->delta.index_bytes);
 }
@@ -351,7 +351,7 @@ static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
     if (grown < 0) {
         tmem_client_charge(client, grown);
     }
-    tmem_tally_apply(op->tally, &op->delta);
+    tmem_tally_apply(op->pool, op->tally, &op->delta);
     count_kept(op, enc->kind, old);
     return TMEM_STATUS_OK;
 }
@@ -646,7 +646,7 @@ bool tmem_object_drop(TmemStore *store, TmemKey *key, uint64_t pool_id,
             done = drop_some(store, key, left, &delta);
             left -= done;
             if (tally) {
-                tmem_tally_apply(tally, &delta);
+                tmem_tally_apply(pool, tally, &delta);
                 tmem_count(&tally->object_invalidates_pages, -delta.pages);
             } else {
                 tmem_pool_apply(pool, &delta);

@@ -5,7 +5,6 @@
  * 128 KiB O_DIRECT requests, as swap would send them at best.  Without zram, or
  * without the right to make one, the figures stay empty.
  */
-#define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>

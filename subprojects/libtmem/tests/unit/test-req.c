@@ -375,6 +375,52 @@ static void test_huge_vectors(void)
     fixture_tear_down(&f);
 }
 
+/*
+ * Descriptors that overlap promise room without end.  All of a reply is
+ * written, so such a chain would keep its thread busy for as long as it likes.
+ */
+static void test_endless_room(void)
+{
+    const size_t reply_max = sizeof(struct virtio_tmem_resp) +
+                             TMEM_REQ_BATCH_MAX * (1 + TMEM_PAGE_SIZE);
+    g_autofree uint8_t *buffer = g_malloc(reply_max);
+    uint8_t request[2][24] = {
+        { VIRTIO_TMEM_T_PAGES, 0, 1 }, { VIRTIO_TMEM_T_CREATE_POOL, 12 },
+    };
+    struct iovec in[1000];
+    Fixture f;
+
+    set_up(&f);
+    for (unsigned i = 0; i < G_N_ELEMENTS(in); i++) {
+        in[i] = (struct iovec) { buffer, reply_max };
+    }
+    for (unsigned control = 0; control < 2; control++) {
+        struct iovec out = { request[control], sizeof(request[control]) };
+        TmemReq req = {
+            .out = &out, .out_num = 1, .in = in, .done = nothing,
+        };
+
+        for (req.in_num = 1; req.in_num <= G_N_ELEMENTS(in);
+             req.in_num += G_N_ELEMENTS(in) - 1) {
+            memset(buffer, 0xaa, reply_max);
+            if (control) {
+                tmem_req_submit_control(f.ctx, 0, &req);
+            } else {
+                tmem_req_submit(f.ctx, 0, &req);
+            }
+            if (req.in_num == 1) {
+                g_assert_null(req.violation);
+                g_assert_cmpuint(buffer[0], ==, S(INVAL));
+                g_assert_cmpuint(req.written, ==, reply_max);
+            } else {
+                g_assert_nonnull(req.violation);
+                g_assert_cmpuint(buffer[0], ==, 0xaa);
+            }
+        }
+    }
+    fixture_tear_down(&f);
+}
+
 /* --- Operations --- */
 
 static void test_op_status(void)
@@ -745,6 +791,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/req/batch", test_batch);
     g_test_add_func("/tmem/req/DEV-6/violations", test_violations);
+    g_test_add_func("/tmem/req/DEV-6/endless-room", test_endless_room);
     g_test_add_func("/tmem/req/DEV-6/no-room-for-status",
                     test_no_room_for_status);
     g_test_add_func("/tmem/B1/refused-store-leaves-nothing/DEV-10/request",
