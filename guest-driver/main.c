@@ -300,6 +300,11 @@ static void vtmem_remove(struct virtio_device *vdev)
 	unsigned long held;
 
 	vtmem_frontswap_detach(dev);
+	/* With no reference but ours, nobody misses what is still there. */
+	held = vtmem_dev_nr_held(dev);
+	if (held && kref_read(&dev->ref) > 1)
+		dev_warn(&vdev->dev,
+			 "removed while in use: %lu pages are lost\n", held);
 	/* A device that is gone ends no request, and del_gendisk() waits. */
 	mutex_lock(&dev->lock);
 	if (!dev->failed && virtqueue_is_broken(dev->ctrl.vq))
@@ -307,11 +312,6 @@ static void vtmem_remove(struct virtio_device *vdev)
 	mutex_unlock(&dev->lock);
 	vtmem_disk_remove(dev);
 
-	/* With no reference but ours, nobody misses what is still there. */
-	held = vtmem_dev_nr_held(dev);
-	if (held && kref_read(&dev->ref) > 1)
-		dev_warn(&vdev->dev,
-			 "removed while in use: %lu pages are lost\n", held);
 	vtmem_stats_remove(dev);
 	vtmem_stop(dev);
 	vtmem_dev_put(dev);
