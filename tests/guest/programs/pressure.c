@@ -21,6 +21,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -272,6 +273,7 @@ static int run(void)
 	for (i = 0; i < opt.processes; i++) {
 		children[i] = fork();
 		if (children[i] == 0) {
+			prctl(PR_SET_PDEATHSIG, SIGKILL);
 			self = i;
 			me = &work[i];
 			_exit(child());
