@@ -11,14 +11,18 @@
 # format of sources there is.  A Debian mirror is the one that also has the
 # release's -updates, which third-party archives do not.
 apt_mirror() {
-    local all
+    local uris mirror
     if [ -n "${VIRTIO_TMEM_MIRROR:-}" ]; then
         printf '%s\n' "${VIRTIO_TMEM_MIRROR%/}"
         return
     fi
-    all=$(apt-get update --print-uris 2>/dev/null |
-          sed -n "s|^'\(.*\)/dists/[a-z]*-updates/InRelease'.*|\1|p" | head -n 1)
-    printf '%s\n' "${all:-http://deb.debian.org/debian}"
+    uris=$(apt-get update --print-uris 2>/dev/null |
+           sed -n "s|^'\(.*\)/dists/\([^/]*\)/InRelease'.*|\2 \1|p")
+    mirror=$(grep -E '^[a-z]+-updates ' <<<"$uris" || grep -E '^[a-z]+ ' <<<"$uris" || true)
+    mirror=$(head -n 1 <<<"${mirror#* }")
+    [ -n "$mirror" ] || die "this machine's apt sources name no Debian mirror:\
+ add one, or set VIRTIO_TMEM_MIRROR."
+    printf '%s\n' "$mirror"
 }
 
 apt_configure() { # SUITE MIRROR
@@ -66,18 +70,19 @@ apt_update() { # SUITE [now]
     [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
         die "the Debian archive keys are missing: install debian-archive-keyring."
     say "reading the package lists of Debian $suite"
-    # A release that has left the mirrors is in Debian's archive for ever.
-    for mirror in "$(apt_mirror)" http://archive.debian.org/debian; do
-        apt_configure "$suite" "$mirror"
-        if in_suite "$suite" apt-get update >"$log" 2>&1; then
-            touch "$dir/fresh"
-            return
-        fi
-        grep -qE '404 |does not have a Release file' "$log" || break
-    done
+    mirror=$(apt_mirror) || exit 1
+    apt_configure "$suite" "$mirror"
+    if in_suite "$suite" apt-get update >"$log" 2>&1; then
+        touch "$dir/fresh"
+        return
+    fi
     if grep -qiE 'could not (resolve|connect)|unreachable|temporary failure|timed out' "$log"; then
         die "no network: $mirror cannot be reached; connect this machine, or\
  set VIRTIO_TMEM_MIRROR to a Debian mirror that can be."
+    fi
+    if grep -qE '404 |does not have a Release file' "$log"; then
+        die "Debian $suite is not on $mirror: set VIRTIO_TMEM_MIRROR to a mirror\
+ that has it; old releases move to Debian's archive."
     fi
     die "cannot read the package lists of Debian $suite from $mirror: see $log."
 }
