@@ -299,7 +299,10 @@ static void step(World *w)
 
 /* --- A run --- */
 
-/* Each run leaves some sorts of things out and prefers others. */
+/*
+ * Each run leaves some sorts of things out and prefers others.  The plain one
+ * leaves nothing out, and stores so much that the store does become full.
+ */
 static void draw_weights(World *w, bool plain)
 {
     static const unsigned usual[OP__MAX] = { 500, 300, 50, 80, 2 };
@@ -307,7 +310,8 @@ static void draw_weights(World *w, bool plain)
     for (int i = 0; i < OP__MAX; i++) {
         unsigned factor = test_rand_below(&w->rand, 5);
 
-        w->op_weight[i] = usual[i] * (plain ? 2 : factor) + (i == OP_STORE);
+        w->op_weight[i] = plain ? usual[i] * (i == OP_STORE ? 5 : 2) :
+                          usual[i] * factor + (i == OP_STORE);
     }
     for (int i = 0; i < TEST_PAGE__MAX; i++) {
         unsigned weight = test_rand_below(&w->rand, 3);
