@@ -36,7 +36,17 @@ void *tmem_os_reserve(size_t bytes)
      */
     addr = mmap(NULL, round_up(bytes), PROT_READ | PROT_WRITE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    return addr == MAP_FAILED ? NULL : addr;
+    if (addr == MAP_FAILED) {
+        return NULL;
+    }
+    /*
+     * What is touched here is spread out on purpose, and the budget counts it
+     * in small pages: a huge page under each would take many times as much,
+     * and khugepaged would fill again what was discarded.  Kernels without
+     * huge pages refuse; then there is nothing to refuse.
+     */
+    madvise(addr, round_up(bytes), MADV_NOHUGEPAGE);
+    return addr;
 }
 
 void tmem_os_release(void *addr, size_t bytes)
