@@ -172,6 +172,7 @@ static bool vtmem_start_rw(struct vtmem_disk *disk, struct request *rq)
 	job->nr = nr;
 	job->op = req_op(rq) == REQ_OP_READ ? VIRTIO_TMEM_OP_LOAD :
 					      VIRTIO_TMEM_OP_STORE;
+	sg_init_table(vrq->sg, blk_rq_nr_phys_segments(rq));
 	job->sg = vrq->sg;
 	job->nr_sg = vtmem_map_sg(rq, vrq->sg);
 	job->done = vtmem_rq_done;
@@ -219,21 +220,10 @@ static void vtmem_commit_rqs(struct blk_mq_hw_ctx *hctx)
 	vtmem_kick(disk->dev);
 }
 
-static int vtmem_init_request(struct blk_mq_tag_set *set, struct request *rq,
-			      unsigned int hctx_idx, unsigned int numa_node)
-{
-	struct vtmem_disk *disk = set->driver_data;
-	struct vtmem_rq *vrq = blk_mq_rq_to_pdu(rq);
-
-	sg_init_table(vrq->sg, disk->max_segments);
-	return 0;
-}
-
 static const struct blk_mq_ops vtmem_mq_ops = {
 	.queue_rq	= vtmem_queue_rq,
 	.commit_rqs	= vtmem_commit_rqs,
 	.complete	= vtmem_complete_rq,
-	.init_request	= vtmem_init_request,
 };
 
 static void vtmem_discard_done(struct vtmem_job *job)

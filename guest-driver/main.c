@@ -36,8 +36,8 @@ static int vtmem_lost_set(const char *val, const struct kernel_param *kp)
 	} else if (sysfs_streq(val, "panic")) {
 		vtmem_param_lost_panics = true;
 	} else {
-		pr_err("virtio_tmem: frontswap_lost=%s is unknown: use \"wait\" or \"panic\"\n",
-		       val);
+		pr_err("virtio_tmem: frontswap_lost=%.*s is unknown: use \"wait\" or \"panic\"\n",
+		       (int)strcspn(val, "\n"), val);
 		return -EINVAL;
 	}
 	return 0;
