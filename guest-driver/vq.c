@@ -25,7 +25,6 @@
  * is read are those of the ring (virtqueue_kick_prepare, virtqueue_get_buf).
  */
 #include <linux/gfp.h>
-#include <linux/interrupt.h>
 #include <linux/jiffies.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -573,8 +572,6 @@ int vtmem_queues_alloc(struct vtmem_dev *dev)
 int vtmem_vqs_find(struct vtmem_dev *dev)
 {
 	unsigned int i, nr = VIRTIO_TMEM_VQ_REQUEST(dev->nr_queues);
-	/* The control queue's interrupt may come anywhere. */
-	struct irq_affinity affinity = { .pre_vectors = 1 };
 	struct virtqueue_info *info;
 	struct virtqueue **vqs;
 	int err = -ENOMEM;
@@ -590,7 +587,7 @@ int vtmem_vqs_find(struct vtmem_dev *dev)
 		info[VIRTIO_TMEM_VQ_REQUEST(i)].name = dev->queues[i].name;
 		info[VIRTIO_TMEM_VQ_REQUEST(i)].callback = vtmem_vq_done;
 	}
-	err = vtmem_find_vqs(dev->vdev, nr, vqs, info, &affinity);
+	err = vtmem_find_vqs(dev->vdev, nr, vqs, info);
 	if (err)
 		goto out;
 

@@ -15,6 +15,12 @@ static inline void virtio_reset_device(struct virtio_device *vdev)
 }
 #endif
 
+/*
+ * vtmem_find_vqs(): no struct irq_affinity, ever.  It would make the vectors
+ * managed, and a managed vector is shut down when the last CPU of its share
+ * goes offline, in the belief that nobody posts to that queue any more.  Here a
+ * queue is chosen by object, so any CPU posts to any queue.
+ */
 #ifndef HAVE_VIRTQUEUE_INFO
 struct virtqueue_info {
 	const char *name;
@@ -23,8 +29,7 @@ struct virtqueue_info {
 
 static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 				 struct virtqueue **vqs,
-				 const struct virtqueue_info *info,
-				 struct irq_affinity *affinity)
+				 const struct virtqueue_info *info)
 {
 	vq_callback_t **callbacks;
 	const char **names;
@@ -39,8 +44,7 @@ static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 			callbacks[i] = info[i].callback;
 			names[i] = info[i].name;
 		}
-		err = virtio_find_vqs(vdev, nvqs, vqs, callbacks, names,
-				      affinity);
+		err = virtio_find_vqs(vdev, nvqs, vqs, callbacks, names, NULL);
 	}
 	kfree(callbacks);
 	kfree(names);
@@ -49,10 +53,9 @@ static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 #else
 static inline int vtmem_find_vqs(struct virtio_device *vdev, unsigned int nvqs,
 				 struct virtqueue **vqs,
-				 struct virtqueue_info *info,
-				 struct irq_affinity *affinity)
+				 struct virtqueue_info *info)
 {
-	return virtio_find_vqs(vdev, nvqs, vqs, info, affinity);
+	return virtio_find_vqs(vdev, nvqs, vqs, info, NULL);
 }
 #endif
 
