@@ -34,9 +34,22 @@ void *tmem_os_reserve(size_t bytes)
      * MAP_NORESERVE: the store's own budget limits what is touched, so the
      * reservation itself must not count against the overcommit limit.
      */
-    addr = mmap(NULL, round_up(bytes), PROT_READ | PROT_WRITE,
+    addr = mmap(NULL, round_up(bytes), PROT_NONE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (addr == MAP_FAILED) {
+        return NULL;
+    }
+    /*
+     * A process that locks all its future memory would have all of this
+     * populated by mmap() and could not discard any of it.  Inaccessible
+     * memory is not populated, so first unlock it, then open it.
+     */
+    munlock(addr, round_up(bytes));
+    if (mprotect(addr, round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
+        int saved = errno;
+
+        munmap(addr, round_up(bytes));
+        errno = saved;
         return NULL;
     }
     /*
@@ -63,7 +76,7 @@ void tmem_os_discard(void *addr, size_t bytes)
     uintptr_t end = ((uintptr_t)addr + bytes) & ~mask;
 
     if (start < end) {
-        /* Fails only where memory is locked: then there is nothing to do. */
+        /* Fails only where someone locked it since: then nothing is to do. */
         madvise((void *)start, end - start, MADV_DONTNEED);
     }
 }

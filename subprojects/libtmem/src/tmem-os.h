@@ -16,6 +16,9 @@
  * tmem_os_reserve() - reserve zeroed memory that costs nothing until touched
  * @bytes: more than 0
  *
+ * It is never locked, even where the process locks all its memory with
+ * mlockall(): what is reserved is far more than what is used.
+ *
  * Returns NULL with errno set on failure.
  */
 void *tmem_os_reserve(size_t bytes);
@@ -27,7 +30,7 @@ void tmem_os_release(void *addr, size_t bytes);
  * tmem_os_discard() - drop the contents of the whole pages in a range
  *
  * The range stays reserved; what it holds is undefined afterwards (zeros,
- * or the old contents where the process has locked its memory).  Parts of
+ * or the old contents where someone locked it after it was reserved).  Parts of
  * pages at both ends keep their contents.
  */
 void tmem_os_discard(void *addr, size_t bytes);

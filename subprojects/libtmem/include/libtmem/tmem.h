@@ -109,7 +109,8 @@ typedef struct TmemStoreConfig {
  * tmem_store_new() - create an empty store
  *
  * Address space for the store is reserved at once; memory is used only as
- * pages come in and is returned as they go.
+ * pages come in and is returned as they go.  This holds under
+ * mlockall(MCL_FUTURE) too: the store's memory is not locked.
  *
  * Returns NULL and sets @errp to one sentence if the size is out of range or
  * the reservation fails.

@@ -3,6 +3,8 @@
  * The store's memory as the operating system sees it
  */
 #include <stdio.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include "testlib.h"
 #include "tmem-store.h"
@@ -56,9 +58,80 @@ static void test_no_huge_pages(void)
     fixture_tear_down(&f);
 }
 
+/* --- Locked memory --- */
+
+static uint64_t resident_bytes(void)
+{
+    g_autofree char *text = NULL;
+    unsigned long total, resident;
+
+    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
+    return (uint64_t)resident * getpagesize();
+}
+
+static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
+{
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(test_store(f->ctx, test_handle(f->persistent, i / 64,
+                                                       i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    *full = resident_bytes();
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(f->persistent, i / 64, i);
+
+        g_assert_cmpint(tmem_page_invalidate(f->ctx, &h), ==, TMEM_STATUS_OK);
+    }
+}
+
+/* In a process that locks all its memory, as "-overcommit mem-lock=on" does. */
+static void locked_process(void)
+{
+    const uint64_t size = 256u << 20, nr = 5000;
+    uint64_t before, empty, full, after;
+    Fixture f;
+    void *p;
+
+    /* Without the right to lock so much there is nothing to see. */
+    if (mlockall(MCL_FUTURE) < 0) {
+        g_test_skip("cannot lock memory");
+        return;
+    }
+    p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
+             -1, 0);
+    if (p == MAP_FAILED) {
+        g_test_skip("cannot lock enough memory");
+        return;
+    }
+    munmap(p, size);
+    before = resident_bytes();
+    fixture_set_up(&f, size, 0);
+    empty = resident_bytes();
+    store_and_invalidate(&f, nr, &full);
+    after = resident_bytes();
+    g_assert_cmpuint(empty - before, <, size / 16);
+    g_assert_cmpuint(full - empty, >, nr * 4000);
+    if (!TMEM_TEST_TSAN) {
+        g_assert_cmpuint(after - before, <, size / 16);
+    }
+    fixture_tear_down(&f);
+}
+
+static void test_locked_memory(void)
+{
+    if (g_test_subprocess()) {
+        locked_process();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
+    g_test_add_func("/tmem/memory/locked", test_locked_memory);
     return g_test_run();
 }
