@@ -13,7 +13,10 @@
 #include "qobject/qlist.h"
 #include "libqos/qgraph.h"
 #include "libqos/virtio-tmem.h"
+#include "libqos/virtio-mmio.h"
 #include "standard-headers/linux/virtio_config.h"
+#include "standard-headers/linux/virtio_mmio.h"
+#include "standard-headers/linux/virtio_pci.h"
 #include "standard-headers/linux/virtio_ring.h"
 
 #define RESP    sizeof(struct virtio_tmem_resp)
@@ -33,6 +36,24 @@ static int64_t violations(void)
     return qdict_get_int(qdict_get_qdict(client, "stats"), "violations");
 }
 
+/* A reset makes the device serve us again. */
+static void expect_recovery(QTmem *t)
+{
+    uint8_t page[QTMEM_PAGE_SIZE];
+    uint64_t pool;
+
+    qtmem_restart(t, 0);
+    g_assert_cmphex(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET,
+                    ==, 0);
+    qtmem_fill(page, 33);
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(qtmem_store(t, 0, pool, 1, 1, page), ==,
+                     VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(qtmem_load(t, 0, pool, 1, 1, page), ==,
+                     VIRTIO_TMEM_S_OK);
+    qtmem_check(page, 33);
+}
+
 /*
  * The device has given up on us, once more than before, has written nothing
  * to the @in_len bytes of 0x77 at t->in, and then recovers.
@@ -40,9 +61,6 @@ static int64_t violations(void)
 static void expect_violation(QTmem *t, QVirtQueue *vq, int64_t before,
                              size_t in_len)
 {
-    uint8_t page[QTMEM_PAGE_SIZE];
-    uint64_t pool;
-
     g_assert_cmpuint(qtmem_wait(t, vq), ==, QTMEM_VIOLATION);
     g_assert_cmpint(qtest_readw(t->qts, vq->used + 2), ==,
                     vq->last_used_idx);                 /* no answer */
@@ -57,16 +75,7 @@ static void expect_violation(QTmem *t, QVirtQueue *vq, int64_t before,
     t->d->bus->virtqueue_kick(t->d, t->ctrl);
     g_assert_cmpint(violations(), ==, before + 1);
 
-    qtmem_restart(t, 0);
-    g_assert_cmphex(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET,
-                    ==, 0);
-    qtmem_fill(page, 33);
-    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(qtmem_store(t, 0, pool, 1, 1, page), ==,
-                     VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(qtmem_load(t, 0, pool, 1, 1, page), ==,
-                     VIRTIO_TMEM_S_OK);
-    qtmem_check(page, 33);
+    expect_recovery(t);
 }
 
 /* --- Lengths --- */
@@ -206,7 +215,101 @@ static void test_chains(void *obj, void *data, QGuestAllocator *alloc)
     qtmem_stop(t);
 }
 
+/* --- What is not RAM --- */
+
+/* Where the guest finds the registers of the device. */
+static uint64_t registers(QVirtioDevice *d)
+{
+    QVirtioPCIDevice *pci = container_of(d, QVirtioPCIDevice, vdev);
+    QVirtioMMIODevice *mmio = container_of(d, QVirtioMMIODevice, vdev);
+
+    return strstr(qos_get_current_command_line(), "microvm")
+           ? mmio->addr : pci->bar.addr + pci->common_cfg_offset;
+}
+
+/* A zero written here resets the device. */
+static QTmemSeg status_register(QVirtioDevice *d)
+{
+    if (strstr(qos_get_current_command_line(), "microvm")) {
+        return (QTmemSeg) { registers(d) + VIRTIO_MMIO_STATUS, 4, true };
+    }
+    return (QTmemSeg) { registers(d) + VIRTIO_PCI_COMMON_STATUS, 1, true };
+}
+
+/* The reply, or the request, is in the registers of the very device. */
+static void test_registers(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    const struct virtio_tmem_req unknown = {
+        .type = 99,
+        .nr_ops = cpu_to_le16(1),
+    };
+    unsigned i;
+
+    for (i = 0; i < 4; i++) {
+        bool control = i & 1, reply = i < 2;
+        size_t in_len = control ? CTRL : RESP + 1;
+        QVirtQueue *vq = control ? t->ctrl : t->req[0];
+        int64_t before = violations();
+        QTmemSeg segs[] = {
+            { reply ? t->out : registers(t->d), REQ, false },
+            { t->in, in_len, true },
+            status_register(t->d),
+        };
+
+        g_test_message("%s queue, %s", control ? "control" : "request",
+                       reply ? "reply" : "request");
+        qtest_memwrite(t->qts, t->out, &unknown, sizeof(unknown));
+        qtest_memset(t->qts, t->in, 0x77, in_len);
+        qtmem_add(t, vq, segs, reply ? 3 : 2);
+        expect_violation(t, vq, before, in_len);
+    }
+    qtmem_stop(t);
+}
+
+/* So is the used ring: its first entry covers the status. */
+static void test_ring_in_registers(void *obj, void *data,
+                                   QGuestAllocator *alloc)
+{
+    QVirtioPCIDevice *pci = &((QVirtioTmemPCI *)obj)->pci_vdev;
+    QTmem *t = qtmem_start(global_qtest, &pci->vdev, alloc, 0, 1);
+    uint64_t used = registers(t->d) + VIRTIO_PCI_COMMON_STATUS -
+                    offsetof(struct vring_used, ring);
+    uint64_t common = pci->common_cfg_offset;
+    gint64 give_up = g_get_monotonic_time() + 30 * G_TIME_SPAN_SECOND;
+
+    t->d->bus->queue_select(t->d, VIRTIO_TMEM_VQ_REQUEST(0));
+    /* A ring that ends where the registers do. */
+    t->req[0]->size = 8;
+    qpci_io_writew(pci->pdev, pci->bar, common + VIRTIO_PCI_COMMON_Q_SIZE, 8);
+    qpci_io_writel(pci->pdev, pci->bar, common + VIRTIO_PCI_COMMON_Q_USEDLO,
+                   used);
+    qpci_io_writel(pci->pdev, pci->bar, common + VIRTIO_PCI_COMMON_Q_USEDHI,
+                   used >> 32);
+    qpci_io_writew(pci->pdev, pci->bar, common + VIRTIO_PCI_COMMON_Q_ENABLE,
+                   1);
+    qtmem_add(t, t->req[0], (QTmemSeg[]) {
+        { t->out, REQ, false },
+        { t->in, RESP + 1, true },
+    }, 2);
+    while (!(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET)) {
+        g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+    }
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'query-status' }");
+    expect_recovery(t);
+    qtmem_stop(t);
+}
+
 /* --- */
+
+static void test_registers_iothread(void *obj, void *data,
+                                    QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+
+    test_registers(&pci->tmem, data, alloc);
+}
 
 static void test_lengths_iothread(void *obj, void *data,
                                   QGuestAllocator *alloc)
@@ -234,6 +337,13 @@ static void register_virtio_tmem_violation_test(void)
     qos_add_test("violation/chains", "virtio-tmem", test_chains, NULL);
     qos_add_test("violation/iothread", "virtio-tmem-pci",
                  test_lengths_iothread, &iothread);
+    qos_add_test("violation/registers", "virtio-tmem", test_registers, NULL);
+    qos_add_test("violation/ring-in-registers", "virtio-tmem-pci",
+                 test_ring_in_registers, NULL);
+    qos_add_test("violation/registers-iothread", "virtio-tmem-pci",
+                 test_registers_iothread, &iothread);
+    qos_add_test("violation/ring-in-registers-iothread", "virtio-tmem-pci",
+                 test_ring_in_registers, &iothread);
 }
 
 libqos_init(register_virtio_tmem_violation_test);

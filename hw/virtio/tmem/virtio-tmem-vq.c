@@ -232,6 +232,28 @@ static void virtio_tmem_queue_bh(void *opaque)
 }
 
 /*
+ * Runs the queue in a context that is no guarded BH.  What runs under the BQL
+ * must not be interrupted by an access to the transport that it makes itself;
+ * a vCPU's access has engaged the guard already.  An iothread does without: the
+ * guard is the BQL holder's, and it would mistake vCPUs for us.
+ */
+static void virtio_tmem_queue_run_guarded(VirtIOTmemQueue *q)
+{
+    DeviceState *transport = qdev_get_parent_bus(DEVICE(q->dev))->parent;
+    MemReentrancyGuard *guard = &transport->mem_reentrancy_guard;
+    bool engaged;
+
+    if (!bql_locked()) {
+        virtio_tmem_queue_run(q);
+        return;
+    }
+    engaged = guard->engaged_in_io;
+    guard->engaged_in_io = true;
+    virtio_tmem_queue_run(q);
+    guard->engaged_in_io = engaged;
+}
+
+/*
  * The driver has notified us.  Context: the queue's AioContext, or a vCPU with
  * the BQL held when there is no ioeventfd.
  */
@@ -256,7 +278,7 @@ static void virtio_tmem_handle_output(VirtIODevice *vdev, VirtQueue *vq)
         tmem_context_count_kick(q->ctx);
     }
     if (!q->violation) {
-        virtio_tmem_queue_run(q);
+        virtio_tmem_queue_run_guarded(q);
     }
 }
 

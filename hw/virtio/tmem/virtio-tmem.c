@@ -272,6 +272,7 @@ static void virtio_tmem_device_init(VirtIOTmem *s)
 
     virtio_init(VIRTIO_DEVICE(s), VIRTIO_ID_TMEM,
                 sizeof(struct virtio_tmem_config));
+    VIRTIO_DEVICE(s)->ram_only = true;
     s->num_vqs = s->conf.num_queues + VIRTIO_TMEM_VQ_NUM_FIXED;
     s->queues = g_new0(VirtIOTmemQueue, s->num_vqs);
     for (i = 0; i < s->num_vqs; i++) {
