@@ -14,7 +14,8 @@
 /*
  * A segment is the unit in which memory moves between classes, clients and
  * the operating system.  Larger ones waste less at their end, smaller ones
- * leave less half-used in small stores: 1/4096 of the store, within limits.
+ * leave less half-used in small stores: 1/4096 of the store, within limits,
+ * and never less than a page of the host, or it could not be given back.
  */
 #define SEGMENT_SHIFT_MIN   15
 #define SEGMENT_SHIFT_MAX   17
@@ -58,7 +59,9 @@ static void make_classes(TmemArena *arena)
     uint32_t segment = 1u << arena->segment_shift;
     uint32_t sizes[TMEM_ARENA_CLASSES_MAX];
     uint32_t nr_sizes = 0, nr = 0, units = 0;
-    uint32_t spacing = arena->segment_shift == SEGMENT_SHIFT_MIN ? 24 : 64;
+    bool small = arena->size_bytes <
+                 (uint64_t)SEGMENTS_WANTED << (SEGMENT_SHIFT_MIN + 1);
+    uint32_t spacing = small ? 24 : 64;
     uint32_t last = UINT32_MAX;
 
     for (uint32_t n = segment / TMEM_SLOT_BYTES_MAX; last > TMEM_UNIT; n++) {
@@ -81,15 +84,23 @@ static void make_classes(TmemArena *arena)
     arena->nr_classes = nr;
 }
 
+static unsigned choose_segment_shift(uint64_t size_bytes)
+{
+    unsigned shift = SEGMENT_SHIFT_MIN;
+
+    while (shift < SEGMENT_SHIFT_MAX &&
+           (size_bytes >> (shift + 1) >= SEGMENTS_WANTED ||
+            1ull << shift < tmem_os_page_size())) {
+        shift++;
+    }
+    return shift;
+}
+
 bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
 {
     memset(arena, 0, sizeof(*arena));
     arena->size_bytes = size_bytes;
-    arena->segment_shift = SEGMENT_SHIFT_MIN;
-    while (arena->segment_shift < SEGMENT_SHIFT_MAX &&
-           size_bytes >> (arena->segment_shift + 1) >= SEGMENTS_WANTED) {
-        arena->segment_shift++;
-    }
+    arena->segment_shift = choose_segment_shift(size_bytes);
     arena->nr_segments = size_bytes >> arena->segment_shift;
     arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
     arena->idle = arena->returned = TMEM_SEGMENT_NONE;

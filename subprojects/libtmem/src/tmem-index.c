@@ -11,16 +11,18 @@
 #include "tmem-index.h"
 #include "tmem-os.h"
 
-/* Buckets come and go in the table by this many, a page of the host's. */
-#define BUCKETS_STEP    512
-#define BUCKETS_BYTES   (BUCKETS_STEP * sizeof(TmemRef))
-
-/* A shard for each so many bytes of the store, within the limits. */
-#define SHARD_SHARE     (256u << 10)
+/* A shard for each so many of the host's pages, within the limits. */
+#define SHARD_PAGES     64
 #define SHARDS_MIN      4
 
 /* With its owner word an array of these capacities fills whole units. */
 static const uint8_t array_capacity[] = { 1, 3, 7, 15, 31, 47, 64 };
+
+/* What buckets_step buckets take from the budget. */
+static uint64_t step_bytes(const TmemIndex *index)
+{
+    return index->buckets_step * sizeof(TmemRef);
+}
 
 static void set_bucket(TmemShard *shard, uint32_t bucket, TmemRef ref)
 {
@@ -33,6 +35,7 @@ bool tmem_index_init(TmemIndex *index, TmemArena *arena,
                      const uint64_t hash_key[2], GError **errp)
 {
     uint64_t nodes_max = arena->size_bytes / sizeof(TmemNode);
+    size_t page_size = tmem_os_page_size();
     uint64_t per_shard;
 
     memset(index, 0, sizeof(*index));
@@ -40,16 +43,18 @@ bool tmem_index_init(TmemIndex *index, TmemArena *arena,
     memcpy(index->hash_key, hash_key, sizeof(index->hash_key));
     index->nr_shards = SHARDS_MIN;
     while (index->nr_shards < TMEM_SHARDS_MAX &&
-           arena->size_bytes / SHARD_SHARE >= index->nr_shards * 2) {
+           arena->size_bytes / (SHARD_PAGES * page_size) >=
+           index->nr_shards * 2) {
         index->nr_shards *= 2;
     }
+    index->buckets_step = page_size / sizeof(TmemRef);
     /* Room for a shard with twice its share; beyond that chains grow. */
     per_shard = 2 * nodes_max / index->nr_shards;
-    per_shard = (per_shard / BUCKETS_STEP + 1) * BUCKETS_STEP;
+    per_shard = (per_shard / index->buckets_step + 1) * index->buckets_step;
     index->buckets_max = MIN(per_shard, 1u << 31);
     index->tables_bytes = (size_t)index->nr_shards * index->buckets_max *
                           sizeof(TmemRef);
-    if (!tmem_arena_charge(arena, index->nr_shards * BUCKETS_BYTES)) {
+    if (!tmem_arena_charge(arena, index->nr_shards * step_bytes(index))) {
         return tmem_error_set(errp, "no memory for the store's index");
     }
     index->tables = tmem_os_reserve(index->tables_bytes);
@@ -62,7 +67,7 @@ bool tmem_index_init(TmemIndex *index, TmemArena *arena,
 
         tmem_lock_init(&shard->lock, TMEM_RANK_SHARD);
         shard->nr = i;
-        shard->nr_buckets = BUCKETS_STEP;
+        shard->nr_buckets = index->buckets_step;
         shard->buckets = index->tables + (size_t)i * index->buckets_max;
     }
     return true;
@@ -187,8 +192,8 @@ static void table_grow(TmemIndex *index, TmemShard *shard)
     if (nr == index->buckets_max) {
         return;
     }
-    if (nr % BUCKETS_STEP == 0 &&
-        !tmem_arena_charge(index->arena, BUCKETS_BYTES)) {
+    if (nr % index->buckets_step == 0 &&
+        !tmem_arena_charge(index->arena, step_bytes(index))) {
         return;
     }
     ref = shard->buckets[nr - power_below(nr)];
@@ -213,9 +218,9 @@ static void table_shrink(TmemIndex *index, TmemShard *shard)
     }
     *link = shard->buckets[nr];
     shard->nr_buckets = nr;
-    if (nr % BUCKETS_STEP == 0) {
-        tmem_os_discard(&shard->buckets[nr], BUCKETS_BYTES);
-        tmem_arena_uncharge(index->arena, BUCKETS_BYTES);
+    if (nr % index->buckets_step == 0) {
+        tmem_os_discard(&shard->buckets[nr], step_bytes(index));
+        tmem_arena_uncharge(index->arena, step_bytes(index));
     }
 }
 
@@ -237,7 +242,7 @@ static void table_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
     /* Two per removal, so that an emptied table is small again. */
     for (int i = 0; i < 2; i++) {
         if (shard->nr_nodes < shard->nr_buckets / 2 &&
-            shard->nr_buckets > BUCKETS_STEP) {
+            shard->nr_buckets > index->buckets_step) {
             table_shrink(index, shard);
         }
     }

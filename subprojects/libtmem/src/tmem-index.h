@@ -76,6 +76,8 @@ typedef struct TmemIndex {
     TmemArena *arena;
     uint64_t hash_key[2];
     uint32_t nr_shards;
+    /* Buckets come and go in a table by this many, a page of the host's. */
+    uint32_t buckets_step;
     uint32_t buckets_max;   /* per shard */
     TmemRef *tables;
     size_t tables_bytes;

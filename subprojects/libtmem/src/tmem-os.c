@@ -10,10 +10,28 @@
 #include "tmem-fault.h"
 #include "tmem-os.h"
 
+#ifdef TMEM_DEBUG
+
+static size_t pretended_page_size;
+
+void tmem_os_pretend_page_size(size_t bytes)
+{
+    pretended_page_size = bytes;
+}
+
+size_t tmem_os_page_size(void)
+{
+    return pretended_page_size ? pretended_page_size : getauxval(AT_PAGESZ);
+}
+
+#else
+
 size_t tmem_os_page_size(void)
 {
     return getauxval(AT_PAGESZ);
 }
+
+#endif
 
 static size_t round_up(size_t bytes)
 {

@@ -37,6 +37,16 @@ void tmem_os_discard(void *addr, size_t bytes);
 
 size_t tmem_os_page_size(void);
 
+#ifdef TMEM_DEBUG
+/**
+ * tmem_os_pretend_page_size() - act as on a host with larger pages
+ * @bytes: a multiple of the real size; 0: the real one
+ *
+ * For stores that are made from now on, while there is no other.
+ */
+void tmem_os_pretend_page_size(size_t bytes);
+#endif
+
 /** Fills @bytes of @buf with random bytes from the kernel; false on failure. */
 bool tmem_os_random(void *buf, size_t bytes);
 

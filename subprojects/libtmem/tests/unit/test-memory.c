@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "testlib.h"
+#include "tmem-os.h"
 #include "tmem-store.h"
 
 /* --- Huge pages --- */
@@ -128,10 +129,57 @@ static void test_locked_memory(void)
     g_test_trap_assert_passed();
 }
 
+/* --- Hosts with larger pages --- */
+
+/*
+ * Memory goes back, and is touched, in pages of the host: what the budget
+ * counts in smaller pieces is there without being counted.
+ */
+static void test_page_size(gconstpointer opaque)
+{
+    const size_t page_size = GPOINTER_TO_SIZE(opaque);
+    static const uint64_t sizes[] = {
+        TMEM_STORE_SIZE_MIN, FIXTURE_SIZE, 300u << 20,
+    };
+
+    tmem_os_pretend_page_size(page_size);
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        TmemStoreStats stats;
+        TmemIndex *index;
+        Fixture f;
+
+        fixture_set_up(&f, sizes[i], 0);
+        index = &f.store->index;
+        g_assert_cmpuint(1ull << f.store->arena.segment_shift, >=, page_size);
+        g_assert_cmpuint(f.empty_bytes, >=, index->nr_shards * page_size);
+        g_assert_cmpuint(f.empty_bytes, <=, sizes[i] / 4);
+        for (uint32_t shard = 0; shard < index->nr_shards; shard++) {
+            g_assert_cmpuint((uintptr_t)index->shards[shard].buckets %
+                             page_size, ==,
+                             (uintptr_t)index->tables % page_size);
+        }
+        /* Enough nodes for the tables to grow, and for many segments. */
+        for (uint64_t n = 0; n < 4000; n++) {
+            g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, n, 0),
+                                       n % 64 ? TEST_PAGE_ZERO :
+                                                TEST_PAGE_MIXED, n), ==, 0);
+        }
+        tmem_store_get_stats(f.store, &stats);
+        g_assert_cmpuint(stats.used_bytes, >,
+                         f.empty_bytes + 4000 * sizeof(TmemNode));
+        fixture_tear_down(&f);
+    }
+    tmem_os_pretend_page_size(0);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
     g_test_add_func("/tmem/memory/locked", test_locked_memory);
+    g_test_add_data_func("/tmem/memory/page-size/4k", GSIZE_TO_POINTER(4096),
+                         test_page_size);
+    g_test_add_data_func("/tmem/memory/page-size/64k",
+                         GSIZE_TO_POINTER(65536), test_page_size);
     return g_test_run();
 }
