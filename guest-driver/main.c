@@ -300,13 +300,14 @@ static void vtmem_remove(struct virtio_device *vdev)
 	unsigned long held;
 
 	vtmem_frontswap_detach(dev);
+	/* Areas end with swapoff, which may come at the same time. */
+	mutex_lock(&dev->lock);
 	/* With no reference but ours, nobody misses what is still there. */
 	held = vtmem_dev_nr_held(dev);
 	if (held && kref_read(&dev->ref) > 1)
 		dev_warn(&vdev->dev,
 			 "removed while in use: %lu pages are lost\n", held);
 	/* A device that is gone ends no request, and del_gendisk() waits. */
-	mutex_lock(&dev->lock);
 	if (!dev->failed && virtqueue_is_broken(dev->ctrl.vq))
 		vtmem_dev_fail(dev);
 	mutex_unlock(&dev->lock);
