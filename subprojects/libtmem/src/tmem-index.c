@@ -15,6 +15,10 @@
 #define SHARD_PAGES     64
 #define SHARDS_MIN      4
 
+/* Address space for all tables, and buckets that tmem_shard_bucket() can do. */
+#define TABLES_BYTES_MAX    (1ull << 43)
+#define BUCKETS_MAX         (1ull << 31)
+
 /* With its owner word an array of these capacities fills whole units. */
 static const uint8_t array_capacity[] = { 1, 3, 7, 15, 31, 47, 64 };
 
@@ -31,12 +35,37 @@ static void set_bucket(TmemShard *shard, uint32_t bucket, TmemRef ref)
 
 /* --- Set-up --- */
 
+static bool try_reserve_tables(TmemIndex *index, uint64_t buckets)
+{
+    uint64_t steps = buckets / index->buckets_step + 1;
+
+    index->buckets_max = MIN(steps * index->buckets_step, BUCKETS_MAX);
+    index->tables_bytes = (size_t)index->nr_shards * index->buckets_max *
+                          sizeof(TmemRef);
+    index->tables = tmem_os_reserve(index->tables_bytes);
+    return index->tables;
+}
+
+/*
+ * An object lies in one shard, whose table must do for as many nodes as fit the
+ * store: its chains would get long, and with it every operation of others in
+ * this shard.  This is address space, of which huge stores and processes with
+ * a limit may have too little: then for at least twice an even share.
+ */
+static bool reserve_tables(TmemIndex *index)
+{
+    uint64_t nodes = index->arena->size_bytes / sizeof(TmemNode);
+    uint64_t most = TABLES_BYTES_MAX / sizeof(TmemRef) / index->nr_shards;
+    uint64_t least = 2 * nodes / index->nr_shards;
+
+    return try_reserve_tables(index, MAX(MIN(nodes, most), least)) ||
+           try_reserve_tables(index, least);
+}
+
 bool tmem_index_init(TmemIndex *index, TmemArena *arena,
                      const uint64_t hash_key[2], GError **errp)
 {
-    uint64_t nodes_max = arena->size_bytes / sizeof(TmemNode);
     size_t page_size = tmem_os_page_size();
-    uint64_t per_shard;
 
     memset(index, 0, sizeof(*index));
     index->arena = arena;
@@ -48,17 +77,10 @@ bool tmem_index_init(TmemIndex *index, TmemArena *arena,
         index->nr_shards *= 2;
     }
     index->buckets_step = page_size / sizeof(TmemRef);
-    /* Room for a shard with twice its share; beyond that chains grow. */
-    per_shard = 2 * nodes_max / index->nr_shards;
-    per_shard = (per_shard / index->buckets_step + 1) * index->buckets_step;
-    index->buckets_max = MIN(per_shard, 1u << 31);
-    index->tables_bytes = (size_t)index->nr_shards * index->buckets_max *
-                          sizeof(TmemRef);
     if (!tmem_arena_charge(arena, index->nr_shards * step_bytes(index))) {
         return tmem_error_set(errp, "no memory for the store's index");
     }
-    index->tables = tmem_os_reserve(index->tables_bytes);
-    if (!index->tables) {
+    if (!reserve_tables(index)) {
         return tmem_error_set(errp, "cannot reserve address space for the "
                               "store's index: %s", g_strerror(errno));
     }

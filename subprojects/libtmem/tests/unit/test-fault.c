@@ -216,6 +216,8 @@ static void test_fault_client(void)
 
 static void test_fault_store_new(void)
 {
+    unsigned mended = 0;
+
     for (unsigned n = 1; ; n++) {
         TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
         g_autoptr(GError) err = NULL;
@@ -226,11 +228,14 @@ static void test_fault_store_new(void)
         tmem_fault_arm(NULL, n);
         store = tmem_store_new(&config, &err);
         fired = tmem_fault_disarm();
-        g_assert_true(fired == !store);
-        g_assert_true(fired == !!err);
+        g_assert_true(fired || store);
+        g_assert_true(!store == !!err);
+        mended += fired && store;
         tmem_store_free(store);
         if (!fired) {
             g_assert_cmpuint(n, >, 4);
+            /* Smaller hash tables do if there is no room for large ones. */
+            g_assert_cmpuint(mended, ==, 1);
             break;
         }
     }

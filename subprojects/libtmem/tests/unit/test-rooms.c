@@ -373,6 +373,29 @@ static void test_index_cost(void)
     fixture_tear_down(&f);
 }
 
+/*
+ * One object whose indexes lie far apart, a node for each page: all of them in
+ * one shard, and still as many buckets as nodes.
+ */
+static void test_index_sparse_object(void)
+{
+    const uint64_t nr = 60000;
+    TmemHandle h;
+    TmemKey key;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        h = test_handle(f.persistent, 1, i * TMEM_NODE_PAGES);
+        g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_ZERO, 0), ==, 0);
+    }
+    find_entry(&f, h, &key);
+    g_assert_cmpuint(key.shard->nr_nodes, ==, nr);
+    g_assert_cmpuint(key.shard->nr_buckets, >=, nr);
+    test_check(f.store);
+    fixture_tear_down(&f);
+}
+
 /* Order of words matters, and low bits of the hash are even. */
 static void test_hash(void)
 {
@@ -510,6 +533,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/arena/slots", test_arena_slots);
     g_test_add_func("/tmem/B7-B9/index/edges", test_index_edges);
     g_test_add_func("/tmem/index/cost", test_index_cost);
+    g_test_add_func("/tmem/index/sparse-object", test_index_sparse_object);
     g_test_add_func("/tmem/hash", test_hash);
     g_test_add_func("/tmem/lock/order", test_lock_order);
     g_test_add_func("/tmem/lock/across-call", test_lock_across_call);
