@@ -301,6 +301,31 @@ static void test_ring_in_registers(void *obj, void *data,
     qtmem_stop(t);
 }
 
+/* --- Queues --- */
+
+/* DEV-29: without F_MQ there is one request queue. */
+static void test_no_mq(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           2);
+    const struct virtio_tmem_req req = {
+        .type = VIRTIO_TMEM_T_PAGES,
+        .nr_ops = cpu_to_le16(1),
+    };
+    QTmemSeg segs[] = {
+        { t->out, REQ + OP, false },
+        { t->in, RESP + 1, true },
+    };
+    int64_t before = violations();
+
+    qtest_memset(t->qts, t->out, 0, REQ + OP);
+    qtest_memwrite(t->qts, t->out, &req, sizeof(req));
+    qtest_memset(t->qts, t->in, 0x77, RESP + 1);
+    qtmem_add(t, t->req[1], segs, 2);
+    expect_violation(t, t->req[1], before, RESP + 1);
+    qtmem_stop(t);
+}
+
 /* --- */
 
 static void test_registers_iothread(void *obj, void *data,
@@ -309,6 +334,13 @@ static void test_registers_iothread(void *obj, void *data,
     QVirtioTmemPCI *pci = obj;
 
     test_registers(&pci->tmem, data, alloc);
+}
+
+static void test_no_mq_iothread(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+
+    test_no_mq(&pci->tmem, data, alloc);
 }
 
 static void test_lengths_iothread(void *obj, void *data,
@@ -332,6 +364,9 @@ static void register_virtio_tmem_violation_test(void)
         .before = before_iothread,
         .edge = { .extra_device_opts = "iothread=io0" },
     };
+    QOSGraphTestOptions two_queues = {
+        .edge = { .extra_device_opts = "num-queues=2" },
+    };
 
     qos_add_test("violation/lengths", "virtio-tmem", test_lengths, NULL);
     qos_add_test("violation/chains", "virtio-tmem", test_chains, NULL);
@@ -344,6 +379,10 @@ static void register_virtio_tmem_violation_test(void)
                  test_registers_iothread, &iothread);
     qos_add_test("violation/ring-in-registers-iothread", "virtio-tmem-pci",
                  test_ring_in_registers, &iothread);
+    qos_add_test("violation/no-mq", "virtio-tmem", test_no_mq, &two_queues);
+    iothread.edge.extra_device_opts = "num-queues=2,iothread=io0";
+    qos_add_test("violation/no-mq-iothread", "virtio-tmem-pci",
+                 test_no_mq_iothread, &iothread);
 }
 
 libqos_init(register_virtio_tmem_violation_test);

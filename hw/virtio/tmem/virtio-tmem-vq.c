@@ -97,24 +97,30 @@ static void virtio_tmem_main_work(VirtIOTmem *s)
     }
 }
 
+/* Breaks the device, in words.  Context: the thread that owns the queue. */
+static void virtio_tmem_violation(VirtIOTmemQueue *q, const char *what)
+{
+    trace_virtio_tmem_violation(tmem_client_name(q->dev->client),
+                                virtio_tmem_queue_index(q), what);
+    if (!q->violation) {
+        qatomic_set(&q->violation, what);
+        virtio_tmem_main_work(q->dev);
+    }
+}
+
 /* Context: the thread that owns the queue. */
 static void virtio_tmem_req_done(TmemReq *req)
 {
     VirtIOTmemElement *e = container_of(req, VirtIOTmemElement, req);
     VirtIOTmemQueue *q = e->q;
     VirtIOTmem *s = q->dev;
-    const char *client = tmem_client_name(s->client);
-    unsigned index = virtio_tmem_queue_index(q);
 
     if (req->violation) {
-        trace_virtio_tmem_violation(client, index, req->violation);
         virtqueue_detach_element(q->vq, &e->elem, 0);
-        if (!q->violation) {
-            qatomic_set(&q->violation, req->violation);
-            virtio_tmem_main_work(s);
-        }
+        virtio_tmem_violation(q, req->violation);
     } else {
-        trace_virtio_tmem_done(client, index, req->written);
+        trace_virtio_tmem_done(tmem_client_name(s->client),
+                               virtio_tmem_queue_index(q), req->written);
         virtqueue_push(q->vq, &e->elem, req->written);
         q->notify = true;
     }
@@ -253,6 +259,13 @@ static void virtio_tmem_queue_run_guarded(VirtIOTmemQueue *q)
     guard->engaged_in_io = engaged;
 }
 
+/* Without F_MQ there is one request queue, whatever the device has. */
+static bool virtio_tmem_queue_negotiated(VirtIOTmemQueue *q)
+{
+    return virtio_tmem_queue_index(q) <= VIRTIO_TMEM_VQ_REQUEST(0) ||
+           virtio_vdev_has_feature(VIRTIO_DEVICE(q->dev), VIRTIO_TMEM_F_MQ);
+}
+
 /*
  * The driver has notified us.  Context: the queue's AioContext, or a vCPU with
  * the BQL held when there is no ioeventfd.
@@ -277,9 +290,17 @@ static void virtio_tmem_handle_output(VirtIODevice *vdev, VirtQueue *vq)
     if (!s->use_ioeventfd || !virtio_queue_empty(vq)) {
         tmem_context_count_kick(q->ctx);
     }
-    if (!q->violation) {
-        virtio_tmem_queue_run_guarded(q);
+    if (q->violation) {
+        return;
     }
+    if (!virtio_tmem_queue_negotiated(q)) {
+        if (!virtio_queue_empty(vq)) {
+            tmem_context_count_violation(q->ctx);
+            virtio_tmem_violation(q, "a queue that needs VIRTIO_TMEM_F_MQ");
+        }
+        return;
+    }
+    virtio_tmem_queue_run_guarded(q);
 }
 
 void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q)
