@@ -384,15 +384,16 @@ static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 static u8 vtmem_answer_load(struct vtmem_queue *q, struct vtmem_job *job,
 			    unsigned int i, u8 status)
 {
-	u8 ret = status;
+	u8 ret = VIRTIO_TMEM_S_IO;
 
-	if (job->held & BIT_ULL(i)) {
-		if (status == VIRTIO_TMEM_S_MISS)
-			ret = VIRTIO_TMEM_S_IO;
-	} else if (job->lost & BIT_ULL(i)) {
-		ret = VIRTIO_TMEM_S_IO;
-	} else if (status == VIRTIO_TMEM_S_OK) {
-		ret = VIRTIO_TMEM_S_MISS;
+	/* Whatever else a device may say is an error, refusals among it. */
+	if (status == VIRTIO_TMEM_S_OK || status == VIRTIO_TMEM_S_MISS) {
+		if (job->held & BIT_ULL(i)) {
+			if (status == VIRTIO_TMEM_S_OK)
+				ret = VIRTIO_TMEM_S_OK;
+		} else if (!(job->lost & BIT_ULL(i))) {
+			ret = VIRTIO_TMEM_S_MISS;
+		}
 	}
 
 	q->stats[VTMEM_LOADS]++;
@@ -412,6 +413,9 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 {
 	switch (op->op) {
 	case VIRTIO_TMEM_OP_STORE:
+		/* No answer to a store, and for the disk a page of zeros. */
+		if (status == VIRTIO_TMEM_S_MISS)
+			status = VIRTIO_TMEM_S_IO;
 		vtmem_answer_store(q, job->area, job->page + i, status);
 		job->status[i] = status;
 		return;

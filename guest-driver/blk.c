@@ -125,7 +125,7 @@ static void vtmem_complete_rq(struct request *rq)
 	}
 
 	/* Before any bio ends: the pages are not ours afterwards. */
-	for (i = 0; i < job->nr; i++)
+	for (i = 0; req_op(rq) == REQ_OP_READ && i < job->nr; i++)
 		if (job->status[i] == VIRTIO_TMEM_S_MISS)
 			sg_zero_buffer(job->sg, job->nr_sg, PAGE_SIZE,
 				       (off_t)i << PAGE_SHIFT);
