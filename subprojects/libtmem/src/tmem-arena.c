@@ -293,6 +293,7 @@ static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
         if (seg->space != TMEM_SPACE_PERSISTENT && !by_evictor) {
             order_remove_locked(arena, nr);
         }
+        arena->nr_victims -= seg->victim;
         seg->in_use = false;
         seg->victim = false;
         seg->next = arena->idle;
@@ -494,6 +495,7 @@ void tmem_arena_victim_begin(TmemArena *arena, uint32_t segment,
 
     g_assert(seg->in_use && !seg->victim);
     seg->victim = true;
+    arena->nr_victims++;
     order_remove_locked(arena, segment);
     c = &arena->classes[seg->space][seg->class_nr];
     tmem_unlock(&arena->lock);
@@ -528,6 +530,7 @@ bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim)
         }
         tmem_lock(&arena->lock);
         seg->victim = false;
+        arena->nr_victims--;
         order_append_locked(arena, victim->segment);
         tmem_unlock(&arena->lock);
     }

@@ -99,6 +99,7 @@ typedef struct TmemArena {
     uint64_t used_bytes;
     uint64_t charged_bytes; /* of these, by tmem_arena_charge() */
     uint32_t nr_in_use;
+    uint32_t nr_victims;    /* of these, owned by an evictor */
     uint32_t nr_idle;       /* free, still resident, still in used_bytes */
     uint32_t idle;          /* list of these */
     uint32_t returned;      /* list of segments given back to the OS */

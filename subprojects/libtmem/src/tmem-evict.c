@@ -2,6 +2,8 @@
 /*
  * libtmem: eviction of ephemeral pages
  */
+#include <sched.h>
+
 #include "tmem-store.h"
 
 /* Segments that one decision may pass over. */
@@ -53,7 +55,7 @@ static void evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     tmem_client_charge(pool->client, delta.data_bytes + delta.index_bytes);
 }
 
-bool tmem_evict_segment(TmemStore *store)
+TmemEvicted tmem_evict_segment(TmemStore *store)
 {
     TmemArena *arena = &store->arena;
     TmemVictim victim;
@@ -63,8 +65,10 @@ bool tmem_evict_segment(TmemStore *store)
     tmem_lock(&arena->lock);
     nr = store->policy->pick_locked(arena);
     if (nr == TMEM_SEGMENT_NONE) {
+        bool others = arena->nr_victims;
+
         tmem_unlock(&arena->lock);
-        return false;
+        return others ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
     }
     tmem_arena_victim_begin(arena, nr, &victim);
 
@@ -90,5 +94,20 @@ bool tmem_evict_segment(TmemStore *store)
         }
         tmem_unlock(&shard->lock);
     }
-    return tmem_arena_victim_end(arena, &victim);
+    return tmem_arena_victim_end(arena, &victim) ? TMEM_EVICTED_FREED :
+                                                   TMEM_EVICTED_BUSY;
+}
+
+bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
+{
+    switch (tmem_evict_segment(store)) {
+    case TMEM_EVICTED_FREED:
+        return ++tries->freed < TMEM_EVICT_ATTEMPTS;
+    case TMEM_EVICTED_BUSY:
+        /* The others are about to finish; let them. */
+        sched_yield();
+        return ++tries->busy < TMEM_EVICT_BUSY_MAX;
+    default:
+        return false;
+    }
 }

@@ -15,8 +15,10 @@
 
 #include "tmem-arena.h"
 
-/* How many segments one operation empties before it gives up. */
+/* How many segments one operation empties before it gives up ... */
 #define TMEM_EVICT_ATTEMPTS 3
+/* ... and how many it cannot empty, as someone else is at work on them. */
+#define TMEM_EVICT_BUSY_MAX 16
 
 /* A policy only chooses; the mechanism is in tmem-evict.c. */
 typedef struct TmemEvictPolicy {
@@ -33,12 +35,30 @@ typedef struct TmemEvictPolicy {
 /* Oldest segment first; one that was loaded from gets another round. */
 extern const TmemEvictPolicy tmem_evict_policy_second_chance;
 
+typedef enum TmemEvicted {
+    TMEM_EVICTED_NONE,      /* there is nothing to evict */
+    TMEM_EVICTED_BUSY,      /* someone is filling or emptying it: try again */
+    TMEM_EVICTED_FREED,     /* a segment came free */
+} TmemEvicted;
+
 /**
  * tmem_evict_segment() - empty one ephemeral segment
  *
- * No lock held.  Bounded work: one segment.  Returns false if there was none or
- * if some slot of it was just being filled, so that no memory came free.
+ * No lock held.  Bounded work: one segment.
  */
-bool tmem_evict_segment(TmemStore *store);
+TmemEvicted tmem_evict_segment(TmemStore *store);
+
+/* What one operation has evicted so far; starts as zeros. */
+typedef struct TmemEvictTries {
+    unsigned freed;
+    unsigned busy;
+} TmemEvictTries;
+
+/**
+ * tmem_evict_for() - make room for an operation that found none
+ *
+ * No lock held.  Returns false if the next attempt is to be the last.
+ */
+bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries);
 
 #endif /* TMEM_EVICT_H */

@@ -183,6 +183,8 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
 TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                             uint8_t page_shift, uint64_t *id)
 {
+    TmemEvictTries tries = {};
+    bool last = false;
     TmemStatus status;
 
     tmem_assert_unlocked();
@@ -190,15 +192,15 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
     if (page_shift != TMEM_PAGE_SHIFT) {
         return TMEM_STATUS_UNSUPP;
     }
-    for (int i = 0; ; i++) {
+    for (;;) {
         tmem_lock(&client->lock);
         status = create_locked(client, kind, id);
         tmem_unlock(&client->lock);
         /* A full store makes room for a pool as it does for a page. */
-        if (status != TMEM_STATUS_NOSPC || i == TMEM_EVICT_ATTEMPTS) {
+        if (status != TMEM_STATUS_NOSPC || last) {
             return status;
         }
-        tmem_evict_segment(client->store);
+        last = !tmem_evict_for(client->store, &tries);
     }
 }
 

@@ -389,6 +389,8 @@ static TmemStatus try_store(Operation *op, const TmemEncoded *enc,
 TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
                            const void *page)
 {
+    TmemEvictTries tries = {};
+    bool last = false;
     TmemEncoded enc;
     TmemStatus status;
     Operation op;
@@ -399,17 +401,12 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
     }
     seed = seed_of(&op, handle->index);
     tmem_codec_encode(&ctx->codec, op.store->compressor, page, &enc);
-    for (int i = 0; ; i++) {
-        bool last = i == TMEM_EVICT_ATTEMPTS;
-
+    for (;;) {
         status = try_store(&op, &enc, seed, last);
         if (status != TMEM_STATUS_NOSPC || last) {
             break;
         }
-        if (!tmem_evict_segment(op.store)) {
-            /* Nothing to gain by waiting: next comes the last attempt. */
-            i = TMEM_EVICT_ATTEMPTS - 1;
-        }
+        last = !tmem_evict_for(op.store, &tries);
     }
     tmem_arena_trim(&op.store->arena);
     if (status == TMEM_STATUS_NOPOOL) {

@@ -68,7 +68,7 @@ static uint64_t resident_bytes(void)
 
     g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
     g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
-    return (uint64_t)resident * sysconf(_SC_PAGESIZE);
+    return (uint64_t)resident * getpagesize();
 }
 
 static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
