@@ -530,7 +530,9 @@ void vtmem_area_close(struct vtmem_area *area)
 		vtmem_area_drop_pending(q, area);
 		spin_unlock_irq(&q->lock);
 	}
-	wait_event(dev->idle, !atomic_read(&area->inflight));
+	while (!wait_event_timeout(dev->idle, !atomic_read(&area->inflight),
+				   VTMEM_POLL))
+		vtmem_dev_broken(dev);
 	vtmem_pool_destroy(dev, area->pool);
 }
 

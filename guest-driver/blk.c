@@ -220,10 +220,20 @@ static void vtmem_commit_rqs(struct blk_mq_hw_ctx *hctx)
 	vtmem_kick(disk->dev);
 }
 
+/* The device may take its time, unless it has failed: see VTMEM_POLL. */
+static enum blk_eh_timer_return vtmem_rq_timeout(struct request *rq)
+{
+	struct vtmem_disk *disk = rq->q->queuedata;
+
+	vtmem_dev_broken(disk->dev);
+	return BLK_EH_RESET_TIMER;
+}
+
 static const struct blk_mq_ops vtmem_mq_ops = {
 	.queue_rq	= vtmem_queue_rq,
 	.commit_rqs	= vtmem_commit_rqs,
 	.complete	= vtmem_complete_rq,
+	.timeout	= vtmem_timeout,
 };
 
 static void vtmem_discard_done(struct vtmem_job *job)
@@ -376,6 +386,8 @@ static int vtmem_disk_alloc_tags(struct vtmem_disk *disk)
 	set->queue_depth = VTMEM_QUEUE_DEPTH;
 	set->numa_node = NUMA_NO_NODE;
 	set->flags = VTMEM_BLK_MQ_FLAGS;
+	/* The tags of all requests are walked for it: not every VTMEM_POLL. */
+	set->timeout = 5 * VTMEM_POLL;
 	set->cmd_size = struct_size((struct vtmem_rq *)0, sg,
 				    disk->max_segments);
 	set->driver_data = disk;

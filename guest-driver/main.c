@@ -372,8 +372,11 @@ static int vtmem_freeze(struct virtio_device *vdev)
 	virtio_reset_device(vdev);
 	cancel_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
+	/* Against status_work: who waits goes on asking for it. */
+	mutex_lock(&dev->lock);
 	vtmem_queues_forget(dev);
 	vdev->config->del_vqs(vdev);
+	mutex_unlock(&dev->lock);
 	return 0;
 }
 
@@ -383,9 +386,13 @@ static int vtmem_restore(struct virtio_device *vdev)
 	struct vtmem_area *area;
 	int err;
 
-	if (dev->failed)
+	mutex_lock(&dev->lock);
+	if (dev->failed) {
+		mutex_unlock(&dev->lock);
 		return 0;
+	}
 	err = vtmem_start_queues(dev);
+	mutex_unlock(&dev->lock);
 	/* No area comes or goes: the tasks that make them are frozen. */
 	list_for_each_entry(area, &dev->areas, node)
 		if (!err)

@@ -121,8 +121,7 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 	if (err)
 		return -EIO;
 
-	/* While probe waits here no change of the device's status is told. */
-	while (!wait_for_completion_timeout(&ctrl->done, HZ))
+	while (!wait_for_completion_timeout(&ctrl->done, VTMEM_POLL))
 		vtmem_dev_broken(dev);
 	if (ctrl->len < sizeof(ctrl->wire->resp))
 		return -EIO;

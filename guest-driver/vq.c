@@ -283,7 +283,8 @@ void vtmem_submit_wait(struct vtmem_job *job)
 	job->done = vtmem_job_wake;
 	job->owner = &done;
 	vtmem_submit(job, true);
-	wait_for_completion_io(&done);
+	while (!wait_for_completion_io_timeout(&done, VTMEM_POLL))
+		vtmem_dev_broken(job->area->dev);
 }
 
 /* Tells the device of all requests added without a kick. */
@@ -450,7 +451,9 @@ void vtmem_queues_wait_idle(struct vtmem_dev *dev)
 	struct vtmem_queue *q;
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
-		wait_event(dev->idle, vtmem_queue_idle(q));
+		while (!wait_event_timeout(dev->idle, vtmem_queue_idle(q),
+					   VTMEM_POLL))
+			vtmem_dev_broken(dev);
 }
 
 /*

@@ -25,6 +25,7 @@
 
 #include <linux/blk_types.h>
 #include <linux/completion.h>
+#include <linux/jiffies.h>
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mm.h>
@@ -45,6 +46,13 @@
  * of them fits in a u64, and one request's memory in a page (vtmem_wire).
  */
 #define VTMEM_BATCH_MAX		64
+
+/*
+ * Who waits for the device looks at its status so often (jiffies).  A device
+ * that fails says so by a configuration change, but the virtio core passes none
+ * on during probe, removal and sleep, and after a sleep that was refused.
+ */
+#define VTMEM_POLL		HZ
 
 /*
  * Counters, per queue under its lock, summed when they are read.  They count

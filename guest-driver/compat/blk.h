@@ -47,6 +47,21 @@ static void vtmem_release(struct gendisk *gd, fmode_t mode)
 }
 #endif
 
+/* blk_mq_ops.timeout, in terms of the request alone. */
+static enum blk_eh_timer_return vtmem_rq_timeout(struct request *rq);
+
+#ifdef HAVE_BLK_MQ_TIMEOUT_RESERVED
+static enum blk_eh_timer_return vtmem_timeout(struct request *rq, bool reserved)
+{
+	return vtmem_rq_timeout(rq);
+}
+#else
+static enum blk_eh_timer_return vtmem_timeout(struct request *rq)
+{
+	return vtmem_rq_timeout(rq);
+}
+#endif
+
 static inline int vtmem_map_sg(struct request *rq, struct scatterlist *sg)
 {
 #ifdef HAVE_BLK_RQ_MAP_SG_REQUEST

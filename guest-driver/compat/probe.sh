@@ -110,6 +110,17 @@ extern int f;
 int f = GENHD_FL_NO_PART;
 END
 
+probe BLK_MQ_TIMEOUT_RESERVED <<'END'
+#include <linux/blk-mq.h>
+static enum blk_eh_timer_return t(struct request *r, bool reserved)
+{
+	return BLK_EH_RESET_TIMER;
+}
+
+extern struct blk_mq_ops ops;
+struct blk_mq_ops ops = { .timeout = t };
+END
+
 probe SWAP_SLOT_FREE_NOTIFY <<'END'
 #include <linux/blkdev.h>
 static void n(struct block_device *b, unsigned long o)
