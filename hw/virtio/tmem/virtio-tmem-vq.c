@@ -20,7 +20,8 @@
 /*
  * How much guest memory one turn of the loop goes through before others get
  * their turn: other devices of the same iothread, or, in the main loop, every
- * vCPU that waits for the BQL.  1 MiB takes about 2 ms to compress.
+ * vCPU that waits for the BQL.  1 MiB takes about 2 ms to compress.  A request
+ * counts as one page at least, or small ones would never use it up.
  */
 #define VIRTIO_TMEM_BUDGET_BYTES    (1 * MiB)
 
@@ -138,7 +139,7 @@ static void virtio_tmem_req_done(TmemReq *req)
     }
 }
 
-/* Returns the size of the request in bytes. */
+/* Returns what the request takes from the budget, in bytes. */
 static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
 {
     VirtIOTmem *s = q->dev;
@@ -163,7 +164,7 @@ static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
         trace_virtio_tmem_request(client, virtio_tmem_queue_index(q), out, in);
         tmem_req_submit(q->ctx, features, &e->req);
     }
-    return out + in;
+    return MAX(out + in, TMEM_PAGE_SIZE);
 }
 
 static VirtIOTmemElement *virtio_tmem_pop(VirtIOTmemQueue *q)

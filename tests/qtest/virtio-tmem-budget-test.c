@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * virtio-tmem: turns
+ *
+ * A queue is served for a while, then others get their turn.  Whether the
+ * device took a break shows in its trace event virtio_tmem_budget.
+ */
+#include "qemu/osdep.h"
+#include "libqtest-single.h"
+#include "qemu/bswap.h"
+#include "qemu/module.h"
+#include "libqos/qgraph.h"
+#include "libqos/virtio-tmem.h"
+
+#define REQ_LEN     (sizeof(struct virtio_tmem_req) + \
+                     sizeof(struct virtio_tmem_op))
+#define RESP_LEN    (sizeof(struct virtio_tmem_resp) + 1)
+
+/* From now on QEMU logs its breaks to the file that is returned. */
+static char *log_breaks(QTestState *qts)
+{
+    g_autoptr(GError) err = NULL;
+    g_autofree char *out = NULL;
+    char *path;
+    int fd = g_file_open_tmp("virtio-tmem-budget-XXXXXX", &path, &err);
+
+    g_assert_no_error(err);
+    close(fd);
+    out = qtest_hmp(qts, "logfile %s", path);
+    g_assert_cmpstr(out, ==, "");
+    g_free(out);
+    out = qtest_hmp(qts, "trace-event virtio_tmem_budget on");
+    g_assert_cmpstr(out, ==, "");
+    return path;
+}
+
+/* Did the device take a break?  Ends the logging. */
+static bool took_break(QTestState *qts, char *path)
+{
+    g_autofree char *off = qtest_hmp(qts, "trace-event virtio_tmem_budget off");
+    g_autofree char *out = qtest_hmp(qts, "logfile /dev/null");
+    g_autofree char *text = NULL;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    unlink(path);
+    g_free(path);
+    return strstr(text, "virtio_tmem_budget");
+}
+
+/*
+ * Fills the available ring with one INVALIDATE, again and again, notifies once
+ * and waits for all the answers.
+ */
+static void fill_ring(QTmem *t, uint64_t pool)
+{
+    QVirtQueue *vq = t->req[0];
+    QTmemBatch *b = qtmem_batch_new();
+    uint16_t idx = qtest_readw(t->qts, vq->avail + 2);
+    gint64 give_up = g_get_monotonic_time() + 30 * G_TIME_SPAN_SECOND;
+    uint32_t head;
+    unsigned i;
+
+    qtmem_batch_add(b, VIRTIO_TMEM_OP_INVALIDATE, pool, 1, 1, NULL);
+    qtest_memwrite(t->qts, t->out, &b->hdr, sizeof(b->hdr));
+    qtest_memwrite(t->qts, t->out + sizeof(b->hdr), b->op, sizeof(b->op[0]));
+    qtmem_batch_free(b);
+
+    qvirtqueue_reset_pool(vq);
+    head = qvirtqueue_add(t->qts, vq, t->out, REQ_LEN, false, true);
+    qvirtqueue_add(t->qts, vq, t->in, RESP_LEN, true, false);
+    for (i = 0; i < vq->size; i++) {
+        qtest_writew(t->qts, vq->avail + 4 + 2 * i, head);
+    }
+    qtest_writew(t->qts, vq->avail + 2, idx + vq->size);
+    t->d->bus->virtqueue_kick(t->d, vq);
+    for (i = 0; i < vq->size; ) {
+        if (qvirtqueue_get_buf(t->qts, vq, NULL, NULL)) {
+            i++;
+        } else {
+            g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        }
+    }
+}
+
+/* Small requests use up the budget too: a guest can keep them coming. */
+static void test_small(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    uint64_t pool;
+    char *log;
+
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    log = log_breaks(t->qts);
+    fill_ring(t, pool);
+    g_assert_true(took_break(t->qts, log));
+    qtmem_stop(t);
+}
+
+static void register_virtio_tmem_budget_test(void)
+{
+    qos_add_test("budget-small", "virtio-tmem", test_small, NULL);
+}
+
+libqos_init(register_virtio_tmem_budget_test);
