@@ -114,7 +114,11 @@ static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
 	WRITE_ONCE(fs->retry_at, jiffies + HZ);
 	WRITE_ONCE(fs->nr_pages, i_size_read(mapping->host) >> PAGE_SHIFT);
 	WRITE_ONCE(fs->want_below, vtmem_fs_below(mapping));
-	queue_work(vtmem_wq, &fs->make_work);
+	/*
+	 * It allocates, so it is no work that reclaim can rely on; and no pool
+	 * is made while the system goes to sleep.
+	 */
+	queue_work(system_freezable_wq, &fs->make_work);
 }
 
 static void vtmem_fs_init(unsigned int type)

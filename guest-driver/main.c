@@ -446,10 +446,10 @@ static int __init vtmem_init(void)
 
 	/*
 	 * MEM_RECLAIM: discards of a swap disk and noted invalidates give memory
-	 * back.  FREEZABLE: no pool is made while the system goes to sleep.
+	 * back.  Not FREEZABLE: reclaim may wait for them while the system goes
+	 * to sleep.  The work here allocates nothing.
 	 */
-	vtmem_wq = alloc_workqueue("virtio_tmem",
-				   WQ_MEM_RECLAIM | WQ_FREEZABLE | WQ_UNBOUND,
+	vtmem_wq = alloc_workqueue("virtio_tmem", WQ_MEM_RECLAIM | WQ_UNBOUND,
 				   0);
 	if (!vtmem_wq)
 		return -ENOMEM;
