@@ -6,6 +6,7 @@
  * device took a break shows in its trace event virtio_tmem_budget.
  */
 #include "qemu/osdep.h"
+#include <sys/resource.h>
 #include "libqtest-single.h"
 #include "qemu/bswap.h"
 #include "qemu/module.h"
@@ -97,9 +98,74 @@ static void test_small(void *obj, void *data, QGuestAllocator *alloc)
     qtmem_stop(t);
 }
 
+/* QEMU gets no file descriptor any more; returns the old limit. */
+static struct rlimit exhaust_fds(QTestState *qts)
+{
+    struct rlimit old, new;
+    unsigned fd;
+
+    for (fd = 0; ; fd++) {
+        g_autofree char *path = g_strdup_printf("/proc/%d/fd/%u",
+                                                (int)qtest_pid(qts), fd);
+
+        if (!g_file_test(path, G_FILE_TEST_IS_SYMLINK)) {
+            break;
+        }
+    }
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, NULL, &old), ==, 0);
+    new = old;
+    new.rlim_cur = fd;
+    g_assert_cmpint(prlimit(qtest_pid(qts), RLIMIT_NOFILE, &new, NULL), ==, 0);
+    return old;
+}
+
+/*
+ * No eventfd for the iothread: whoever holds the BQL serves the queues, and
+ * takes breaks as well.  Afterwards the iothread takes over again.
+ */
+static void test_no_eventfd(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+    QTmem *t = qtmem_start(global_qtest, pci->tmem.vdev, alloc, 0, 1);
+    char *log = log_breaks(t->qts);
+    struct rlimit old;
+    uint64_t pool;
+
+    qvirtio_reset(t->d);
+    old = exhaust_fds(t->qts);
+    qtmem_restart(t, 0);
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    fill_ring(t, pool);
+    /* Stopping and going on tries the iothread again, in vain. */
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'stop' }");
+    qtest_qmp_assert_success(t->qts, "{ 'execute': 'cont' }");
+    fill_ring(t, pool);
+    g_assert_cmpint(prlimit(qtest_pid(t->qts), RLIMIT_NOFILE, &old, NULL), ==,
+                    0);
+    g_assert_true(took_break(t->qts, log));
+
+    qtmem_restart(t, 0);
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    fill_ring(t, pool);
+    qtmem_stop(t);
+}
+
+static void *before_iothread(GString *cmd_line, void *arg)
+{
+    g_string_append(cmd_line, " -object iothread,id=io0 ");
+    return arg;
+}
+
 static void register_virtio_tmem_budget_test(void)
 {
+    QOSGraphTestOptions iothread = {
+        .before = before_iothread,
+        .edge = { .extra_device_opts = "iothread=io0" },
+    };
+
     qos_add_test("budget-small", "virtio-tmem", test_small, NULL);
+    qos_add_test("budget-no-eventfd", "virtio-tmem-pci", test_no_eventfd,
+                 &iothread);
 }
 
 libqos_init(register_virtio_tmem_budget_test);

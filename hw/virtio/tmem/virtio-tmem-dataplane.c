@@ -195,6 +195,7 @@ int virtio_tmem_dataplane_start(VirtIODevice *vdev)
      */
     qatomic_set(&s->dataplane_started, true);
     for (i = 0; i < s->num_vqs; i++) {
+        virtio_tmem_queue_end_fallback(&s->queues[i]);
         virtio_tmem_attach(&s->queues[i]);
     }
     return 0;

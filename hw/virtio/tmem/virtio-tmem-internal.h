@@ -19,6 +19,7 @@ struct VirtIOTmemQueue {
     AioContext *aio_context;
     TmemContext *ctx;
     QEMUBH *bh;                 /* carries on when the budget is used up */
+    QEMUBH *fallback_bh;        /* the same in the main loop, instead of bh */
     unsigned in_flight;         /* requests not answered yet; atomic */
     const char *violation;      /* of the protocol, until a reset; atomic */
     bool running;               /* in virtio_tmem_queue_run() */
@@ -40,6 +41,9 @@ void virtio_tmem_queues_cleanup(VirtIOTmem *s);
  * be running the queue.  Context: BQL held.
  */
 void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q);
+
+/* An iothread takes over from the main loop.  Context: BQL held. */
+void virtio_tmem_queue_end_fallback(VirtIOTmemQueue *q);
 
 /* Goes on with what a stop of the VM interrupted.  Context: BQL held. */
 void virtio_tmem_queues_resume(VirtIOTmem *s);

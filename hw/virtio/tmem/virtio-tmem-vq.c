@@ -184,6 +184,15 @@ static VirtIOTmemElement *virtio_tmem_pop(VirtIOTmemQueue *q)
 }
 
 /*
+ * The next turn is for whoever had this one.  When the iothread could not be
+ * started the BQL holder has, and the iothread must not run the queue.
+ */
+static void virtio_tmem_schedule_turn(VirtIOTmemQueue *q)
+{
+    qemu_bh_schedule(q->fallback_bh && bql_locked() ? q->fallback_bh : q->bh);
+}
+
+/*
  * Takes what is on the queue, within the budget.  The driver's notifications
  * are off meanwhile, and stay off while a backlog waits for its next turn.
  */
@@ -191,9 +200,6 @@ static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
 {
     VirtQueue *vq = q->vq;
     bool manage = q->backlog || virtio_queue_get_notification(vq);
-    /* The next turn is the iothread's, which must not run this queue now. */
-    size_t budget = q->dev->dataplane_failed ? SIZE_MAX
-                                             : VIRTIO_TMEM_BUDGET_BYTES;
     size_t used = 0;
 
     q->backlog = false;
@@ -204,15 +210,15 @@ static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
         if (manage) {
             virtio_queue_set_notification(vq, 0);
         }
-        while (used < budget && !q->violation &&
+        while (used < VIRTIO_TMEM_BUDGET_BYTES && !q->violation &&
                (e = virtio_tmem_pop(q))) {
             used += virtio_tmem_submit(q, e);
         }
-        if (used >= budget && !q->violation) {
+        if (used >= VIRTIO_TMEM_BUDGET_BYTES && !q->violation) {
             trace_virtio_tmem_budget(tmem_client_name(q->dev->client),
                                      virtio_tmem_queue_index(q));
             q->backlog = manage;
-            qemu_bh_schedule(q->bh);
+            virtio_tmem_schedule_turn(q);
             break;
         }
         if (manage) {
@@ -304,9 +310,17 @@ static void virtio_tmem_handle_output(VirtIODevice *vdev, VirtQueue *vq)
     virtio_tmem_queue_run_guarded(q);
 }
 
+void virtio_tmem_queue_end_fallback(VirtIOTmemQueue *q)
+{
+    if (q->fallback_bh) {
+        qemu_bh_cancel(q->fallback_bh);
+    }
+}
+
 void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q)
 {
     qemu_bh_cancel(q->bh);
+    virtio_tmem_queue_end_fallback(q);
     AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&q->in_flight) > 0);
     q->backlog = false;
     q->notify = false;
@@ -320,8 +334,9 @@ void virtio_tmem_queues_resume(VirtIOTmem *s)
         VirtIOTmemQueue *q = &s->queues[i];
 
         /* An iothread's queues are kicked when it is attached again. */
-        if (q->backlog && q->aio_context == qemu_get_aio_context()) {
-            qemu_bh_schedule(q->bh);
+        if (q->backlog &&
+            (q->aio_context == qemu_get_aio_context() || s->dataplane_failed)) {
+            virtio_tmem_schedule_turn(q);
         }
     }
 }
@@ -334,6 +349,9 @@ static void virtio_tmem_queue_cleanup(VirtIOTmemQueue *q)
     }
     if (q->bh) {
         qemu_bh_delete(q->bh);
+    }
+    if (q->fallback_bh) {
+        qemu_bh_delete(q->fallback_bh);
     }
     if (q->vq) {
         virtio_delete_queue(q->vq);
@@ -353,6 +371,8 @@ static bool virtio_tmem_queue_init(VirtIOTmemQueue *q, Error **errp)
     } else {
         /* The guard is the BQL holder's and would mistake vCPUs for us. */
         q->bh = aio_bh_new(q->aio_context, virtio_tmem_queue_bh, q);
+        q->fallback_bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_queue_bh,
+                                               q);
     }
     q->ctx = tmem_context_new(s->client, &err);
     if (!q->ctx) {
