@@ -57,6 +57,8 @@ module_param_cb(frontswap_lost, &vtmem_lost_ops, NULL, 0644);
 MODULE_PARM_DESC(frontswap_lost, "If the host loses a page of a swap area on another disk, \"wait\" for ever or \"panic\" (default: wait)");
 
 struct workqueue_struct *vtmem_wq;
+/* For status_work alone: the other's work may wait for a broken device. */
+static struct workqueue_struct *vtmem_status_wq;
 
 static atomic_t vtmem_nr_devices = ATOMIC_INIT(0);
 
@@ -135,8 +137,7 @@ static void vtmem_status_work(struct work_struct *work)
 /* Something looks wrong; any context. */
 void vtmem_dev_broken(struct vtmem_dev *dev)
 {
-	/* Not vtmem_wq, whose work may wait for the device that is broken. */
-	schedule_work(&dev->status_work);
+	queue_work(vtmem_status_wq, &dev->status_work);
 }
 
 static void vtmem_config_changed(struct virtio_device *vdev)
@@ -453,9 +454,15 @@ static int __init vtmem_init(void)
 				   0);
 	if (!vtmem_wq)
 		return -ENOMEM;
+	/* MEM_RECLAIM: it ends requests that will never be answered. */
+	vtmem_status_wq = alloc_workqueue("virtio_tmem_status",
+					  WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	err = -ENOMEM;
+	if (!vtmem_status_wq)
+		goto err_wq;
 	err = vtmem_blk_init();
 	if (err)
-		goto err_wq;
+		goto err_status_wq;
 	vtmem_stats_init();
 	err = register_virtio_driver(&vtmem_driver);
 	if (err)
@@ -467,6 +474,8 @@ static int __init vtmem_init(void)
 err_stats:
 	vtmem_stats_exit();
 	vtmem_blk_exit();
+err_status_wq:
+	destroy_workqueue(vtmem_status_wq);
 err_wq:
 	destroy_workqueue(vtmem_wq);
 	return err;
@@ -478,6 +487,7 @@ static void __exit vtmem_exit(void)
 	unregister_virtio_driver(&vtmem_driver);
 	vtmem_stats_exit();
 	vtmem_blk_exit();
+	destroy_workqueue(vtmem_status_wq);
 	destroy_workqueue(vtmem_wq);
 }
 module_exit(vtmem_exit);
