@@ -202,6 +202,23 @@ static void order_append_locked(TmemArena *arena, uint32_t nr)
         arena->segments[last].order_next = nr;
     }
     arena->order[seg->space].last = nr;
+    seg->order_stamp = arena->order_clock++;
+}
+
+/* Keeps its stamp, which must be older than those in the order. */
+static void order_prepend_locked(TmemArena *arena, uint32_t nr)
+{
+    TmemSegment *seg = &arena->segments[nr];
+    uint32_t first = arena->order[seg->space].first;
+
+    seg->order_prev = TMEM_SEGMENT_NONE;
+    seg->order_next = first;
+    if (first == TMEM_SEGMENT_NONE) {
+        arena->order[seg->space].last = nr;
+    } else {
+        arena->segments[first].order_prev = nr;
+    }
+    arena->order[seg->space].first = nr;
 }
 
 static void order_remove_locked(TmemArena *arena, uint32_t nr)
@@ -224,6 +241,20 @@ void tmem_arena_order_renew_locked(TmemArena *arena, uint32_t segment)
 {
     order_remove_locked(arena, segment);
     order_append_locked(arena, segment);
+}
+
+uint32_t tmem_arena_order_oldest_locked(const TmemArena *arena)
+{
+    uint32_t record = arena->order[TMEM_SPACE_EPHEMERAL].first;
+    uint32_t index = arena->order[TMEM_SPACE_EPHEMERAL_INDEX].first;
+    int32_t older_by;
+
+    if (record == TMEM_SEGMENT_NONE || index == TMEM_SEGMENT_NONE) {
+        return record == TMEM_SEGMENT_NONE ? index : record;
+    }
+    older_by = arena->segments[record].order_stamp -
+               arena->segments[index].order_stamp;
+    return older_by > 0 ? index : record;
 }
 
 /* --- Segments --- */
@@ -512,7 +543,7 @@ void tmem_arena_victim_begin(TmemArena *arena, uint32_t segment,
     tmem_unlock(&c->lock);
 }
 
-bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim)
+bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim, bool walked)
 {
     TmemSegment *seg = &arena->segments[victim->segment];
     TmemClass *c = &arena->classes[seg->space][seg->class_nr];
@@ -524,14 +555,18 @@ bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim)
     if (empty) {
         segment_put(arena, victim->segment, true);
     } else {
-        /* Some slot is in the hand of a store that has not published it. */
+        /* A slot is in the hand of a store that has not published it yet. */
         if (seg->nr_used < c->slots) {
             list_segment(arena, c, victim->segment);
         }
         tmem_lock(&arena->lock);
         seg->victim = false;
         arena->nr_victims--;
-        order_append_locked(arena, victim->segment);
+        if (walked) {
+            order_append_locked(arena, victim->segment);
+        } else {
+            order_prepend_locked(arena, victim->segment);
+        }
         tmem_unlock(&arena->lock);
     }
     tmem_unlock(&c->lock);

@@ -17,7 +17,7 @@
  * starts with an owner word, see tmem-entry.h; it is 0 while the slot is free
  * or not yet published in the index.  The index of ephemeral pages is kept
  * apart from the pages: emptying one of its segments costs all pages that its
- * nodes refer to, which is done only when nothing else is left.
+ * nodes refer to, so what is stored or loaded there keeps it.
  *
  * Locks.  A class lock guards the lists and slots of its segments; the arena
  * lock guards free segments, the budget and the eviction order, and nests
@@ -69,8 +69,13 @@ typedef struct TmemSegment {
     bool victim;            /* an evictor owns it */
     uint32_t order_next;    /* eviction order, oldest first */
     uint32_t order_prev;
+    uint32_t order_stamp;   /* when it joined the order; wraps around */
 
-    /* Loads that hit since the segment was last passed over; atomic. */
+    /*
+     * Whether a page in it was loaded since the segment was last passed over;
+     * of the index: whether one that it leads to was, or was stored with a
+     * record.  Atomic.
+     */
     uint32_t hits;
 } TmemSegment;
 
@@ -108,6 +113,7 @@ typedef struct TmemArena {
         uint32_t first;     /* eviction order of the space's segments */
         uint32_t last;
     } order[TMEM_SPACE__MAX];
+    uint32_t order_clock;
 } TmemArena;
 
 /**
@@ -188,11 +194,30 @@ typedef struct TmemVictim {
 void tmem_arena_victim_begin(TmemArena *arena, uint32_t segment,
                              TmemVictim *victim);
 
-/** Returns true if the segment was empty and is idle now. */
-bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim);
+/**
+ * tmem_arena_victim_end() - let go of the segment
+ * @walked: whether all slots were visited; if not, it stays the oldest
+ *
+ * Returns true if it was empty and is idle now.
+ */
+bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim, bool walked);
 
 /** Moves @segment to the young end of the order.  Arena lock held. */
 void tmem_arena_order_renew_locked(TmemArena *arena, uint32_t segment);
+
+/** The oldest segment of all ephemeral spaces.  Arena lock held. */
+uint32_t tmem_arena_order_oldest_locked(const TmemArena *arena);
+
+/** Notes that what is at @ref, in an ephemeral space, is in use. */
+static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
+{
+    uint32_t *hits = &arena->segments[tmem_arena_segment_of(arena, ref)].hits;
+
+    /* Read first: many threads come here, few find something to write. */
+    if (!__atomic_load_n(hits, __ATOMIC_RELAXED)) {
+        __atomic_store_n(hits, 1, __ATOMIC_RELAXED);
+    }
+}
 
 /* --- For statistics and tmem_store_check() --- */
 

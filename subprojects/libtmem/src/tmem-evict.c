@@ -9,24 +9,26 @@
 /* Segments that one decision may pass over. */
 #define PASS_OVER_MAX   16
 
+/*
+ * Records that go with nodes and arrays before the rest of the segment is left
+ * to the next time: their memory is likely to be enough for whoever asked.
+ */
+#define RECORDS_MAX     1024
+
 static uint32_t second_chance_pick_locked(TmemArena *arena)
 {
     for (int i = 0; i < PASS_OVER_MAX; i++) {
-        uint32_t nr = arena->order[TMEM_SPACE_EPHEMERAL].first;
-        TmemSegment *seg;
+        uint32_t nr = tmem_arena_order_oldest_locked(arena);
 
-        if (nr == TMEM_SEGMENT_NONE) {
-            /* Only pages without a record are left: same-filled ones. */
-            return arena->order[TMEM_SPACE_EPHEMERAL_INDEX].first;
-        }
-        seg = &arena->segments[nr];
-        if (!__atomic_exchange_n(&seg->hits, 0, __ATOMIC_RELAXED)) {
+        if (nr == TMEM_SEGMENT_NONE ||
+            !__atomic_exchange_n(&arena->segments[nr].hits, 0,
+                                 __ATOMIC_RELAXED)) {
             return nr;
         }
         tmem_arena_order_renew_locked(arena, nr);
     }
     /* All were in use: then the oldest of them must go. */
-    return arena->order[TMEM_SPACE_EPHEMERAL].first;
+    return tmem_arena_order_oldest_locked(arena);
 }
 
 const TmemEvictPolicy tmem_evict_policy_second_chance = {
@@ -34,8 +36,11 @@ const TmemEvictPolicy tmem_evict_policy_second_chance = {
     .pick_locked = second_chance_pick_locked,
 };
 
-/* Shard lock held: drops what the slot at @ref is part of. */
-static void evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
+/*
+ * Shard lock held: drops what the slot at @ref is part of.  Returns how many
+ * records went.
+ */
+static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
                        uint64_t owner)
 {
     TmemIndex *index = &store->index;
@@ -53,13 +58,15 @@ static void evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     tmem_pool_apply(pool, &delta);
     __atomic_fetch_add(&pool->shared.evicted, -delta.pages, __ATOMIC_RELAXED);
     tmem_client_charge(pool->client, delta.data_bytes + delta.index_bytes);
+    return -(delta.pages_compressed + delta.pages_raw);
 }
 
 TmemEvicted tmem_evict_segment(TmemStore *store)
 {
     TmemArena *arena = &store->arena;
     TmemVictim victim;
-    uint32_t nr;
+    uint32_t nr, nr_records = 0, i;
+    bool of_index;
 
     tmem_assert_unlocked();
     tmem_lock(&arena->lock);
@@ -70,9 +77,10 @@ TmemEvicted tmem_evict_segment(TmemStore *store)
         tmem_unlock(&arena->lock);
         return others ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
     }
+    of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
     tmem_arena_victim_begin(arena, nr, &victim);
 
-    for (uint32_t i = 0; i < victim.nr_slots; i++) {
+    for (i = 0; i < victim.nr_slots; i++) {
         TmemRef ref = victim.first + (uint64_t)i * victim.slot_units;
         void *slot = tmem_arena_ptr(arena, ref);
         uint64_t owner = tmem_owner_read(slot);
@@ -80,6 +88,9 @@ TmemEvicted tmem_evict_segment(TmemStore *store)
 
         if (!owner) {
             continue;
+        }
+        if (of_index && nr_records >= RECORDS_MAX) {
+            break;
         }
         /*
          * Without the lock the word may be that of a page which is just going.
@@ -90,12 +101,12 @@ TmemEvicted tmem_evict_segment(TmemStore *store)
         tmem_lock(&shard->lock);
         owner = tmem_owner_read(slot);
         if (owner && tmem_owner_shard(owner) == shard->nr) {
-            evict_slot(store, shard, ref, owner);
+            nr_records += evict_slot(store, shard, ref, owner);
         }
         tmem_unlock(&shard->lock);
     }
-    return tmem_arena_victim_end(arena, &victim) ? TMEM_EVICTED_FREED :
-                                                   TMEM_EVICTED_BUSY;
+    return tmem_arena_victim_end(arena, &victim, i == victim.nr_slots) ?
+           TMEM_EVICTED_FREED : TMEM_EVICTED_BUSY;
 }
 
 bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)

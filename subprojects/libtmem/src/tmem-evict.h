@@ -32,19 +32,23 @@ typedef struct TmemEvictPolicy {
     uint32_t (*pick_locked)(TmemArena *arena);
 } TmemEvictPolicy;
 
-/* Oldest segment first; one that was loaded from gets another round. */
+/*
+ * Oldest segment first, of records and of their index alike, as same-filled
+ * pages are in the index only; one that is in use gets another round.
+ */
 extern const TmemEvictPolicy tmem_evict_policy_second_chance;
 
 typedef enum TmemEvicted {
     TMEM_EVICTED_NONE,      /* there is nothing to evict */
-    TMEM_EVICTED_BUSY,      /* someone is filling or emptying it: try again */
+    TMEM_EVICTED_BUSY,      /* not all of a segment could go: try again */
     TMEM_EVICTED_FREED,     /* a segment came free */
 } TmemEvicted;
 
 /**
  * tmem_evict_segment() - empty one ephemeral segment
  *
- * No lock held.  Bounded work: one segment.
+ * No lock held.  Bounded work: one segment, and of the index only so much of it
+ * as leads to some records.
  */
 TmemEvicted tmem_evict_segment(TmemStore *store);
 

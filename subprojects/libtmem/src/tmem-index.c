@@ -359,6 +359,14 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     }
 }
 
+void tmem_node_note_hit(TmemIndex *index, const TmemNode *node)
+{
+    tmem_arena_note_hit(index->arena, node_ref(node));
+    if (node->capacity > 1) {
+        tmem_arena_note_hit(index->arena, node->entries);
+    }
+}
+
 /* Makes a record of the ephemeral space visible to eviction. */
 static void publish_record(TmemIndex *index, const TmemNode *node,
                            unsigned pos, TmemEntry entry)
@@ -366,6 +374,7 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
     TmemRef ref = tmem_entry_ref(entry);
 
     if (ref && tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
+        tmem_node_note_hit(index, node);
         tmem_owner_write(tmem_arena_ptr(index->arena, ref),
                          tmem_owner_make(TMEM_OWNER_RECORD,
                                          tmem_owner_shard(node->owner), pos,

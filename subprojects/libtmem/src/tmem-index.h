@@ -112,6 +112,9 @@ TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key);
 /** The entry at @pos, or NULL if none is held there. */
 TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos);
 
+/** Notes that @node, of an ephemeral pool, is in use: see TmemSegment.hits. */
+void tmem_node_note_hit(TmemIndex *index, const TmemNode *node);
+
 /* Room for one more entry, made but not yet in the index. */
 typedef struct TmemRoom {
     TmemNode *node;         /* that covers the key; NULL: new_node will */

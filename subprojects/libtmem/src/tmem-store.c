@@ -434,25 +434,27 @@ static uint32_t read_checksum(Operation *op, TmemEntry entry)
                                  op->space);
 }
 
-/*
- * Shard locked: copies the record to the codec's input.  Segments of the
- * ephemeral space note that they are in use.
- */
+/* Shard locked: copies the record to the codec's input. */
 static void copy_out(Operation *op, TmemEntry entry)
 {
-    TmemArena *arena = &op->store->arena;
     TmemRef ref = tmem_entry_ref(entry);
-    TmemSpace space = op->space;
 
-    if (!ref) {
-        return;
+    if (ref) {
+        memcpy(op->ctx->codec.in,
+               tmem_record_data(tmem_arena_ptr(&op->store->arena, ref),
+                                op->space),
+               tmem_entry_len(entry));
     }
-    memcpy(op->ctx->codec.in,
-           tmem_record_data(tmem_arena_ptr(arena, ref), space),
-           tmem_entry_len(entry));
-    if (space == TMEM_SPACE_EPHEMERAL) {
-        __atomic_store_n(&arena->segments[tmem_arena_segment_of(arena, ref)]
-                         .hits, 1, __ATOMIC_RELAXED);
+}
+
+/* Shard locked: tells eviction that the page is in use. */
+static void note_hit(Operation *op, const TmemNode *node, TmemEntry entry)
+{
+    if (op->space == TMEM_SPACE_EPHEMERAL) {
+        tmem_node_note_hit(&op->store->index, node);
+        if (tmem_entry_ref(entry)) {
+            tmem_arena_note_hit(&op->store->arena, tmem_entry_ref(entry));
+        }
     }
 }
 
@@ -497,6 +499,7 @@ static TmemStatus look_up(Operation *op, TmemEntry *entry, uint32_t *checksum)
     tmem_count(&op->tally->loads_hit, 1);
     *checksum = read_checksum(op, *entry);
     copy_out(op, *entry);
+    note_hit(op, node, *entry);
     return TMEM_STATUS_OK;
 }
 

@@ -78,11 +78,135 @@ static void test_busy_victims(void)
                                     TMEM_SPACE_EPHEMERAL].first, &victim);
         g_assert_cmpint(tmem_evict_segment(f.store), ==,
                         i ? TMEM_EVICTED_BUSY : TMEM_EVICTED_FREED);
-        tmem_arena_victim_end(arena, &victim);
+        tmem_arena_victim_end(arena, &victim, true);
         test_store(f.ctx, test_handle(f.ephemeral, 1, 1), TEST_PAGE_ZERO, 1);
     }
     g_assert_cmpint(tmem_evict_segment(f.store), ==, TMEM_EVICTED_FREED);
     g_assert_cmpint(tmem_evict_segment(f.store), ==, TMEM_EVICTED_NONE);
+    fixture_tear_down(&f);
+}
+
+/* --- Between clients --- */
+
+typedef struct Other {
+    TmemClient *client;
+    TmemContext *ctx;
+    uint64_t ephemeral;
+} Other;
+
+static void other_set_up(Other *o, TmemStore *store)
+{
+    TmemClientConfig config = { .name = "other" };
+
+    o->client = tmem_client_new(store, &config, NULL);
+    o->ctx = tmem_context_new(o->client, NULL);
+    g_assert_cmpint(tmem_pool_create(o->client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &o->ephemeral), ==, 0);
+}
+
+static void other_tear_down(Other *o)
+{
+    tmem_client_reset(o->client);
+    tmem_context_free(o->ctx);
+    tmem_client_free(o->client);
+}
+
+static TmemPoolStats totals(TmemClient *client)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(client, &stats);
+    return stats.total;
+}
+
+/*
+ * One client filled the store with same-filled pages and went idle.  Another,
+ * that works, gets the store.
+ */
+static void test_idle_same_filled(void)
+{
+    TmemPoolStats idle;
+    Fixture f;
+    Other o;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    other_set_up(&o, f.store);
+    for (uint64_t i = 0; i < 100000; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, i, 0),
+                                   TEST_PAGE_ZERO, 0), ==, 0);
+    }
+    idle = totals(f.client);
+    g_assert_cmpuint(idle.index_bytes, >, FIXTURE_SIZE / 4 * 3);
+    for (uint64_t i = 0; i < 8000; i++) {
+        g_assert_cmpint(test_store(o.ctx, test_handle(o.ephemeral, i / 64, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    idle = totals(f.client);
+    /* But for what shares a segment with nodes that the other uses. */
+    g_assert_cmpuint(idle.pages, <, 1000);
+    g_assert_cmpuint(totals(o.client).data_bytes, >, FIXTURE_SIZE / 4 * 3);
+    test_check(f.store);
+    other_tear_down(&o);
+    fixture_tear_down(&f);
+}
+
+/* A cache that turns over does not lose young pages with old nodes. */
+static void test_index_stays(void)
+{
+    TestRand r = { test_seed() };
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 40000; i++) {
+        /* Into objects that live on while their pages come and go. */
+        TmemHandle h = test_handle(f.ephemeral, test_rand_below(&r, 8),
+                                   test_rand_below(&r, 8000));
+
+        g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_MIXED, i), ==, 0);
+        if (i > 10000 && i % 1000 == 0) {
+            g_assert_cmpuint(totals(f.client).data_bytes, >,
+                             FIXTURE_SIZE / 4 * 3);
+        }
+    }
+    fixture_tear_down(&f);
+}
+
+/* A segment of nodes that leads to many records does not go at once. */
+static void test_index_bounded(void)
+{
+    const uint64_t nr = 20000;
+    uint64_t calls = 0, before, now = 0;
+    TmemArena *arena;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 0);
+    arena = &f.store->arena;
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 1, i),
+                                   TEST_PAGE_TEXT, i), ==, 0);
+    }
+    g_assert_cmpuint(totals(f.client).evicted, ==, 0);
+    /* Let the index be what is oldest, and not in use. */
+    tmem_lock(&arena->lock);
+    for (uint32_t i = 0; i < arena->nr_virgin; i++) {
+        TmemSegment *seg = &arena->segments[i];
+
+        seg->hits = 0;
+        if (seg->in_use && seg->space == TMEM_SPACE_EPHEMERAL) {
+            tmem_arena_order_renew_locked(arena, i);
+        }
+    }
+    tmem_unlock(&arena->lock);
+    do {
+        before = now;
+        g_assert_cmpint(tmem_evict_segment(f.store), !=, TMEM_EVICTED_NONE);
+        now = totals(f.client).evicted;
+        g_assert_cmpuint(now, >, before);
+        g_assert_cmpuint(now - before, <, nr / 10);
+        test_check(f.store);
+        calls++;
+    } while (now < nr);
+    g_assert_cmpuint(calls, <, 100);
     fixture_tear_down(&f);
 }
 
@@ -91,5 +215,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/evict/busy-segments", test_busy_segments);
     g_test_add_func("/tmem/evict/busy-victims", test_busy_victims);
+    g_test_add_func("/tmem/evict/idle-same-filled", test_idle_same_filled);
+    g_test_add_func("/tmem/evict/index-stays", test_index_stays);
+    g_test_add_func("/tmem/evict/index-bounded", test_index_bounded);
     return g_test_run();
 }
