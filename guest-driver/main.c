@@ -67,6 +67,8 @@ static void vtmem_dev_release(struct kref *ref)
 {
 	struct vtmem_dev *dev = container_of(ref, struct vtmem_dev, ref);
 
+	/* Users of areas may have asked for it after vtmem_stop(). */
+	cancel_work_sync(&dev->status_work);
 	vtmem_disk_free(dev);
 	vtmem_queues_free(dev);
 	vtmem_ctrl_free(dev);

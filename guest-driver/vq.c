@@ -511,6 +511,11 @@ static void vtmem_queue_free(struct vtmem_queue *q)
 {
 	unsigned int i;
 
+	/* A queue that vtmem_queues_alloc() did not come to. */
+	if (!q->dev)
+		return;
+	/* Freed pages may have asked for it after vtmem_stop(). */
+	cancel_delayed_work_sync(&q->flush_work);
 	for (i = 0; q->slots && i < VTMEM_SLOTS; i++)
 		free_page((unsigned long)q->slots[i].wire);
 	kfree(q->slots);
