@@ -308,28 +308,46 @@ void vtmem_kick(struct vtmem_dev *dev)
 	}
 }
 
-/* Posts the queue's noted invalidates, now and as slots become free. */
-void vtmem_queue_flush(struct vtmem_queue *q)
+static void vtmem_flush_work(struct work_struct *work)
 {
+	struct vtmem_queue *q = container_of(to_delayed_work(work),
+					     struct vtmem_queue, flush_work);
 	struct virtqueue *notify;
-	unsigned long flags;
 	LIST_HEAD(done);
 
 	rcu_read_lock();
-	spin_lock_irqsave(&q->lock, flags);
+	spin_lock_irq(&q->lock);
 	q->flush_due = q->nr_pending;
 	notify = vtmem_queue_run(q, &done);
-	spin_unlock_irqrestore(&q->lock, flags);
+	spin_unlock_irq(&q->lock);
 	if (notify)
 		virtqueue_notify(notify);
 	rcu_read_unlock();
 	vtmem_jobs_end(&done);
 }
 
-static void vtmem_flush_work(struct work_struct *work)
+/*
+ * Posts the queue's noted invalidates, now and as slots become free.  Ends no
+ * job, for the sake of callers who hold the swap locks: if there is a backlog,
+ * of which some may end at once, it is left to the work.
+ */
+void vtmem_queue_flush(struct vtmem_queue *q)
 {
-	vtmem_queue_flush(container_of(to_delayed_work(work),
-				       struct vtmem_queue, flush_work));
+	struct virtqueue *notify = NULL;
+	unsigned long flags;
+	LIST_HEAD(none);
+
+	rcu_read_lock();
+	spin_lock_irqsave(&q->lock, flags);
+	q->flush_due = q->nr_pending;
+	if (list_empty(&q->backlog))
+		notify = vtmem_queue_run(q, &none);
+	else
+		mod_delayed_work(vtmem_wq, &q->flush_work, 0);
+	spin_unlock_irqrestore(&q->lock, flags);
+	if (notify)
+		virtqueue_notify(notify);
+	rcu_read_unlock();
 }
 
 /* What the device answered to operation @i, of @len bytes it says it wrote. */

@@ -17,8 +17,8 @@
  *         vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
  *
  * The kernel's swap locks are outside of vtmem_queue.lock, so nothing of the
- * kernel's that takes locks is called under it, except the virtio ring and
- * queue_delayed_work().
+ * kernel's that takes locks is called under it, except the virtio ring and the
+ * queueing of delayed work.
  */
 #ifndef VTMEM_H
 #define VTMEM_H
