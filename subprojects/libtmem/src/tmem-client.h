@@ -39,6 +39,7 @@ struct TmemClient {
     uint32_t slot_hint;     /* slots below this are in use */
     uint32_t first;         /* slots in the order of creation */
     uint32_t last;
+    uint32_t evict_slot;    /* where tmem_evict_own() goes on */
     GList *contexts;
     uint32_t nr_contexts;
     TmemClientCounters gone;    /* of contexts that were freed */

@@ -15,6 +15,11 @@
  */
 #define RECORDS_MAX     1024
 
+/* What tmem_evict_own() looks at and drops in one call, at most. */
+#define OWN_POOLS_MAX   64
+#define OWN_OBJECTS_MAX 64
+#define OWN_PAGES_MAX   64      /* of an object */
+
 static uint32_t second_chance_pick_locked(TmemArena *arena)
 {
     for (int i = 0; i < PASS_OVER_MAX; i++) {
@@ -36,6 +41,15 @@ const TmemEvictPolicy tmem_evict_policy_second_chance = {
     .pick_locked = second_chance_pick_locked,
 };
 
+/* Shard lock held: books the pages of @pool that were evicted. */
+static void book_evicted(TmemPool *pool, const TmemDelta *delta)
+{
+    tmem_pool_apply(pool, delta);
+    __atomic_fetch_add(&pool->shared.evicted, -delta->pages,
+                       __ATOMIC_RELAXED);
+    tmem_client_charge(pool->client, delta->data_bytes + delta->index_bytes);
+}
+
 /*
  * Shard lock held: drops what the slot at @ref is part of.  Returns how many
  * records went.
@@ -55,9 +69,7 @@ static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     } else {
         tmem_index_remove_node(index, shard, node, &delta);
     }
-    tmem_pool_apply(pool, &delta);
-    __atomic_fetch_add(&pool->shared.evicted, -delta.pages, __ATOMIC_RELAXED);
-    tmem_client_charge(pool->client, delta.data_bytes + delta.index_bytes);
+    book_evicted(pool, &delta);
     return -(delta.pages_compressed + delta.pages_raw);
 }
 
@@ -121,4 +133,77 @@ bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
     default:
         return false;
     }
+}
+
+/* --- Within the limit of a client --- */
+
+/* The key of the oldest object of the client's next ephemeral pool, if any. */
+static bool find_own(TmemClient *client, uint64_t *id, TmemKey *key)
+{
+    TmemStore *store = client->store;
+    TmemRef ref = 0;
+
+    tmem_lock(&client->lock);
+    for (uint32_t i = 0; !ref && i < MIN(client->nr_slots, OWN_POOLS_MAX);
+         i++) {
+        uint32_t slot = client->evict_slot++ % client->nr_slots;
+        TmemPool *pool = &client->pools[slot];
+
+        /* A pool that is being destroyed is in use and has no id. */
+        *id = __atomic_load_n(&pool->id, __ATOMIC_RELAXED);
+        if (!*id || tmem_pool_id_kind(*id) != TMEM_POOL_EPHEMERAL) {
+            continue;
+        }
+        tmem_lock(&pool->lock);
+        ref = pool->objects;
+        if (ref) {
+            const TmemNode *head = tmem_arena_ptr(&store->arena, ref);
+
+            tmem_index_key(&store->index, pool, *id, head->object, 0, key);
+        }
+        tmem_unlock(&pool->lock);
+    }
+    tmem_unlock(&client->lock);
+    return ref;
+}
+
+/* Drops pages of the key's object.  Returns how many bytes that gave. */
+static uint64_t evict_own_object(TmemStore *store, TmemKey *key, uint64_t id,
+                                 uint64_t bytes)
+{
+    TmemPool *pool = key->pool;
+    TmemDelta delta = {};
+    int64_t freed = 0;
+
+    tmem_lock(&key->shard->lock);
+    for (int i = 0; i < OWN_PAGES_MAX && freed < (int64_t)bytes &&
+         tmem_pool_is(pool, id); i++) {
+        TmemNode *head = tmem_index_find_head(&store->index, key);
+
+        if (!head) {
+            break;
+        }
+        tmem_index_remove(&store->index, key->shard, head,
+                          __builtin_ctzll(head->bitmap), &delta);
+        freed = -(delta.data_bytes + delta.index_bytes);
+    }
+    if (delta.pages) {
+        book_evicted(pool, &delta);
+    }
+    tmem_unlock(&key->shard->lock);
+    return freed;
+}
+
+bool tmem_evict_own(TmemClient *client, uint64_t bytes,
+                    TmemEvictTries *tries)
+{
+    uint64_t freed = 0, id;
+    TmemKey key;
+
+    tmem_assert_unlocked();
+    for (int i = 0; i < OWN_OBJECTS_MAX && freed < bytes &&
+         find_own(client, &id, &key); i++) {
+        freed += evict_own_object(client->store, &key, id, bytes - freed);
+    }
+    return freed && ++tries->own < TMEM_EVICT_OWN_MAX;
 }

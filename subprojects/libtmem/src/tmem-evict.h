@@ -20,6 +20,9 @@
 /* ... and how many it cannot empty, as someone else is at work on them. */
 #define TMEM_EVICT_BUSY_MAX 16
 
+/* How often one operation makes room within its client's limit. */
+#define TMEM_EVICT_OWN_MAX  3
+
 /* A policy only chooses; the mechanism is in tmem-evict.c. */
 typedef struct TmemEvictPolicy {
     const char *name;
@@ -56,6 +59,7 @@ TmemEvicted tmem_evict_segment(TmemStore *store);
 typedef struct TmemEvictTries {
     unsigned freed;
     unsigned busy;
+    unsigned own;
 } TmemEvictTries;
 
 /**
@@ -64,5 +68,16 @@ typedef struct TmemEvictTries {
  * No lock held.  Returns false if the next attempt is to be the last.
  */
 bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries);
+
+/**
+ * tmem_evict_own() - make room within a client's limit
+ * @bytes: how much is wanted
+ *
+ * Drops pages of the client's own ephemeral pools, in turn, oldest objects
+ * first.  No lock held.  Bounded work.  Returns false if the next attempt is to
+ * be the last.
+ */
+bool tmem_evict_own(TmemClient *client, uint64_t bytes,
+                    TmemEvictTries *tries);
 
 #endif /* TMEM_EVICT_H */

@@ -397,12 +397,14 @@ static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
 static void object_link(TmemIndex *index, TmemPool *pool, TmemNode *head)
 {
     tmem_lock(&pool->lock);
-    head->prev = 0;
-    head->following = pool->objects;
-    if (pool->objects) {
-        node_at(index, pool->objects)->prev = node_ref(head);
+    head->prev = pool->objects_last;
+    head->following = 0;
+    if (pool->objects_last) {
+        node_at(index, pool->objects_last)->following = node_ref(head);
+    } else {
+        pool->objects = node_ref(head);
     }
-    pool->objects = node_ref(head);
+    pool->objects_last = node_ref(head);
     tmem_unlock(&pool->lock);
 }
 
@@ -410,22 +412,24 @@ static void object_link(TmemIndex *index, TmemPool *pool, TmemNode *head)
 static void object_unlink(TmemIndex *index, TmemPool *pool, TmemNode *head,
                           TmemNode *heir)
 {
-    TmemRef place;
+    TmemRef before, after;
 
     tmem_lock(&pool->lock);
-    place = heir ? node_ref(heir) : head->following;
+    before = heir ? node_ref(heir) : head->prev;
+    after = heir ? node_ref(heir) : head->following;
     if (heir) {
         heir->prev = head->prev;
         heir->following = head->following;
     }
     if (head->prev) {
-        node_at(index, head->prev)->following = place;
+        node_at(index, head->prev)->following = after;
     } else {
-        pool->objects = place;
+        pool->objects = after;
     }
     if (head->following) {
-        node_at(index, head->following)->prev =
-            heir ? node_ref(heir) : head->prev;
+        node_at(index, head->following)->prev = before;
+    } else {
+        pool->objects_last = before;
     }
     tmem_unlock(&pool->lock);
 }

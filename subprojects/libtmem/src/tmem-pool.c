@@ -160,7 +160,7 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
     }
     pool = &client->pools[slot];
     pool->client = client;
-    pool->objects = 0;
+    pool->objects = pool->objects_last = 0;
     memset(&pool->shared, 0, sizeof(pool->shared));
     for (GList *l = client->contexts; l; l = l->next) {
         TmemContext *ctx = l->data;

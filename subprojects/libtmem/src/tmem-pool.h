@@ -49,7 +49,9 @@ typedef struct TmemPool {
     TmemClient *client;
 
     TmemLock lock;
-    TmemRef objects;        /* head nodes of the pool's objects; lock */
+    /* Head nodes of the pool's objects, oldest object first; lock. */
+    TmemRef objects;
+    TmemRef objects_last;
 
     /* Changes made without a context: eviction, destruction.  Atomic. */
     TmemTally shared;

@@ -174,6 +174,7 @@ typedef struct Operation {
     TmemTally *tally;
     TmemKey key;
     TmemDelta delta;
+    uint64_t over_bytes;    /* what the client's limit did not allow */
 } Operation;
 
 /* Returns false if the pool does not exist: the answer is NOPOOL. */
@@ -303,8 +304,8 @@ static void refuse(Operation *op, TmemNode *node, TmemStatus status)
 
 /*
  * Shard locked: makes @enc, whose record is at @ref, the page under the
- * handle.  NOSPC changes nothing, so that the caller may try again; @ref is
- * used up if OK.
+ * handle.  Anything but OK changes nothing, so that the caller may try again;
+ * @ref is used up if OK.
  */
 static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
                           uint64_t seed, bool any_class)
@@ -335,7 +336,7 @@ static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
     grown = slot_bytes(op, ref) - slot_bytes(op, old_ref) + room.bytes;
     if (grown > 0 && !tmem_client_charge(client, grown)) {
         tmem_index_cancel_room(index, &room);
-        refuse(op, node, TMEM_STATUS_QUOTA);
+        op->over_bytes = grown;
         return TMEM_STATUS_QUOTA;
     }
     if (in_place) {
@@ -356,7 +357,7 @@ static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
     return TMEM_STATUS_OK;
 }
 
-/* One attempt; @last: whether a lack of memory is final. */
+/* One attempt; @last: whether its answer is final. */
 static TmemStatus try_store(Operation *op, const TmemEncoded *enc,
                             uint64_t seed, bool last)
 {
@@ -375,7 +376,7 @@ static TmemStatus try_store(Operation *op, const TmemEncoded *enc,
     }
     if (enter(op)) {
         status = publish(op, enc, ref, seed, last);
-        if (status == TMEM_STATUS_NOSPC && last) {
+        if (status != TMEM_STATUS_OK && last) {
             refuse(op, tmem_index_find(&op->store->index, &op->key), status);
         }
         leave(op);
@@ -403,10 +404,13 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
     tmem_codec_encode(&ctx->codec, op.store->compressor, page, &enc);
     for (;;) {
         status = try_store(&op, &enc, seed, last);
-        if (status != TMEM_STATUS_NOSPC || last) {
+        if (last || (status != TMEM_STATUS_NOSPC &&
+                     status != TMEM_STATUS_QUOTA)) {
             break;
         }
-        last = !tmem_evict_for(op.store, &tries);
+        last = status == TMEM_STATUS_NOSPC ?
+               !tmem_evict_for(op.store, &tries) :
+               !tmem_evict_own(ctx->client, op.over_bytes, &tries);
     }
     tmem_arena_trim(&op.store->arena);
     if (status == TMEM_STATUS_NOPOOL) {

@@ -140,7 +140,11 @@ bool tmem_store_check(TmemStore *store, GError **errp);
 
 typedef struct TmemClientConfig {
     const char *name;           /* unique in the store; copied */
-    uint64_t max_bytes;         /* hard limit, 0: the store's size */
+    /*
+     * Hard limit, 0: the store's size.  At the limit the client's own ephemeral
+     * pages make room, so that a cache never keeps its persistent pages out.
+     */
+    uint64_t max_bytes;
     uint32_t max_pools;         /* 0: TMEM_CLIENT_POOLS_DEFAULT */
 } TmemClientConfig;
 

@@ -210,6 +210,74 @@ static void test_index_bounded(void)
     fixture_tear_down(&f);
 }
 
+/* --- Within a client --- */
+
+/* A client's cache, grown to its limit, gives way to its persistent pages. */
+static void test_own_pages(void)
+{
+    const uint64_t max = 1u << 20;
+    TmemPoolStats before, after;
+    uint64_t cache2;
+    TmemStatus status;
+    Fixture f;
+    uint64_t i;
+
+    fixture_set_up(&f, FIXTURE_SIZE, max);
+    g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &cache2), ==, 0);
+    /* At the limit the cache keeps working: young pages for old ones. */
+    for (i = 0; i < 2000; i++) {
+        TmemHandle h = test_handle(i % 2 ? f.ephemeral : cache2, i / 100, i);
+
+        g_assert_cmpint(test_store(f.ctx, h, i % 10 ? TEST_PAGE_MIXED :
+                                                      TEST_PAGE_ZERO, i), ==,
+                        TMEM_STATUS_OK);
+        test_expect_page(f.ctx, h, i % 10 ? TEST_PAGE_MIXED : TEST_PAGE_ZERO,
+                         i);
+    }
+    before = totals(f.client);
+    g_assert_cmpuint(before.evicted, >, 1000);
+    g_assert_cmpuint(before.data_bytes, >, max / 2);
+    test_expect_status(f.ctx, test_handle(cache2, 0, 0), TMEM_STATUS_MISS);
+    test_check(f.store);
+
+    for (i = 0; ; i++) {
+        status = test_store(f.ctx, test_handle(f.persistent, 1, i),
+                            TEST_PAGE_NOISE, i);
+        if (status != TMEM_STATUS_OK) {
+            break;
+        }
+    }
+    /* Only when no ephemeral page is left is a page refused. */
+    g_assert_cmpint(status, ==, TMEM_STATUS_QUOTA);
+    after = totals(f.client);
+    g_assert_cmpuint(after.pages, ==, i);
+    g_assert_cmpuint(after.stores_quota, ==, 1);
+    g_assert_cmpuint(i * TMEM_PAGE_SIZE, >, max / 10 * 8);
+    fixture_tear_down(&f);
+}
+
+/* It is the client's own pages that go. */
+static void test_others_pages_stay(void)
+{
+    Fixture f;
+    Other o;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 256 << 10);
+    other_set_up(&o, f.store);
+    for (uint64_t i = 0; i < 200; i++) {
+        g_assert_cmpint(test_store(o.ctx, test_handle(o.ephemeral, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    for (uint64_t i = 0; i < 200; i++) {
+        test_store(f.ctx, test_handle(f.persistent, 1, i), TEST_PAGE_NOISE, i);
+    }
+    g_assert_cmpuint(totals(f.client).stores_quota, >, 0);
+    g_assert_cmpuint(totals(o.client).evicted, ==, 0);
+    other_tear_down(&o);
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -218,5 +286,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/evict/idle-same-filled", test_idle_same_filled);
     g_test_add_func("/tmem/evict/index-stays", test_index_stays);
     g_test_add_func("/tmem/evict/index-bounded", test_index_bounded);
+    g_test_add_func("/tmem/evict/own-pages", test_own_pages);
+    g_test_add_func("/tmem/evict/others-pages-stay", test_others_pages_stay);
     return g_test_run();
 }
