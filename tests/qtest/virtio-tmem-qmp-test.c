@@ -17,6 +17,10 @@
 #define PCI_SLOT        0x04
 #define PCI_SLOT_HP     0x06
 
+#define RACE_ROUNDS     1000
+#define RACE_TURN       256     /* small requests in a turn of the device */
+#define RACE_SPREAD     40      /* and up to so many before the store */
+
 static QTmem *start(void *obj, QGuestAllocator *alloc)
 {
     return qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc,
@@ -359,6 +363,105 @@ static void test_unplug_blocked(void *obj, void *data, QGuestAllocator *alloc)
     g_assert_cmpuint(num_stores(), ==, 1);
 }
 
+/* Does the end of the log say that the unplug blocker is set? */
+static bool blocker_is_set(int fd)
+{
+    char text[256] = "";
+    off_t end = lseek(fd, 0, SEEK_END);
+    const char *last;
+
+    g_assert_cmpint(pread(fd, text, sizeof(text) - 1,
+                          MAX(end - (off_t)sizeof(text) + 1, 0)), >=, 0);
+    last = g_strrstr(text, "virtio_tmem_unplug_blocker");
+    return last && strstr(last, " set 1 ");
+}
+
+/* Two requests in guest memory: their first descriptors. */
+static void prepare_race(QTmem *t, uint64_t pool, uint32_t *store,
+                         uint32_t *drop)
+{
+    const size_t req_len = sizeof(struct virtio_tmem_req) +
+                           sizeof(struct virtio_tmem_op);
+    const size_t resp_len = sizeof(struct virtio_tmem_resp) + 1;
+    uint64_t second = t->out + req_len + QTMEM_PAGE_SIZE;
+    QVirtQueue *vq = t->req[0];
+    QTmemBatch *b = qtmem_batch_new();
+    uint8_t page[QTMEM_PAGE_SIZE];
+    unsigned i;
+
+    memset(page, 1, sizeof(page));
+    qtmem_batch_add(b, VIRTIO_TMEM_OP_STORE, pool, 1, 1, page);
+    qtest_memwrite(t->qts, t->out, &b->hdr, sizeof(b->hdr));
+    qtest_memwrite(t->qts, t->out + sizeof(b->hdr), b->op, sizeof(b->op[0]));
+    qtest_memwrite(t->qts, t->out + req_len, page, sizeof(page));
+    b->op[0].op = VIRTIO_TMEM_OP_INVALIDATE;
+    qtest_memwrite(t->qts, second, &b->hdr, sizeof(b->hdr));
+    qtest_memwrite(t->qts, second + sizeof(b->hdr), b->op, sizeof(b->op[0]));
+    qtmem_batch_free(b);
+
+    qvirtqueue_reset_pool(vq);
+    *store = qvirtqueue_add(t->qts, vq, t->out, req_len + sizeof(page), false,
+                            true);
+    qvirtqueue_add(t->qts, vq, t->in, resp_len, true, false);
+    *drop = qvirtqueue_add(t->qts, vq, second, req_len, false, true);
+    qvirtqueue_add(t->qts, vq, t->in, resp_len, true, false);
+    for (i = 0; i < vq->size; i++) {
+        qtest_writew(t->qts, vq->avail + 4 + 2 * i, *drop);
+    }
+}
+
+/*
+ * The last page goes and another comes while the main loop, told of the first,
+ * removes the blocker: it must be there in the end.  The first turn of the
+ * iothread drops the page, the second, a varying time later, stores it again.
+ */
+static void test_unplug_race(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+    QTmem *t = start(&pci->tmem, alloc);
+    QVirtQueue *vq = t->req[0];
+    g_autofree char *path = NULL;
+    g_autofree char *file_out = NULL;
+    g_autofree char *on_out = NULL;
+    uint32_t store, drop;
+    unsigned i;
+    uint64_t p;
+    uint16_t idx;
+    int fd = g_file_open_tmp("virtio-tmem-unplug-XXXXXX", &path, NULL);
+
+    g_assert_cmpint(fd, >=, 0);
+    file_out = qtest_hmp(t->qts, "logfile %s", path);
+    on_out = qtest_hmp(t->qts, "trace-event virtio_tmem_unplug_blocker on");
+    g_assert_cmpstr(on_out, ==, "");
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &p), ==, VIRTIO_TMEM_S_OK);
+    prepare_race(t, p, &store, &drop);
+    idx = qtest_readw(t->qts, vq->avail + 2);
+
+    for (i = 0; i < RACE_ROUNDS; i++) {
+        gint64 give_up = g_get_monotonic_time() + 10 * G_TIME_SPAN_SECOND;
+        uint64_t slot;
+
+        idx += RACE_TURN + i % RACE_SPREAD;
+        slot = vq->avail + 4 + 2 * (idx++ % vq->size);
+        qtest_writew(t->qts, slot, store);
+        qtest_writew(t->qts, vq->avail + 2, idx);
+        t->d->bus->virtqueue_kick(t->d, vq);
+        while (qtest_readw(t->qts, vq->used + 2) != idx) {
+            g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        }
+        while (!blocker_is_set(fd)) {
+            g_assert_cmpint(g_get_monotonic_time(), <, give_up);
+        }
+        qtest_writew(t->qts, slot, drop);
+    }
+    expect_error(del("device_del", "tm0"), "run 'swapoff' in the guest");
+    g_free(qtest_hmp(t->qts, "trace-event virtio_tmem_unplug_blocker off"));
+    g_free(qtest_hmp(t->qts, "logfile /dev/null"));
+    close(fd);
+    unlink(path);
+    qtmem_stop(t);
+}
+
 static void test_hotplug(void *obj, void *data, QGuestAllocator *alloc)
 {
     QVirtioPCIDevice *dev = obj;
@@ -457,6 +560,7 @@ static void register_virtio_tmem_qmp_test(void)
     add("qmp/migrate", any, test_migrate, NULL);
     add("qmp/device-add-fails", pci, test_device_add_fails, "store=s0");
     add("qmp/hotplug", pci, test_hotplug, "store=s0");
+    add("qmp/unplug-race", pci, test_unplug_race, "iothread=io0");
     /* The device goes for good: not on a command line that others share. */
     add("qmp/unplug-blocked", pci, test_unplug_blocked,
         "store=s0,max-pools=9");
