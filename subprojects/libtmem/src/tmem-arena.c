@@ -259,6 +259,37 @@ uint32_t tmem_arena_order_oldest_locked(const TmemArena *arena)
 
 /* --- Segments --- */
 
+/* Charges the descriptor of the next virgin segment beside @bytes. */
+static bool charge_descriptor_locked(TmemArena *arena, uint64_t bytes)
+{
+    uint64_t more = tmem_os_round_up((arena->nr_virgin + 1) *
+                                     sizeof(TmemSegment)) -
+                    arena->descriptors_bytes;
+
+    if (bytes + more > arena->size_bytes - arena->used_bytes) {
+        return false;
+    }
+    arena->descriptors_bytes += more;
+    arena->charged_bytes += more;
+    set_used_locked(arena, arena->used_bytes + more);
+    return true;
+}
+
+/* When nothing is in use, and nothing on its way: all is as at the start. */
+static void drop_descriptors_locked(TmemArena *arena)
+{
+    if (arena->nr_in_use || arena->nr_idle || !arena->nr_virgin ||
+        arena->used_bytes != arena->charged_bytes) {
+        return;
+    }
+    tmem_os_discard(arena->segments, arena->descriptors_bytes);
+    arena->returned = TMEM_SEGMENT_NONE;
+    arena->nr_virgin = 0;
+    arena->charged_bytes -= arena->descriptors_bytes;
+    set_used_locked(arena, arena->used_bytes - arena->descriptors_bytes);
+    arena->descriptors_bytes = 0;
+}
+
 /* Takes a free segment within the budget. */
 static uint32_t segment_pop_locked(TmemArena *arena)
 {
@@ -278,7 +309,8 @@ static uint32_t segment_pop_locked(TmemArena *arena)
     if (arena->returned != TMEM_SEGMENT_NONE) {
         nr = arena->returned;
         arena->returned = arena->segments[nr].next;
-    } else if (arena->nr_virgin < arena->nr_segments) {
+    } else if (arena->nr_virgin < arena->nr_segments &&
+               charge_descriptor_locked(arena, bytes)) {
         nr = arena->nr_virgin++;
     } else {
         return TMEM_SEGMENT_NONE;
@@ -389,6 +421,7 @@ static void trim(TmemArena *arena, bool all)
         arena->returned = nr;
         set_used_locked(arena, arena->used_bytes - bytes);
     }
+    drop_descriptors_locked(arena);
     tmem_unlock(&arena->lock);
 }
 

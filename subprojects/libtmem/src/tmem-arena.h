@@ -8,9 +8,9 @@
  * watermark have been handed out at least once; the pages above it were never
  * touched and cost nothing.
  *
- * Budget.  used_bytes counts whole segments in use and what was set aside with
- * tmem_arena_charge() (hash tables, descriptors).  It never exceeds the
- * configured size at any moment.
+ * Budget.  used_bytes counts whole segments in use, the pages that their
+ * descriptors lie in, and what was set aside with tmem_arena_charge() (hash
+ * tables, pools).  It never exceeds the configured size at any moment.
  *
  * Spaces.  What belongs to ephemeral pools lives in segments of its own so that
  * eviction can empty a whole segment and hand it to anyone.  Each slot there
@@ -102,7 +102,8 @@ typedef struct TmemArena {
     TmemLock lock;
     /* Guarded by lock; used_bytes and nr_idle are also read without it. */
     uint64_t used_bytes;
-    uint64_t charged_bytes; /* of these, by tmem_arena_charge() */
+    uint64_t charged_bytes; /* of these, not for segments */
+    uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_victims;    /* of these, owned by an evictor */
     uint32_t nr_idle;       /* free, still resident, still in used_bytes */

@@ -265,7 +265,7 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
 
 static bool check_client(Check *c, TmemClient *client)
 {
-    uint64_t bytes = client->nr_slots * tmem_client_slot_bytes_locked(client);
+    uint64_t bytes = tmem_client_table_bytes_locked(client, client->nr_slots);
     uint64_t persistent_pages = 0;
     uint32_t nr_pools = 0;
 
@@ -299,8 +299,8 @@ static bool check_clients(Check *c)
         if (!check_client(c, client)) {
             return false;
         }
-        descriptors += client->nr_slots *
-                       tmem_client_slot_bytes_locked(client);
+        descriptors += tmem_client_table_bytes_locked(client,
+                                                      client->nr_slots);
     }
     return check_level(c, "store's descriptors", c->store->descriptors_bytes,
                        descriptors);

@@ -63,9 +63,16 @@ TmemStatus tmem_client_charge_descriptors(TmemClient *client, int64_t bytes)
     return TMEM_STATUS_OK;
 }
 
-uint64_t tmem_client_slot_bytes_locked(const TmemClient *client)
+uint64_t tmem_tallies_bytes(uint32_t nr_slots)
 {
-    return sizeof(TmemPool) + client->nr_contexts * sizeof(TmemTally);
+    return tmem_os_round_up(nr_slots * sizeof(TmemTally));
+}
+
+uint64_t tmem_client_table_bytes_locked(const TmemClient *client,
+                                        uint32_t nr_slots)
+{
+    return tmem_os_round_up(nr_slots * sizeof(TmemPool)) +
+           client->nr_contexts * tmem_tallies_bytes(nr_slots);
 }
 
 /* --- Attaching and detaching --- */

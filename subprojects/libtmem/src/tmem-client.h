@@ -76,8 +76,12 @@ bool tmem_client_charge(TmemClient *client, int64_t bytes);
  */
 TmemStatus tmem_client_charge_descriptors(TmemClient *client, int64_t bytes);
 
-/** Bytes that one slot of the pool table costs.  Client's lock held. */
-uint64_t tmem_client_slot_bytes_locked(const TmemClient *client);
+/** Bytes that the tallies of one context for @nr_slots pools take. */
+uint64_t tmem_tallies_bytes(uint32_t nr_slots);
+
+/** Bytes that @nr_slots of the pool table take, tallies and all. */
+uint64_t tmem_client_table_bytes_locked(const TmemClient *client,
+                                        uint32_t nr_slots);
 
 /** Adds @ctx's tally of @slot to the pool's shared one and clears it. */
 void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot);

@@ -33,7 +33,7 @@ size_t tmem_os_page_size(void)
 
 #endif
 
-static size_t round_up(size_t bytes)
+size_t tmem_os_round_up(size_t bytes)
 {
     size_t mask = tmem_os_page_size() - 1;
 
@@ -52,7 +52,7 @@ void *tmem_os_reserve(size_t bytes)
      * MAP_NORESERVE: the store's own budget limits what is touched, so the
      * reservation itself must not count against the overcommit limit.
      */
-    addr = mmap(NULL, round_up(bytes), PROT_NONE,
+    addr = mmap(NULL, tmem_os_round_up(bytes), PROT_NONE,
                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (addr == MAP_FAILED) {
         return NULL;
@@ -62,11 +62,11 @@ void *tmem_os_reserve(size_t bytes)
      * populated by mmap() and could not discard any of it.  Inaccessible
      * memory is not populated, so first unlock it, then open it.
      */
-    munlock(addr, round_up(bytes));
-    if (mprotect(addr, round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
+    munlock(addr, tmem_os_round_up(bytes));
+    if (mprotect(addr, tmem_os_round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
         int saved = errno;
 
-        munmap(addr, round_up(bytes));
+        munmap(addr, tmem_os_round_up(bytes));
         errno = saved;
         return NULL;
     }
@@ -76,14 +76,14 @@ void *tmem_os_reserve(size_t bytes)
      * and khugepaged would fill again what was discarded.  Kernels without
      * huge pages refuse; then there is nothing to refuse.
      */
-    madvise(addr, round_up(bytes), MADV_NOHUGEPAGE);
+    madvise(addr, tmem_os_round_up(bytes), MADV_NOHUGEPAGE);
     return addr;
 }
 
 void tmem_os_release(void *addr, size_t bytes)
 {
     if (addr) {
-        munmap(addr, round_up(bytes));
+        munmap(addr, tmem_os_round_up(bytes));
     }
 }
 

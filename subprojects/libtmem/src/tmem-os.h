@@ -37,6 +37,9 @@ void tmem_os_discard(void *addr, size_t bytes);
 
 size_t tmem_os_page_size(void);
 
+/** @bytes, rounded up to whole pages of the host: what touching them takes. */
+size_t tmem_os_round_up(size_t bytes);
+
 #ifdef TMEM_DEBUG
 /**
  * tmem_os_pretend_page_size() - act as on a host with larger pages

@@ -86,25 +86,31 @@ static uint32_t free_slot_locked(TmemClient *client)
     return client->slot_hint;
 }
 
+/* Gives back what lies behind @nr slots of @each bytes, of @nr_old in use. */
+static void discard_slots(void *table, uint32_t nr, uint32_t nr_old,
+                          size_t each)
+{
+    tmem_os_discard((uint8_t *)table + nr * each,
+                    tmem_os_round_up(nr_old * each) - nr * each);
+}
+
 /* Lets the charged part of the table end at @nr_slots. */
 static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
 {
-    int64_t each = tmem_client_slot_bytes_locked(client);
+    uint32_t old = client->nr_slots;
     TmemStatus status;
 
-    if (nr_slots < client->nr_slots) {
-        uint32_t less = client->nr_slots - nr_slots;
-
-        tmem_os_discard(&client->pools[nr_slots], less * sizeof(TmemPool));
+    if (nr_slots < old) {
+        discard_slots(client->pools, nr_slots, old, sizeof(TmemPool));
         for (GList *l = client->contexts; l; l = l->next) {
             TmemContext *ctx = l->data;
 
-            tmem_os_discard(&ctx->tallies[nr_slots],
-                            less * sizeof(TmemTally));
+            discard_slots(ctx->tallies, nr_slots, old, sizeof(TmemTally));
         }
     }
     status = tmem_client_charge_descriptors(
-        client, ((int64_t)nr_slots - client->nr_slots) * each);
+        client, (int64_t)tmem_client_table_bytes_locked(client, nr_slots) -
+                (int64_t)tmem_client_table_bytes_locked(client, old));
     if (status == TMEM_STATUS_OK) {
         client->nr_slots = nr_slots;
     }

@@ -129,6 +129,79 @@ static void test_locked_memory(void)
     g_test_trap_assert_passed();
 }
 
+/* --- What the budget counts --- */
+
+static uint64_t resident_at(void *addr, size_t bytes)
+{
+    size_t page_size = getpagesize();
+    size_t nr = (bytes + page_size - 1) / page_size;
+    g_autofree unsigned char *there = g_malloc(nr);
+    uint64_t sum = 0;
+
+    g_assert_cmpint(mincore(addr, bytes, there), ==, 0);
+    for (size_t i = 0; i < nr; i++) {
+        sum += (there[i] & 1) * page_size;
+    }
+    return sum;
+}
+
+static uint64_t resident_of_client(Fixture *f)
+{
+    return resident_at(f->client->pools, f->client->pools_bytes) +
+           resident_at(f->ctx->tallies, f->ctx->tallies_bytes);
+}
+
+static void expect_counted(Fixture *f)
+{
+    TmemArena *arena = &f->store->arena;
+    TmemIndex *index = &f->store->index;
+    TmemClientStats stats;
+
+    tmem_client_get_stats(f->client, &stats);
+    g_assert_cmpuint(resident_of_client(f) + stats.total.data_bytes +
+                     stats.total.index_bytes, <=, stats.bytes);
+    g_assert_cmpuint(resident_at(arena->base, arena->size_bytes) +
+                     resident_at(arena->segments, arena->segments_bytes) +
+                     resident_at(index->tables, index->tables_bytes) +
+                     resident_of_client(f), <=, tmem_arena_used_bytes(arena));
+}
+
+/* All memory that a guest can make the store use is in its budget. */
+static void test_resident(void)
+{
+    uint64_t pools[30], low;
+    Fixture f;
+
+    fixture_set_up(&f, 64u << 20, 0);
+    expect_counted(&f);
+    low = resident_of_client(&f);
+    for (unsigned i = 0; i < G_N_ELEMENTS(pools); i++) {
+        g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_PERSISTENT,
+                                         TMEM_PAGE_SHIFT, &pools[i]), ==, 0);
+        g_assert_cmpint(test_store(f.ctx, test_handle(pools[i], 1, 1),
+                                   TEST_PAGE_ZERO, 1), ==, 0);
+        expect_counted(&f);
+    }
+    /* Full segments, so that their own slack hides nothing. */
+    for (uint64_t i = 0; i < 8000; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    expect_counted(&f);
+    g_assert_cmpuint(f.store->arena.charged_bytes, >=,
+                     resident_at(f.store->arena.segments,
+                                 f.store->arena.segments_bytes) +
+                     resident_of_client(&f) +
+                     resident_at(f.store->index.tables,
+                                 f.store->index.tables_bytes));
+    for (unsigned i = 0; i < G_N_ELEMENTS(pools); i++) {
+        g_assert_cmpint(tmem_pool_destroy(f.client, pools[i]), ==, 0);
+    }
+    expect_counted(&f);
+    g_assert_cmpuint(resident_of_client(&f), ==, low);
+    fixture_tear_down(&f);
+}
+
 /* --- Hosts with larger pages --- */
 
 /*
@@ -144,6 +217,7 @@ static void test_page_size(gconstpointer opaque)
 
     tmem_os_pretend_page_size(page_size);
     for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        const uint64_t nr = i ? 4000 : 1000;
         TmemStoreStats stats;
         TmemIndex *index;
         Fixture f;
@@ -159,14 +233,14 @@ static void test_page_size(gconstpointer opaque)
                              (uintptr_t)index->tables % page_size);
         }
         /* Enough nodes for the tables to grow, and for many segments. */
-        for (uint64_t n = 0; n < 4000; n++) {
+        for (uint64_t n = 0; n < nr; n++) {
             g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, n, 0),
                                        n % 64 ? TEST_PAGE_ZERO :
                                                 TEST_PAGE_MIXED, n), ==, 0);
         }
         tmem_store_get_stats(f.store, &stats);
         g_assert_cmpuint(stats.used_bytes, >,
-                         f.empty_bytes + 4000 * sizeof(TmemNode));
+                         f.empty_bytes + nr * sizeof(TmemNode));
         fixture_tear_down(&f);
     }
     tmem_os_pretend_page_size(0);
@@ -177,6 +251,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
     g_test_add_func("/tmem/memory/locked", test_locked_memory);
+    g_test_add_func("/tmem/memory/resident", test_resident);
     g_test_add_data_func("/tmem/memory/page-size/4k", GSIZE_TO_POINTER(4096),
                          test_page_size);
     g_test_add_data_func("/tmem/memory/page-size/64k",
