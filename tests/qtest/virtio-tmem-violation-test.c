@@ -42,7 +42,7 @@ static void expect_recovery(QTmem *t)
     uint8_t page[QTMEM_PAGE_SIZE];
     uint64_t pool;
 
-    qtmem_restart(t, 0);
+    qtmem_restart(t, t->features);
     g_assert_cmphex(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET,
                     ==, 0);
     qtmem_fill(page, 33);
@@ -239,8 +239,9 @@ static QTmemSeg status_register(QVirtioDevice *d)
 /* The reply, or the request, is in the registers of the very device. */
 static void test_registers(void *obj, void *data, QGuestAllocator *alloc)
 {
-    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
-                           1);
+    const uint64_t *features = data;
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc,
+                           features ? *features : 0, 1);
     const struct virtio_tmem_req unknown = {
         .type = 99,
         .nr_ops = cpu_to_le16(1),
@@ -336,6 +337,23 @@ static void test_registers_iothread(void *obj, void *data,
     test_registers(&pci->tmem, data, alloc);
 }
 
+/* Through an IOMMU all that is RAM is served, and nothing else. */
+static void test_registers_iommu(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+    uint64_t features = 1ull << VIRTIO_F_ACCESS_PLATFORM;
+
+    test_registers(&pci->tmem, &features, alloc);
+}
+
+static void *before_iommu(GString *cmd_line, void *arg)
+{
+    /* Without a driver it lets all through. */
+    g_string_append(cmd_line, " -object iothread,id=io0"
+                    " -device virtio-iommu-pci,addr=07.0 ");
+    return arg;
+}
+
 static void test_no_mq_iothread(void *obj, void *data, QGuestAllocator *alloc)
 {
     QVirtioTmemPCI *pci = obj;
@@ -364,6 +382,10 @@ static void register_virtio_tmem_violation_test(void)
         .before = before_iothread,
         .edge = { .extra_device_opts = "iothread=io0" },
     };
+    QOSGraphTestOptions iommu = {
+        .before = before_iommu,
+        .edge = { .extra_device_opts = "iommu_platform=on" },
+    };
     QOSGraphTestOptions two_queues = {
         .edge = { .extra_device_opts = "num-queues=2" },
     };
@@ -377,6 +399,11 @@ static void register_virtio_tmem_violation_test(void)
                  test_ring_in_registers, NULL);
     qos_add_test("violation/registers-iothread", "virtio-tmem-pci",
                  test_registers_iothread, &iothread);
+    qos_add_test("violation/registers-iommu", "virtio-tmem-pci",
+                 test_registers_iommu, &iommu);
+    iommu.edge.extra_device_opts = "iommu_platform=on,iothread=io0";
+    qos_add_test("violation/registers-iommu-iothread", "virtio-tmem-pci",
+                 test_registers_iommu, &iommu);
     qos_add_test("violation/ring-in-registers-iothread", "virtio-tmem-pci",
                  test_ring_in_registers, &iothread);
     qos_add_test("violation/no-mq", "virtio-tmem", test_no_mq, &two_queues);

@@ -28,6 +28,7 @@ static void qtmem_up(QTmem *t, uint64_t features)
     features |= 1ull << VIRTIO_F_VERSION_1;
     g_assert_cmphex(features & ~offered, ==, 0);
     qvirtio_set_features(t->d, features);
+    t->features = features;
 
     t->ctrl = qvirtqueue_setup(t->d, t->alloc, VIRTIO_TMEM_VQ_CONTROL);
     for (i = 0; i < t->num_req; i++) {

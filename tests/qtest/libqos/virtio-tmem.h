@@ -39,6 +39,7 @@ typedef struct QTmem {
     QVirtQueue *ctrl;
     QVirtQueue *req[QTMEM_QUEUES];
     unsigned num_req;
+    uint64_t features;              /* negotiated */
     uint64_t out, in;               /* guest buffers: to and from the device */
 } QTmem;
 
