@@ -337,7 +337,10 @@ static void test_registers_iothread(void *obj, void *data,
     test_registers(&pci->tmem, data, alloc);
 }
 
-/* Through an IOMMU all that is RAM is served, and nothing else. */
+/*
+ * The device's own address space instead of the guest's: all that is RAM is
+ * served, and nothing else.  The guest test packed-iommu translates as well.
+ */
 static void test_registers_iommu(void *obj, void *data, QGuestAllocator *alloc)
 {
     QVirtioTmemPCI *pci = obj;
@@ -348,7 +351,7 @@ static void test_registers_iommu(void *obj, void *data, QGuestAllocator *alloc)
 
 static void *before_iommu(GString *cmd_line, void *arg)
 {
-    /* Without a driver it lets all through. */
+    /* Without a driver it lets all through, untranslated. */
     g_string_append(cmd_line, " -object iothread,id=io0"
                     " -device virtio-iommu-pci,addr=07.0 ");
     return arg;
