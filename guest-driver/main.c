@@ -14,6 +14,7 @@
  */
 #include <linux/module.h>
 #include <linux/slab.h>
+#include <linux/suspend.h>
 #include <linux/virtio_ring.h>
 
 #include "compat/virtio.h"
@@ -213,11 +214,35 @@ static void vtmem_stop(struct vtmem_dev *dev)
 	mutex_lock(&dev->lock);
 	vtmem_dev_fail(dev);
 	mutex_unlock(&dev->lock);
+	/* If it failed earlier the core may have brought it back from sleep. */
+	virtio_reset_device(vdev);
 	cancel_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
 	if (dev->ctrl.vq)
 		vdev->config->del_vqs(vdev);
 	dev->vdev = NULL;
+}
+
+/*
+ * The system is awake.  If the virtio core could not bring the device back it
+ * has not called vtmem_restore(), and jobs would wait for ever.
+ */
+static int vtmem_pm_notify(struct notifier_block *nb, unsigned long event,
+			   void *unused)
+{
+	struct vtmem_dev *dev = container_of(nb, struct vtmem_dev, pm_nb);
+
+	if (event != PM_POST_SUSPEND && event != PM_POST_HIBERNATION &&
+	    event != PM_POST_RESTORE)
+		return NOTIFY_DONE;
+	mutex_lock(&dev->lock);
+	if (!dev->failed && !dev->ctrl.vq) {
+		pr_err("virtio_tmem %s: the device did not come back from sleep: all further requests fail\n",
+		       dev->name);
+		vtmem_dev_fail(dev);
+	}
+	mutex_unlock(&dev->lock);
+	return NOTIFY_OK;
 }
 
 static void vtmem_log_found(struct vtmem_dev *dev)
@@ -247,6 +272,7 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	mutex_init(&dev->lock);
 	INIT_LIST_HEAD(&dev->areas);
 	INIT_WORK(&dev->status_work, vtmem_status_work);
+	dev->pm_nb.notifier_call = vtmem_pm_notify;
 	init_waitqueue_head(&dev->idle);
 	kref_init(&dev->ref);
 	return dev;
@@ -286,6 +312,7 @@ static int vtmem_probe(struct virtio_device *vdev)
 	vtmem_stats_add(dev);
 	vtmem_log_found(dev);
 	vtmem_frontswap_attach(dev);
+	register_pm_notifier(&dev->pm_nb);
 	atomic_inc(&vtmem_nr_devices);
 	return 0;
 
@@ -302,6 +329,7 @@ static void vtmem_remove(struct virtio_device *vdev)
 	struct vtmem_dev *dev = vdev->priv;
 	unsigned long held;
 
+	unregister_pm_notifier(&dev->pm_nb);
 	vtmem_frontswap_detach(dev);
 	/* Areas end with swapoff, which may come at the same time. */
 	mutex_lock(&dev->lock);
@@ -311,7 +339,8 @@ static void vtmem_remove(struct virtio_device *vdev)
 		dev_warn(&vdev->dev,
 			 "removed while in use: %lu pages are lost\n", held);
 	/* A device that is gone ends no request, and del_gendisk() waits. */
-	if (!dev->failed && virtqueue_is_broken(dev->ctrl.vq))
+	if (!dev->failed &&
+	    (!dev->ctrl.vq || virtqueue_is_broken(dev->ctrl.vq)))
 		vtmem_dev_fail(dev);
 	mutex_unlock(&dev->lock);
 	vtmem_disk_remove(dev);

@@ -30,6 +30,7 @@
 #include <linux/list.h>
 #include <linux/mm.h>
 #include <linux/mutex.h>
+#include <linux/notifier.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
 #include <linux/virtio.h>
@@ -132,6 +133,7 @@ struct vtmem_dev {
 	bool failed;			/* under lock */
 	struct list_head areas;
 	struct work_struct status_work;
+	struct notifier_block pm_nb;
 	wait_queue_head_t idle;		/* woken when a count reaches 0 */
 	struct kref ref;		/* driver core, disk openers, areas */
 	struct dentry *debugfs;
