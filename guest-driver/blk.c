@@ -448,8 +448,11 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	INIT_LIST_HEAD(&disk->discards);
 	INIT_WORK(&disk->discard_work, vtmem_discard_work);
 	init_completion(&disk->jobs_done);
-	/* Two descriptors are for the request's head and for its answer. */
-	disk->max_segments = min(dev->max_batch, vtmem_ring_size(dev) - 2);
+	/*
+	 * Memory of n pages may begin and end within a page: n + 1 pieces.  Two
+	 * descriptors are for the request's head and for its answer.
+	 */
+	disk->max_segments = min(dev->max_batch + 1, vtmem_ring_size(dev) - 2);
 
 	area = vtmem_area_create(dev, dev->disk_bytes >> PAGE_SHIFT);
 	if (IS_ERR(area))

@@ -193,10 +193,10 @@ static int vtmem_start_queues(struct vtmem_dev *dev)
 			dev->nr_queues, err);
 		return err;
 	}
-	/* Head, answer, and a page between. */
-	if (vtmem_ring_size(dev) < 3) {
+	/* Head, answer, and a page between, which may be in two pieces. */
+	if (vtmem_ring_size(dev) < 4) {
 		dev_err(&dev->vdev->dev,
-			"the device's queues have fewer than 3 descriptors: it cannot be used\n");
+			"the device's queues have fewer than 4 descriptors: it cannot be used\n");
 		vtmem_queues_forget(dev);
 		dev->vdev->config->del_vqs(dev->vdev);
 		return -EINVAL;
