@@ -29,7 +29,8 @@
 #include "compat/virtio.h"
 #include "vtmem.h"
 
-#define VTMEM_BLOCK_SIZE	4096
+/* What the host keeps: smaller blocks would have to be read first. */
+#define VTMEM_BLOCK_SIZE	PAGE_SIZE
 #define VTMEM_PAGE_SECTORS	(PAGE_SIZE >> SECTOR_SHIFT)
 
 /* Requests in flight for each hardware context. */
