@@ -31,6 +31,7 @@ typedef struct Shared {
 
 typedef struct Worker {
     Shared *shared;
+    TmemContext *ctx;
     unsigned nr;
     uint64_t seed;
 } Worker;
@@ -157,10 +158,9 @@ static gpointer work(gpointer opaque)
 {
     Worker *w = opaque;
     TestRand r = { w->seed };
-    TmemContext *ctx = tmem_context_new(w->shared->client, NULL);
+    TmemContext *ctx = w->ctx;
     Own own[OWN_PAGES] = {};
 
-    g_assert_nonnull(ctx);
     for (unsigned i = 0; i < steps; i++) {
         switch (test_rand_below(&r, 3)) {
         case 0:
@@ -216,10 +216,13 @@ static gpointer control(gpointer opaque)
     return NULL;
 }
 
-static void test_threads(void)
+/* @opaque: the client's limit in KiB, 0: none.  At it, own pages are evicted. */
+static void test_threads(gconstpointer opaque)
 {
     TmemStoreConfig config = { .size_bytes = 2u << 20, .seed = test_seed() };
-    TmemClientConfig client_config = { .name = "threads" };
+    TmemClientConfig client_config = {
+        .name = "threads", .max_bytes = GPOINTER_TO_SIZE(opaque) << 10,
+    };
     Shared *s = g_new0(Shared, 1);
     Worker workers[THREADS];
     GThread *threads[THREADS], *control_thread;
@@ -238,9 +241,15 @@ static void test_threads(void)
                      &s->persistent);
     tmem_pool_create(s->client, TMEM_POOL_EPHEMERAL, TMEM_PAGE_SHIFT,
                      &s->ephemeral);
+    /* Now: a client at its limit has no memory for another context. */
+    for (unsigned i = 0; i < THREADS; i++) {
+        TmemContext *ctx = tmem_context_new(s->client, NULL);
+
+        g_assert_nonnull(ctx);
+        workers[i] = (Worker) { s, ctx, i, test_seed() + i };
+    }
     control_thread = g_thread_new("control", control, s);
     for (unsigned i = 0; i < THREADS; i++) {
-        workers[i] = (Worker) { s, i, test_seed() + i };
         threads[i] = g_thread_new("worker", work, &workers[i]);
     }
     for (unsigned i = 0; i < THREADS; i++) {
@@ -267,6 +276,9 @@ static void test_threads(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/tmem/B6/threads", test_threads);
+    g_test_add_data_func("/tmem/B6/threads/full", GSIZE_TO_POINTER(0),
+                         test_threads);
+    g_test_add_data_func("/tmem/B6/threads/quota", GSIZE_TO_POINTER(1024),
+                         test_threads);
     return g_test_run();
 }
