@@ -454,6 +454,7 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	 * descriptors are for the request's head and for its answer.
 	 */
 	disk->max_segments = min(dev->max_batch + 1, vtmem_ring_size(dev) - 2);
+	dev->ring_min = max(dev->ring_min, disk->max_segments + 2);
 
 	area = vtmem_area_create(dev, dev->disk_bytes >> PAGE_SHIFT);
 	if (IS_ERR(area))

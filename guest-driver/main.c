@@ -148,10 +148,13 @@ static void vtmem_config_changed(struct virtio_device *vdev)
 	vtmem_dev_broken(vdev->priv);
 }
 
-/* Reads the configuration; one sentence in the log if it cannot be used. */
-static int vtmem_read_config(struct vtmem_dev *dev)
+/*
+ * Reads how many queues there are and how large a batch may be; one sentence in
+ * the log if the device cannot be used.
+ */
+static int vtmem_read_config(struct virtio_device *vdev,
+			     unsigned int *nr_queues, unsigned int *batch)
 {
-	struct virtio_device *vdev = dev->vdev;
 	u16 num_queues, max_batch;
 	u8 page_shift;
 
@@ -174,11 +177,8 @@ static int vtmem_read_config(struct vtmem_dev *dev)
 	}
 	if (!virtio_has_feature(vdev, VIRTIO_TMEM_F_MQ))
 		num_queues = 1;
-	dev->nr_queues = min_t(unsigned int, num_queues, nr_cpu_ids);
-	dev->max_batch = min_t(unsigned int, max_batch, VTMEM_BATCH_MAX);
-	if (virtio_has_feature(vdev, VIRTIO_TMEM_F_DISK))
-		virtio_cread_le(vdev, struct virtio_tmem_config, disk_size,
-				&dev->disk_bytes);
+	*nr_queues = min_t(unsigned int, num_queues, nr_cpu_ids);
+	*batch = min_t(unsigned int, max_batch, VTMEM_BATCH_MAX);
 	return 0;
 }
 
@@ -193,10 +193,10 @@ static int vtmem_start_queues(struct vtmem_dev *dev)
 			dev->nr_queues, err);
 		return err;
 	}
-	/* Head, answer, and a page between, which may be in two pieces. */
-	if (vtmem_ring_size(dev) < 4) {
+	if (vtmem_ring_size(dev) < dev->ring_min) {
 		dev_err(&dev->vdev->dev,
-			"the device's queues have fewer than 4 descriptors: it cannot be used\n");
+			"the device's queues have fewer than %u descriptors: it cannot be used\n",
+			dev->ring_min);
 		vtmem_queues_forget(dev);
 		dev->vdev->config->del_vqs(dev->vdev);
 		return -EINVAL;
@@ -270,6 +270,8 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	dev->vdev = vdev;
 	strscpy(dev->name, dev_name(&vdev->dev), sizeof(dev->name));
 	mutex_init(&dev->lock);
+	/* Head, answer, and a page between, which may be in two pieces. */
+	dev->ring_min = 4;
 	INIT_LIST_HEAD(&dev->areas);
 	INIT_WORK(&dev->status_work, vtmem_status_work);
 	dev->pm_nb.notifier_call = vtmem_pm_notify;
@@ -286,7 +288,7 @@ static int vtmem_probe(struct virtio_device *vdev)
 	dev = vtmem_dev_alloc(vdev);
 	if (!dev)
 		return -ENOMEM;
-	err = vtmem_read_config(dev);
+	err = vtmem_read_config(vdev, &dev->nr_queues, &dev->max_batch);
 	if (!err)
 		err = vtmem_ctrl_alloc(dev);
 	if (!err)
@@ -294,6 +296,9 @@ static int vtmem_probe(struct virtio_device *vdev)
 	if (err)
 		goto err_put;
 
+	if (virtio_has_feature(vdev, VIRTIO_TMEM_F_DISK))
+		virtio_cread_le(vdev, struct virtio_tmem_config, disk_size,
+				&dev->disk_bytes);
 	vdev->priv = dev;
 	err = vtmem_start_queues(dev);
 	if (err)
@@ -412,6 +417,23 @@ static int vtmem_freeze(struct virtio_device *vdev)
 	return 0;
 }
 
+/* After hibernation it may be another host, and the device set up otherwise. */
+static int vtmem_check_config(struct vtmem_dev *dev)
+{
+	unsigned int nr_queues, max_batch;
+	int err;
+
+	err = vtmem_read_config(dev->vdev, &nr_queues, &max_batch);
+	if (err)
+		return err;
+	if (nr_queues >= dev->nr_queues && max_batch >= dev->max_batch)
+		return 0;
+	dev_err(&dev->vdev->dev,
+		"before the sleep the device had %u queues and batches of %u, now %u and %u: it cannot be used\n",
+		dev->nr_queues, dev->max_batch, nr_queues, max_batch);
+	return -EINVAL;
+}
+
 static int vtmem_restore(struct virtio_device *vdev)
 {
 	struct vtmem_dev *dev = vdev->priv;
@@ -423,7 +445,9 @@ static int vtmem_restore(struct virtio_device *vdev)
 		mutex_unlock(&dev->lock);
 		return 0;
 	}
-	err = vtmem_start_queues(dev);
+	err = vtmem_check_config(dev);
+	if (!err)
+		err = vtmem_start_queues(dev);
 	mutex_unlock(&dev->lock);
 	/* No area comes or goes: the tasks that make them are frozen. */
 	list_for_each_entry(area, &dev->areas, node)

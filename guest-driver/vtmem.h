@@ -123,6 +123,7 @@ struct vtmem_disk;
 struct vtmem_dev {
 	unsigned int nr_queues;
 	unsigned int max_batch;
+	unsigned int ring_min;		/* descriptors one request may need */
 	struct vtmem_queue *queues;
 	struct vtmem_disk *disk;	/* NULL: none */
 	u64 disk_bytes;			/* offered by the device */
