@@ -16,7 +16,7 @@
 #define RECORDS_MAX     1024
 
 /* What tmem_evict_own() looks at and drops in one call, at most. */
-#define OWN_POOLS_MAX   64
+#define OWN_POOLS_MAX   TMEM_CLIENT_POOLS_DEFAULT
 #define OWN_OBJECTS_MAX 64
 #define OWN_PAGES_MAX   64      /* of an object */
 
@@ -137,16 +137,21 @@ bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
 
 /* --- Within the limit of a client --- */
 
-/* The key of the oldest object of the client's next ephemeral pool, if any. */
-static bool find_own(TmemClient *client, uint64_t *id, TmemKey *key)
+/*
+ * The key of the oldest object in an ephemeral pool of the client, if any: in
+ * the pool of the last time, or in the one after it if @turn.
+ */
+static bool find_own(TmemClient *client, bool turn, uint64_t *id,
+                     TmemKey *key)
 {
     TmemStore *store = client->store;
     TmemRef ref = 0;
 
     tmem_lock(&client->lock);
+    client->evict_slot += turn;
     for (uint32_t i = 0; !ref && i < MIN(client->nr_slots, OWN_POOLS_MAX);
-         i++) {
-        uint32_t slot = client->evict_slot++ % client->nr_slots;
+         i++, client->evict_slot += !ref) {
+        uint32_t slot = client->evict_slot % client->nr_slots;
         TmemPool *pool = &client->pools[slot];
 
         /* A pool that is being destroyed is in use and has no id. */
@@ -202,7 +207,7 @@ bool tmem_evict_own(TmemClient *client, uint64_t bytes,
 
     tmem_assert_unlocked();
     for (int i = 0; i < OWN_OBJECTS_MAX && freed < bytes &&
-         find_own(client, &id, &key); i++) {
+         find_own(client, !i, &id, &key); i++) {
         freed += evict_own_object(client->store, &key, id, bytes - freed);
     }
     return freed && ++tries->own < TMEM_EVICT_OWN_MAX;

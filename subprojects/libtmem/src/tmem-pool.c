@@ -186,6 +186,29 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
     return TMEM_STATUS_OK;
 }
 
+/*
+ * One attempt.  @want is set to what the client's limit did not allow, 0 if it
+ * is not for lack of bytes.
+ */
+static TmemStatus try_create(TmemClient *client, TmemPoolKind kind,
+                             uint64_t *id, uint64_t *want)
+{
+    TmemStatus status;
+
+    *want = 0;
+    tmem_lock(&client->lock);
+    status = create_locked(client, kind, id);
+    if (status == TMEM_STATUS_QUOTA &&
+        client->nr_pools < client->max_pools) {
+        uint32_t nr = client->nr_slots;
+
+        *want = tmem_client_table_bytes_locked(client, nr + 1) -
+                tmem_client_table_bytes_locked(client, nr);
+    }
+    tmem_unlock(&client->lock);
+    return status;
+}
+
 TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                             uint8_t page_shift, uint64_t *id)
 {
@@ -199,14 +222,15 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
         return TMEM_STATUS_UNSUPP;
     }
     for (;;) {
-        tmem_lock(&client->lock);
-        status = create_locked(client, kind, id);
-        tmem_unlock(&client->lock);
+        uint64_t want;
+
+        status = try_create(client, kind, id, &want);
         /* A full store makes room for a pool as it does for a page. */
-        if (status != TMEM_STATUS_NOSPC || last) {
+        if (last || (status != TMEM_STATUS_NOSPC && !want)) {
             return status;
         }
-        last = !tmem_evict_for(client->store, &tries);
+        last = want ? !tmem_evict_own(client, want, &tries) :
+                      !tmem_evict_for(client->store, &tries);
     }
 }
 

@@ -257,6 +257,28 @@ static void test_own_pages(void)
     fixture_tear_down(&f);
 }
 
+/* A cache at the limit does not keep pools out either. */
+static void test_own_pools(void)
+{
+    uint64_t evicted, id;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 256 << 10);
+    for (uint64_t i = 0; i < 200; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, i, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    evicted = totals(f.client).evicted;
+    g_assert_cmpuint(evicted, >, 0);
+    for (unsigned i = 2; i < TMEM_CLIENT_POOLS_DEFAULT / 4; i++) {
+        g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_PERSISTENT,
+                                         TMEM_PAGE_SHIFT, &id), ==,
+                        TMEM_STATUS_OK);
+    }
+    g_assert_cmpuint(totals(f.client).evicted, >, evicted);
+    fixture_tear_down(&f);
+}
+
 /* It is the client's own pages that go. */
 static void test_others_pages_stay(void)
 {
@@ -287,6 +309,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/evict/index-stays", test_index_stays);
     g_test_add_func("/tmem/evict/index-bounded", test_index_bounded);
     g_test_add_func("/tmem/evict/own-pages", test_own_pages);
+    g_test_add_func("/tmem/evict/own-pools", test_own_pools);
     g_test_add_func("/tmem/evict/others-pages-stay", test_others_pages_stay);
     return g_test_run();
 }
