@@ -30,7 +30,7 @@ modules:
 demo:
 	@scripts/demo
 
-#? make check        every test; see scripts/check for parts of it
+#? make check        every test, 15 min once all is built; scripts/check runs parts of it
 check:
 	@scripts/check full
 
