@@ -216,7 +216,7 @@ static gpointer control(gpointer opaque)
     return NULL;
 }
 
-/* @opaque: the client's limit in KiB, 0: none.  There, own pages are evicted. */
+/* @opaque: the client's limit in KiB, 0: none.  Own pages make room there. */
 static void test_threads(gconstpointer opaque)
 {
     TmemStoreConfig config = { .size_bytes = 2u << 20, .seed = test_seed() };
