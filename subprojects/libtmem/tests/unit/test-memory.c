@@ -68,7 +68,7 @@ static uint64_t resident_bytes(void)
 
     g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
     g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
-    return (uint64_t)resident * getpagesize();
+    return (uint64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
 static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
@@ -133,7 +133,7 @@ static void test_locked_memory(void)
 
 static uint64_t resident_at(void *addr, size_t bytes)
 {
-    size_t page_size = getpagesize();
+    size_t page_size = sysconf(_SC_PAGESIZE);
     size_t nr = (bytes + page_size - 1) / page_size;
     g_autofree unsigned char *there = g_malloc(nr);
     uint64_t sum = 0;
