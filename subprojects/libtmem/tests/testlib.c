@@ -2,7 +2,9 @@
 /*
  * What the tests of libtmem share
  */
+#include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "testlib.h"
 
@@ -247,4 +249,14 @@ void test_check_laws(TmemClient *client)
     g_assert_cmpuint(stats.bytes, >=, sum.data_bytes + sum.index_bytes);
     g_assert_cmpuint(stats.bytes, <=, stats.max_bytes);
     g_assert_cmpuint(stats.bytes_peak, >=, stats.bytes);
+}
+
+uint64_t test_resident_bytes(void)
+{
+    g_autofree char *text = NULL;
+    unsigned long total, resident;
+
+    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
+    g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
+    return (uint64_t)resident * sysconf(_SC_PAGESIZE);
 }

@@ -75,4 +75,7 @@ void test_expect_status(TmemContext *ctx, TmemHandle h, TmemStatus status);
 /** Checks the arithmetic that counters and levels of a client obey (F13). */
 void test_check_laws(TmemClient *client);
 
+/** Resident memory of this process, in bytes. */
+uint64_t test_resident_bytes(void);
+
 #endif /* TMEM_TESTLIB_H */

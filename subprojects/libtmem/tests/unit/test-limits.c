@@ -2,7 +2,6 @@
 /*
  * Limits: the store's size, a client's bytes, eviction, pool ids
  */
-#include <stdio.h>
 #include <unistd.h>
 
 #include "testlib.h"
@@ -258,16 +257,6 @@ static void test_evict_second_chance(void)
 
 /* --- Memory goes back --- */
 
-static uint64_t resident_bytes(void)
-{
-    g_autofree char *text = NULL;
-    unsigned long total, resident;
-
-    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
-    g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
-    return (uint64_t)resident * 4096;
-}
-
 static void test_give_back(void)
 {
     uint64_t before, full, after;
@@ -275,19 +264,19 @@ static void test_give_back(void)
     Fixture f;
 
     fixture_set_up(&f, 256u << 20, 0);
-    before = resident_bytes();
+    before = test_resident_bytes();
     for (uint64_t i = 0; i < nr; i++) {
         g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i / 64, i),
                                    TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
     }
-    full = resident_bytes();
+    full = test_resident_bytes();
     g_assert_cmpuint(full - before, >, nr * 4000);
     for (uint64_t i = 0; i < nr; i++) {
         TmemHandle h = test_handle(f.persistent, i / 64, i);
 
         g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, TMEM_STATUS_OK);
     }
-    after = resident_bytes();
+    after = test_resident_bytes();
     /* A sanitiser keeps notes on all memory that was ever used. */
     if (!TMEM_TEST_TSAN) {
         g_assert_cmpuint(after - before, <, (full - before) / 20);

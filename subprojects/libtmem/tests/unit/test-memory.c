@@ -61,16 +61,6 @@ static void test_no_huge_pages(void)
 
 /* --- Locked memory --- */
 
-static uint64_t resident_bytes(void)
-{
-    g_autofree char *text = NULL;
-    unsigned long total, resident;
-
-    g_assert_true(g_file_get_contents("/proc/self/statm", &text, NULL, NULL));
-    g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
-    return (uint64_t)resident * sysconf(_SC_PAGESIZE);
-}
-
 static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
 {
     for (uint64_t i = 0; i < nr; i++) {
@@ -78,7 +68,7 @@ static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
                                                        i),
                                    TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
     }
-    *full = resident_bytes();
+    *full = test_resident_bytes();
     for (uint64_t i = 0; i < nr; i++) {
         TmemHandle h = test_handle(f->persistent, i / 64, i);
 
@@ -106,11 +96,11 @@ static void locked_process(void)
         return;
     }
     munmap(p, size);
-    before = resident_bytes();
+    before = test_resident_bytes();
     fixture_set_up(&f, size, 0);
-    empty = resident_bytes();
+    empty = test_resident_bytes();
     store_and_invalidate(&f, nr, &full);
-    after = resident_bytes();
+    after = test_resident_bytes();
     g_assert_cmpuint(empty - before, <, size / 16);
     g_assert_cmpuint(full - empty, >, nr * 4000);
     if (!TMEM_TEST_TSAN) {
