@@ -19,7 +19,7 @@ struct TmemStoreObject {
 
     /* Properties, constant once the store exists. */
     uint64_t size;              /* bytes */
-    TmemCompressor compressor;
+    TmemPolicy policy;
 
     TmemStore *store;           /* NULL until completed */
     unsigned users;             /* BQL */
@@ -129,7 +129,7 @@ static void tmem_store_set_size(Object *o, Visitor *v, const char *name,
 
 static char *tmem_store_get_compressor(Object *o, Error **errp)
 {
-    return g_strdup(tmem_compressor_str(TMEM_STORE(o)->compressor));
+    return g_strdup(tmem_compressor_str(TMEM_STORE(o)->policy.codec.compressor));
 }
 
 static void tmem_store_set_compressor(Object *o, const char *value,
@@ -141,7 +141,7 @@ static void tmem_store_set_compressor(Object *o, const char *value,
     if (!tmem_store_can_set(obj, TMEM_STORE_COMPRESSOR_PROP, errp)) {
         return;
     }
-    if (!tmem_compressor_parse(value, &obj->compressor, &err)) {
+    if (!tmem_codec_choice_parse(value, &obj->policy.codec, &err)) {
         tmem_propagate_gerror(errp, err);
     }
 }
@@ -151,7 +151,7 @@ static void tmem_store_complete(UserCreatable *uc, Error **errp)
     TmemStoreObject *obj = TMEM_STORE(uc);
     TmemStoreConfig config = {
         .size_bytes = obj->size,
-        .compressor = obj->compressor,
+        .policy = &obj->policy,
     };
     uint64_t host_bytes = qemu_get_host_physmem();
     GError *err = NULL;
@@ -195,6 +195,11 @@ static void tmem_store_unparent(Object *o)
     }
 }
 
+static void tmem_store_init(Object *o)
+{
+    tmem_policy_init(&TMEM_STORE(o)->policy);
+}
+
 static void tmem_store_finalize(Object *o)
 {
     TmemStoreObject *obj = TMEM_STORE(o);
@@ -228,6 +233,7 @@ static const TypeInfo tmem_store_info = {
     .name = TYPE_TMEM_STORE,
     .parent = TYPE_OBJECT,
     .instance_size = sizeof(TmemStoreObject),
+    .instance_init = tmem_store_init,
     .instance_finalize = tmem_store_finalize,
     .class_init = tmem_store_class_init,
     .interfaces = (InterfaceInfo[]) {

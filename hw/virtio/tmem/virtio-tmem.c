@@ -229,7 +229,7 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
     g_autofree char *store_id = NULL;
     TmemClientConfig config = {
         .name = s->conf.client ?: name,
-        .max_bytes = s->conf.max_size,
+        .limits.max_bytes = s->conf.max_size,
         .max_pools = s->conf.max_pools,
     };
     GError *err = NULL;

@@ -134,7 +134,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     }
     client->store = store;
     client->name = g_strdup(config->name);
-    client->max_bytes = config->max_bytes;
+    client->max_bytes = config->limits.max_bytes;
     client->max_pools = max_pools;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);

@@ -82,7 +82,7 @@ TmemEvicted tmem_evict_segment(TmemStore *store)
 
     tmem_assert_unlocked();
     tmem_lock(&arena->lock);
-    nr = store->policy->pick_locked(arena);
+    nr = store->evict_policy->pick_locked(arena);
     if (nr == TMEM_SEGMENT_NONE) {
         bool others = arena->nr_victims;
 

@@ -25,6 +25,7 @@ typedef enum TmemLockRank {
     TMEM_RANK_SHARD,    /* one shard of the index, all its nodes and records */
     TMEM_RANK_POOL,     /* a pool's list of objects */
     TMEM_RANK_CLASS,    /* the segments of one size class */
+    TMEM_RANK_POLICY,   /* a store's policy */
     TMEM_RANK_ARENA,    /* free segments, the budget, the eviction order */
     TMEM_RANK__MAX,
 } TmemLockRank;

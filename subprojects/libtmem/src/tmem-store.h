@@ -14,9 +14,13 @@
 
 struct TmemStore {
     uint64_t size_bytes;
-    TmemCompressor compressor;
     uint64_t next_generation;   /* of pool ids; atomic */
-    const TmemEvictPolicy *policy;
+
+    TmemLock policy_lock;
+    /* Written as a whole under policy_lock; hot paths read single members. */
+    TmemPolicy policy;
+
+    const TmemEvictPolicy *evict_policy;
     TmemArena arena;
     TmemIndex index;
 

@@ -115,11 +115,10 @@ void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
 {
     TmemStoreConfig config = {
         .size_bytes = size_bytes,
-        .compressor = TMEM_COMPRESSOR_LZ4,
         .seed = test_seed(),
     };
     TmemClientConfig client_config = {
-        .name = "test", .max_bytes = max_bytes,
+        .name = "test", .limits.max_bytes = max_bytes,
     };
     TmemStoreStats stats;
     GError *err = NULL;

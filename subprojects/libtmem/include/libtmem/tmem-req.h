@@ -58,6 +58,11 @@ struct TmemReq {
  *
  * Operations of a request are applied in order; requests submitted one after
  * the other on one context are applied to each handle in that order.
+ *
+ * A request that drops many pages (INVALIDATE_OBJECT, DESTROY_POOL) is done in
+ * slices: if @done was not called on return, the caller lets other work of its
+ * thread go first, and then calls tmem_req_resume(), again and again until
+ * @done was called.  Until then it submits nothing else on this context.
  */
 void tmem_req_submit(TmemContext *ctx, uint64_t features, TmemReq *req);
 
@@ -69,6 +74,19 @@ void tmem_req_submit(TmemContext *ctx, uint64_t features, TmemReq *req);
  */
 void tmem_req_submit_control(TmemContext *ctx, uint64_t features,
                              TmemReq *req);
+
+/** Carries on with a request whose @done was not yet called. */
+void tmem_req_resume(TmemContext *ctx, TmemReq *req);
+
+/**
+ * tmem_req_cancel() - let go of a request whose @done was not yet called
+ *
+ * The device is being reset: @done is not called, and the vectors are not
+ * looked at any more.  What the request began to drop may be half dropped; a
+ * pool whose destruction began stays out of sight and goes with the client's
+ * other pools in tmem_client_reset().
+ */
+void tmem_req_cancel(TmemContext *ctx, TmemReq *req);
 
 G_END_DECLS
 

@@ -36,6 +36,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "libtmem/tmem-policy.h"
 #include "libtmem/tmem-stats.h"
 
 G_BEGIN_DECLS
@@ -80,27 +81,22 @@ typedef enum TmemPoolKind {
 /** Returns "persistent" or "ephemeral". */
 const char *tmem_pool_kind_str(TmemPoolKind kind);
 
-typedef enum TmemCompressor {
-    TMEM_COMPRESSOR_LZ4,
-    TMEM_COMPRESSOR_NONE,       /* same-filled pages are still elided */
-} TmemCompressor;
-
 /**
- * tmem_compressor_parse() - compressor by name
- * @name: "lz4" or "none"
+ * tmem_codec_choice_parse() - compressor and level by name
+ * @text: "lz4", "lz4:4", "zstd", "zstd:3" or "none"
  *
- * Returns false and sets @errp to a sentence that lists the known names if
- * @name is not one of them.
+ * Returns false and sets @errp to a sentence that lists what is known if @text
+ * is none of it or the level is out of range.
  */
-bool tmem_compressor_parse(const char *name, TmemCompressor *compressor,
-                           GError **errp);
+bool tmem_codec_choice_parse(const char *text, TmemCodecChoice *codec,
+                             GError **errp);
 const char *tmem_compressor_str(TmemCompressor compressor);
 
 /* --- Store --- */
 
 typedef struct TmemStoreConfig {
     uint64_t size_bytes;        /* hard limit, >= TMEM_STORE_SIZE_MIN */
-    TmemCompressor compressor;
+    const TmemPolicy *policy;   /* NULL: the defaults; copied */
     /* Of pool generations and the hash; 0: from the kernel.  For tests. */
     uint64_t seed;
 } TmemStoreConfig;
@@ -124,6 +120,57 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp);
  */
 void tmem_store_free(TmemStore *store);
 
+/**
+ * tmem_store_set_policy() - change the policy of a running store
+ *
+ * Takes effect for operations that begin after it returns.  Returns false,
+ * changing nothing, and sets @errp to a sentence if a value is out of range.
+ */
+bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
+                           GError **errp);
+void tmem_store_get_policy(TmemStore *store, TmemPolicy *policy);
+
+/**
+ * tmem_store_freeze() - refuse the stores of all clients, or take them again
+ *
+ * A refused store answers FROZEN and drops the older page, as any refusal does;
+ * loads and invalidates go on.  Beside and independent of
+ * tmem_client_freeze().
+ */
+void tmem_store_freeze(TmemStore *store, bool frozen);
+
+/**
+ * tmem_store_evict() - evict ephemeral pages until @bytes of memory are free
+ *
+ * From the clients that are furthest over their share first.  No lock held.
+ * Returns how many bytes went back to the operating system: less than @bytes if
+ * there were not so many, more by less than a segment.
+ */
+uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes);
+
+typedef enum TmemEvent {
+    TMEM_EVENT_LIMIT_REACHED,   /* a client's store was refused: its limit */
+    TMEM_EVENT_LIMIT_LEFT,      /* it has room again (1/16 of its limit) */
+    TMEM_EVENT_FULL,            /* a store was refused: no memory */
+    TMEM_EVENT_NOT_FULL,        /* there is room again (1/16 of the size) */
+    TMEM_EVENT_DAMAGED,         /* a page of the client cannot be read */
+    TMEM_EVENT_PRESSURE,        /* the host is short: eviction begins */
+    TMEM_EVENT_PRESSURE_END,
+} TmemEvent;
+
+/**
+ * TmemEventFunc: something an operator wants to know has happened
+ * @client: whom it concerns, NULL if the whole store
+ *
+ * Called from any thread, with no lock held, on edges only: never once a page,
+ * but for DAMAGED.  Must not call the library.
+ */
+typedef void TmemEventFunc(TmemEvent event, TmemClient *client, void *opaque);
+
+/** Sets the one receiver of events; before any client is attached. */
+void tmem_store_set_event_func(TmemStore *store, TmemEventFunc *func,
+                               void *opaque);
+
 /** Sums the counters of the store.  No allocation; any thread. */
 void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats);
 
@@ -138,13 +185,34 @@ bool tmem_store_check(TmemStore *store, GError **errp);
 
 /* --- Client --- */
 
+/**
+ * TmemLimits: the share of a client, or of a pool within its client
+ *
+ * Bytes are host memory: a client's are the segments that it holds, index
+ * included; a pool's are its records as allocated and its part of the index.
+ *
+ * The store's memory beyond all minimums is divided by weight.  A store is
+ * refused if it would leave another client's unused minimum unservable, or,
+ * when the store is nearly full, if its client is above its weighted share.
+ * Ephemeral pages are evicted from whoever is furthest above its share, and
+ * persistent pages never: shares of these converge as pages come and go.
+ */
+typedef struct TmemLimits {
+    uint64_t min_bytes;         /* guaranteed */
+    uint64_t max_bytes;         /* hard limit; 0: the store's size */
+    uint32_t weight;            /* 1 ... TMEM_WEIGHT_MAX; 0: the default */
+} TmemLimits;
+
+#define TMEM_WEIGHT_DEFAULT     100
+#define TMEM_WEIGHT_MAX         10000
+
 typedef struct TmemClientConfig {
     const char *name;           /* unique in the store; copied */
     /*
-     * Hard limit, 0: the store's size.  At the limit the client's own ephemeral
-     * pages make room, so that a cache never keeps its persistent pages out.
+     * At its limit the client's own ephemeral pages make room, so that a cache
+     * never keeps its persistent pages out.
      */
-    uint64_t max_bytes;
+    TmemLimits limits;
     uint32_t max_pools;         /* 0: TMEM_CLIENT_POOLS_DEFAULT */
 } TmemClientConfig;
 
@@ -177,6 +245,38 @@ void tmem_client_reset(TmemClient *client);
 const char *tmem_client_name(const TmemClient *client);
 void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats);
 
+/**
+ * tmem_client_set_limits() - change the limits of a running client
+ *
+ * A limit below what the client holds is allowed: its ephemeral pages are
+ * evicted at once, persistent ones stay and nothing more is taken.
+ *
+ * Returns false, changing nothing, and sets @errp to a sentence if the minimum
+ * is above the maximum, if all minimums together are more than the store's
+ * size, or if a value is out of range.
+ */
+bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
+                            GError **errp);
+void tmem_client_get_limits(TmemClient *client, TmemLimits *limits);
+
+/** See tmem_store_freeze(). */
+void tmem_client_freeze(TmemClient *client, bool frozen);
+bool tmem_client_frozen(TmemClient *client);
+
+/** As tmem_store_evict(), from this client only. */
+uint64_t tmem_client_evict(TmemClient *client, uint64_t bytes);
+
+/**
+ * tmem_client_authorize() - let @client join the shared pool @uuid, or no more
+ *
+ * A client that already joined stays in.  Returns false and sets @errp to a
+ * sentence if too many uuids are listed (TMEM_CLIENT_UUIDS_MAX).
+ */
+bool tmem_client_authorize(TmemClient *client, const uint8_t uuid[16],
+                           bool allow, GError **errp);
+
+#define TMEM_CLIENT_UUIDS_MAX   64
+
 /** Returns the number of pages held in persistent pools (for blockers). */
 uint64_t tmem_client_persistent_pages(TmemClient *client);
 
@@ -196,7 +296,12 @@ void tmem_store_foreach_client(TmemStore *store, TmemClientFunc *func,
 typedef struct TmemPoolInfo {
     uint64_t id;
     TmemPoolKind kind;
+    bool shared;
+    uint8_t uuid[16];           /* of a shared pool, else zeros */
     uint8_t page_shift;
+    TmemLimits limits;
+    bool has_codec;             /* else that of the store */
+    TmemCodecChoice codec;
     TmemPoolStats stats;
 } TmemPoolInfo;
 
@@ -211,6 +316,38 @@ typedef struct TmemPoolInfo {
  */
 TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                             uint8_t page_shift, uint64_t *id);
+
+/**
+ * tmem_pool_join() - join the shared ephemeral pool @uuid, making it if needed
+ * @id: set on success; this client's id of the pool
+ *
+ * Every client has an id of its own.  Pages stored by one are found by all; a
+ * page, with its part of the index, belongs to the client that stored it and
+ * goes when that client leaves.  Loads never remove.
+ *
+ * A client that destroys its id leaves; the pool ends with its last member.
+ *
+ * Returns as tmem_pool_create(), PERM (not authorised: never silently a private
+ * pool), INVAL (this client is a member already).
+ */
+TmemStatus tmem_pool_join(TmemClient *client, const uint8_t uuid[16],
+                          uint8_t page_shift, uint64_t *id);
+
+/**
+ * tmem_pool_set_limits() - limits of a pool within those of its client
+ *
+ * As tmem_client_set_limits().  At its maximum an ephemeral pool makes room
+ * with its own oldest pages, and a persistent one refuses with QUOTA.  When
+ * the client makes room within its own limit, its ephemeral pools give in
+ * proportion to what they hold above their weighted shares, and none below its
+ * minimum while another can give.
+ */
+bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
+                          const TmemLimits *limits, GError **errp);
+
+/** The codec of a pool; @codec NULL: that of the store. */
+bool tmem_pool_set_codec(TmemClient *client, uint64_t id,
+                         const TmemCodecChoice *codec, GError **errp);
 
 /**
  * tmem_pool_destroy() - destroy a pool with all its pages
@@ -261,6 +398,18 @@ void tmem_context_count_kick(TmemContext *ctx);
 void tmem_context_count_interrupt(TmemContext *ctx);
 /* Of a chain that never reached tmem_req_submit(), which counts its own. */
 void tmem_context_count_violation(TmemContext *ctx);
+
+/**
+ * tmem_page_prefetch() - operations on these handles are about to come
+ * @nr: at most TMEM_PREFETCH_MAX are looked at
+ *
+ * Touches what the operations will need, so that the misses of one overlap with
+ * those of the others.  Changes nothing and promises nothing.
+ */
+void tmem_page_prefetch(TmemContext *ctx, const TmemHandle *handles,
+                        unsigned nr);
+
+#define TMEM_PREFETCH_MAX   64
 
 /**
  * tmem_page_store() - store a page under @handle

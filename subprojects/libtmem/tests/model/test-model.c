@@ -340,7 +340,7 @@ static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
         /* Two have no limit, one a small one, one a tiny one. */
         TmemClientConfig client_config = {
             .name = name,
-            .max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
+            .limits.max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
             .max_pools = 6,
         };
         Client *c = &w->clients[i];

@@ -162,7 +162,7 @@ static void test_bad_config(void)
     };
     TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
     TmemClientConfig client_config = { .name = "twice" };
-    TmemCompressor compressor;
+    TmemCodecChoice codec;
     TmemClient *client;
     TmemStore *store;
 
@@ -176,11 +176,11 @@ static void test_bad_config(void)
     for (int i = 0; i < 2; i++) {
         g_autoptr(GError) err = NULL;
 
-        g_assert_true(tmem_compressor_parse(i ? "none" : "lz4", &compressor,
+        g_assert_true(tmem_codec_choice_parse(i ? "none" : "lz4", &codec,
                                             &err));
-        g_assert_cmpstr(tmem_compressor_str(compressor), ==,
+        g_assert_cmpstr(tmem_compressor_str(codec.compressor), ==,
                         i ? "none" : "lz4");
-        g_assert_false(tmem_compressor_parse("lz5", &compressor, &err));
+        g_assert_false(tmem_codec_choice_parse("lz5", &codec, &err));
         g_assert_nonnull(strstr(err->message, "lz5"));
     }
 
@@ -209,15 +209,22 @@ static void test_bad_config(void)
 
 static void test_compressor_none(void)
 {
+    TmemPolicy policy;
     TmemStoreConfig config = {
-        .size_bytes = FIXTURE_SIZE, .compressor = TMEM_COMPRESSOR_NONE,
+        .size_bytes = FIXTURE_SIZE, .policy = &policy,
     };
     TmemClientConfig client_config = { .name = "raw" };
-    TmemStore *store = tmem_store_new(&config, NULL);
-    TmemClient *client = tmem_client_new(store, &client_config, NULL);
-    TmemContext *ctx = tmem_context_new(client, NULL);
     TmemClientStats stats;
+    TmemStore *store;
+    TmemClient *client;
+    TmemContext *ctx;
     uint64_t pool;
+
+    tmem_policy_init(&policy);
+    policy.codec.compressor = TMEM_COMPRESSOR_NONE;
+    store = tmem_store_new(&config, NULL);
+    client = tmem_client_new(store, &client_config, NULL);
+    ctx = tmem_context_new(client, NULL);
 
     tmem_pool_create(client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT, &pool);
     for (int sort = 0; sort < TEST_PAGE__MAX; sort++) {

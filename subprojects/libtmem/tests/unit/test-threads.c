@@ -221,7 +221,7 @@ static void test_threads(gconstpointer opaque)
 {
     TmemStoreConfig config = { .size_bytes = 2u << 20, .seed = test_seed() };
     TmemClientConfig client_config = {
-        .name = "threads", .max_bytes = GPOINTER_TO_SIZE(opaque) << 10,
+        .name = "threads", .limits.max_bytes = GPOINTER_TO_SIZE(opaque) << 10,
     };
     Shared *s = g_new0(Shared, 1);
     Worker workers[THREADS];
