@@ -3,7 +3,8 @@
  * libtmem: the table of counters
  *
  * The only place where a counter is declared.  Structures, dumps and the QAPI
- * conversion are generated from these lists with the X-macro idiom:
+ * conversion are generated from these lists with the X-macro idiom, the QAPI
+ * schema by scripts/stats-schema, to be run after a change here:
  *
  *   X(name, kind, unit, text)
  *
