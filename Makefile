@@ -32,7 +32,7 @@ demo:
 
 #? make check        every test, 15 min once all is built; scripts/check runs parts of it
 check:
-	@scripts/check full
+	@scripts/check normal
 
 #? make clean        remove build/
 clean:
