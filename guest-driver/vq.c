@@ -53,6 +53,7 @@ struct vtmem_wire {
 };
 
 struct vtmem_slot {
+	struct vtmem_token token;	/* first: what the ring knows */
 	struct list_head node;
 	struct vtmem_wire *wire;	/* a page */
 	struct vtmem_area *area;
@@ -97,7 +98,8 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 		sgs[out + in++] = job->sg;
 
 	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
-	err = virtqueue_add_sgs(q->vq, sgs, out, in, slot, GFP_ATOMIC);
+	err = virtqueue_add_sgs(q->vq, sgs, out, in, &slot->token,
+				GFP_ATOMIC);
 	if (err == -EIO)
 		vtmem_dev_broken(q->dev);
 	if (err)
@@ -164,8 +166,8 @@ static void vtmem_flush_later(struct vtmem_queue *q, unsigned int ms)
 	queue_delayed_work(vtmem_wq, &q->flush_work, msecs_to_jiffies(ms));
 }
 
-/* The ring to notify, or NULL. */
-static struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
+/* The ring to notify, or NULL.  The caller holds the queue's lock. */
+struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
 {
 	if (!q->nr_unkicked || q->state != VTMEM_RUNNING)
 		return NULL;
@@ -373,9 +375,10 @@ static u8 vtmem_slot_status(struct vtmem_slot *slot, unsigned int i,
 }
 
 /* The device has returned a slot, or will never look at it again (@len 0). */
-static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_slot *slot,
+static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 			    unsigned int len, struct list_head *done)
 {
+	struct vtmem_slot *slot = container_of(token, struct vtmem_slot, token);
 	unsigned int i;
 
 	for (i = 0; i < slot->nr_ops; i++)
@@ -391,11 +394,11 @@ static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_slot *slot,
 
 static void vtmem_reap(struct vtmem_queue *q, struct list_head *done)
 {
-	struct vtmem_slot *slot;
+	struct vtmem_token *token;
 	unsigned int len;
 
-	while ((slot = virtqueue_get_buf(q->vq, &len)))
-		vtmem_slot_done(q, slot, len, done);
+	while ((token = virtqueue_get_buf(q->vq, &len)))
+		token->end(q, token, len, done);
 }
 
 static void vtmem_wake_idle(struct vtmem_dev *dev)
@@ -480,7 +483,7 @@ void vtmem_queues_wait_idle(struct vtmem_dev *dev)
  */
 void vtmem_queues_abort(struct vtmem_dev *dev)
 {
-	struct vtmem_slot *slot;
+	struct vtmem_token *token;
 	struct vtmem_queue *q;
 	struct vtmem_job *job;
 	LIST_HEAD(done);
@@ -489,8 +492,8 @@ void vtmem_queues_abort(struct vtmem_dev *dev)
 		spin_lock_irq(&q->lock);
 		if (q->vq) {
 			vtmem_reap(q, &done);
-			while ((slot = virtqueue_detach_unused_buf(q->vq)))
-				vtmem_slot_done(q, slot, 0, &done);
+			while ((token = virtqueue_detach_unused_buf(q->vq)))
+				token->end(q, token, 0, &done);
 		}
 		list_for_each_entry(job, &q->backlog, node)
 			memset(job->status, VIRTIO_TMEM_S_IO,
@@ -560,6 +563,7 @@ static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
 	if (!q->slots)
 		return -ENOMEM;
 	for (i = 0; i < VTMEM_SLOTS; i++) {
+		q->slots[i].token.end = vtmem_slot_done;
 		q->slots[i].wire = (void *)__get_free_page(GFP_KERNEL);
 		if (!q->slots[i].wire)
 			return -ENOMEM;

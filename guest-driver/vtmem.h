@@ -84,6 +84,19 @@ enum vtmem_state {
 };
 
 struct vtmem_slot;
+struct vtmem_queue;
+
+/*
+ * struct vtmem_token - what the ring knows a request by
+ *
+ * @end: the device has returned the request and written @len bytes, or never
+ *       will (0).  Called with the queue's lock held; jobs that are over go to
+ *       @done and are ended without it.
+ */
+struct vtmem_token {
+	void (*end)(struct vtmem_queue *q, struct vtmem_token *token,
+		    unsigned int len, struct list_head *done);
+};
 
 struct vtmem_queue {
 	spinlock_t lock;		/* interrupts off: taken in them */
@@ -221,6 +234,7 @@ void vtmem_submit(struct vtmem_job *job, bool kick);
 void vtmem_submit_wait(struct vtmem_job *job);
 void vtmem_kick(struct vtmem_dev *dev);
 void vtmem_queue_flush(struct vtmem_queue *q);
+struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q);
 
 /* area.c */
 struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
