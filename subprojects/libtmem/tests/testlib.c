@@ -205,7 +205,9 @@ static void check_pool_laws(const TmemPoolStats *s, bool destroyed_too)
                     s->object_invalidates_pages + s->taken + s->evicted;
 
     g_assert_cmpuint(s->stores, ==,
-                     s->stores_ok + s->stores_nospc + s->stores_quota);
+                     s->stores_ok + s->stores_nospc + s->stores_quota +
+                     s->stores_host_share + s->stores_too_large +
+                     s->stores_mean + s->stores_frozen);
     g_assert_cmpuint(s->stores_ok, ==,
                      s->stores_same_filled + s->stores_compressed +
                      s->stores_raw);

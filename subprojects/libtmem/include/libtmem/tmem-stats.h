@@ -28,6 +28,12 @@
     X(stores_raw, CUMULATIVE, OPS, "stores kept as they are")                 \
     X(stores_nospc, CUMULATIVE, OPS, "stores refused: store full")            \
     X(stores_quota, CUMULATIVE, OPS, "stores refused: limit of the client")   \
+    X(stores_host_share, CUMULATIVE, OPS,                                     \
+      "stores refused: share of the host's memory")                           \
+    X(stores_too_large, CUMULATIVE, OPS, "stores refused: incompressible")    \
+    X(stores_mean, CUMULATIVE, OPS,                                           \
+      "stores refused: larger than the mean stored size that is allowed")     \
+    X(stores_frozen, CUMULATIVE, OPS, "stores refused: frozen")               \
     X(loads, CUMULATIVE, OPS, "loads asked for")                              \
     X(loads_hit, CUMULATIVE, OPS, "loads answered with the page")             \
     X(loads_miss, CUMULATIVE, OPS, "loads of pages not held")                 \
@@ -58,6 +64,8 @@
     X(ops_no_pool, CUMULATIVE, OPS, "operations on pools that do not exist")  \
     X(ops_invalid, CUMULATIVE, OPS, "malformed or unsupported operations")    \
     X(violations, CUMULATIVE, COUNT, "protocol violations")                   \
+    X(joins_refused, CUMULATIVE, COUNT,                                       \
+      "shared pools refused: not authorised")                                 \
     X(kicks, CUMULATIVE, COUNT, "notifications from the driver")              \
     X(interrupts, CUMULATIVE, COUNT, "notifications to the driver")
 
@@ -91,5 +99,66 @@ typedef struct TmemClientStats {
 typedef struct TmemStoreStats {
     TMEM_STORE_LEVELS(TMEM_STAT_MEMBER)
 } TmemStoreStats;
+
+/* --- Distributions, per client --- */
+
+/*
+ * How long operations take, from entry to answer, guest memory not included:
+ *
+ *   X(name, text)
+ */
+#define TMEM_LATENCIES(X)                                                     \
+    X(store_same_filled, "stores of same-filled pages")                       \
+    X(store_lz4, "stores compressed with lz4")                                \
+    X(store_zstd, "stores compressed with zstd")                              \
+    X(store_raw, "stores kept as they are")                                   \
+    X(store_refused, "stores refused")                                        \
+    X(load_same_filled, "loads of same-filled pages")                         \
+    X(load_lz4, "loads of pages compressed with lz4")                         \
+    X(load_zstd, "loads of pages compressed with zstd")                       \
+    X(load_raw, "loads of pages kept as they are")                            \
+    X(load_miss, "loads of pages not held")
+
+/* Four buckets to each power of two, in nanoseconds; the last is open. */
+#define TMEM_LATENCY_BUCKETS    101
+
+typedef struct TmemHistogram {
+    uint64_t count[TMEM_LATENCY_BUCKETS];
+} TmemHistogram;
+
+#define TMEM_LATENCY_MEMBER(name, text)     TmemHistogram name;
+
+/** TmemLatencyStats: where the clock is expensive, of a sample only. */
+typedef struct TmemLatencyStats {
+    TMEM_LATENCIES(TMEM_LATENCY_MEMBER)
+} TmemLatencyStats;
+
+/* The smallest value, in nanoseconds, that falls into @bucket. */
+uint64_t tmem_latency_bucket_ns(unsigned bucket);
+
+/** The number of operations in @h. */
+uint64_t tmem_histogram_total(const TmemHistogram *h);
+
+/** Adds @h to @sum. */
+void tmem_histogram_add(TmemHistogram *sum, const TmemHistogram *h);
+
+/**
+ * tmem_histogram_percentile() - the time that @percent of operations kept to
+ *
+ * In nanoseconds, interpolated within a bucket; 0 if there was no operation.
+ */
+uint64_t tmem_histogram_percentile(const TmemHistogram *h, double percent);
+
+/*
+ * Pages by their stored size, same-filled ones left out: bucket n counts those
+ * of n * 256 + 1 to (n + 1) * 256 bytes.
+ */
+#define TMEM_SIZE_BUCKETS       16
+#define TMEM_SIZE_BUCKET_BYTES  256
+
+typedef struct TmemSizeStats {
+    uint64_t held[TMEM_SIZE_BUCKETS];       /* now */
+    uint64_t stored[TMEM_SIZE_BUCKETS];     /* ever, by stores that kept them */
+} TmemSizeStats;
 
 #endif /* LIBTMEM_TMEM_STATS_H */

@@ -1,0 +1,77 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: distributions: how long operations take, how large pages become
+ *
+ * Kept per context, by its thread alone, and summed when someone asks; what
+ * happens without a context (eviction, the end of a pool) is kept per client.
+ */
+#ifndef TMEM_HIST_H
+#define TMEM_HIST_H
+
+#include <stdint.h>
+
+#include "libtmem/tmem-stats.h"
+#include "tmem-clock.h"
+#include "tmem-entry.h"
+
+/* The place of each latency of tmem-stats.h in an array. */
+typedef enum TmemLatencyNr {
+#define TMEM_LATENCY_NR(name, text) TMEM_LATENCY_NR_##name,
+    TMEM_LATENCIES(TMEM_LATENCY_NR)
+#undef TMEM_LATENCY_NR
+    TMEM_LATENCY_NR__MAX,
+} TmemLatencyNr;
+
+/** The bucket that @ns nanoseconds fall into. */
+static inline unsigned tmem_latency_bucket(uint64_t ns)
+{
+    unsigned octave, bucket;
+
+    /* Four buckets to an octave; 0 ... 3 ns have one each. */
+    if (ns < 4) {
+        return ns;
+    }
+    octave = 63 - __builtin_clzll(ns);
+    bucket = (octave - 1) * 4 + (ns >> (octave - 2) & 3);
+    return bucket < TMEM_LATENCY_BUCKETS ? bucket : TMEM_LATENCY_BUCKETS - 1;
+}
+
+/** The size bucket of a record of @len bytes, at least 1. */
+static inline unsigned tmem_size_bucket(uint32_t len)
+{
+    return (len - 1) / TMEM_SIZE_BUCKET_BYTES;
+}
+
+/* What one context contributes, written by its thread. */
+typedef struct TmemHist {
+    uint32_t nr_ops;            /* of which some are timed */
+    /* Pages held, by stored size: may be "negative", as in TmemTally. */
+    TmemSizeStats sizes;
+    TmemHistogram latency[TMEM_LATENCY_NR__MAX];
+} TmemHist;
+
+/** A reading of the clock if the next operation is to be timed, else 0. */
+static inline uint64_t tmem_hist_start(TmemHist *hist)
+{
+    return hist->nr_ops++ & tmem_clock.sample_mask ? 0 : tmem_clock_ticks();
+}
+
+/** Ends the timing that @start began. */
+static inline void tmem_hist_end(TmemHist *hist, uint64_t start,
+                                 TmemLatencyNr nr)
+{
+    uint64_t *count;
+
+    if (start) {
+        count = &hist->latency[nr].count[
+            tmem_latency_bucket(tmem_clock_ns(start, tmem_clock_ticks()))];
+        /* One writer; readers may lag. */
+        __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED);
+    }
+}
+
+/** Adds the latencies and sizes of @from to @latency and @sizes. */
+void tmem_hist_sum(const TmemHist *from, TmemLatencyStats *latency,
+                   TmemSizeStats *sizes);
+
+#endif /* TMEM_HIST_H */
