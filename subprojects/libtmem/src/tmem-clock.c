@@ -6,7 +6,7 @@
 
 #include "tmem-clock.h"
 
-#if defined(__x86_64__)
+#ifdef TMEM_CLOCK_TSC
 #include <cpuid.h>
 #endif
 
@@ -25,11 +25,11 @@ TmemClock tmem_clock = { .ns_per_tick = 1ull << 32 };
 /* Whether the counter runs at one rate, whatever the CPU does. */
 static bool counter_is_steady(void)
 {
-#if defined(__x86_64__)
+#ifdef TMEM_CLOCK_TSC
     unsigned a, b, c, d;
 
     return __get_cpuid(0x80000007, &a, &b, &c, &d) && (d >> 8 & 1);
-#elif defined(__aarch64__)
+#elif defined(TMEM_CLOCK_CNTVCT)
     return true;
 #else
     return false;

@@ -2,7 +2,7 @@
 /*
  * libtmem: a clock that is cheap enough to read twice in an operation
  *
- * The CPU's cycle counter where it runs at one rate and the compiler knows it,
+ * The CPU's cycle counter where meson.build knows one and it runs at one rate,
  * else CLOCK_MONOTONIC.  Where reading is expensive all the same (a hypervisor
  * that traps it), fewer operations are timed: tmem_clock.sample_mask.
  */
@@ -13,7 +13,7 @@
 #include <stdint.h>
 #include <time.h>
 
-#if defined(__x86_64__)
+#ifdef TMEM_CLOCK_TSC
 #include <x86intrin.h>
 #endif
 
@@ -35,9 +35,9 @@ uint32_t tmem_clock_sample(uint32_t read_ns);
 
 static inline uint64_t tmem_clock_counter(void)
 {
-#if defined(__x86_64__)
+#ifdef TMEM_CLOCK_TSC
     return __rdtsc();
-#elif defined(__aarch64__)
+#elif defined(TMEM_CLOCK_CNTVCT)
     uint64_t ticks;
 
     asm volatile("mrs %0, cntvct_el0" : "=r"(ticks));

@@ -60,8 +60,7 @@ void tmem_hist_sum(const TmemHist *from, TmemLatencyStats *latency,
                    TmemSizeStats *sizes)
 {
 #define SUM(name, text)                                                       \
-    tmem_histogram_add(&latency->name,                                        \
-                       &from->latency[TMEM_LATENCY_NR_##name]);
+    tmem_histogram_add(&latency->name, &from->latency.name);
     TMEM_LATENCIES(SUM)
 #undef SUM
     for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {

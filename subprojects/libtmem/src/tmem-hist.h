@@ -14,14 +14,6 @@
 #include "tmem-clock.h"
 #include "tmem-entry.h"
 
-/* The place of each latency of tmem-stats.h in an array. */
-typedef enum TmemLatencyNr {
-#define TMEM_LATENCY_NR(name, text) TMEM_LATENCY_NR_##name,
-    TMEM_LATENCIES(TMEM_LATENCY_NR)
-#undef TMEM_LATENCY_NR
-    TMEM_LATENCY_NR__MAX,
-} TmemLatencyNr;
-
 /** The bucket that @ns nanoseconds fall into. */
 static inline unsigned tmem_latency_bucket(uint64_t ns)
 {
@@ -47,7 +39,7 @@ typedef struct TmemHist {
     uint32_t nr_ops;            /* of which some are timed */
     /* Pages held, by stored size: may be "negative", as in TmemTally. */
     TmemSizeStats sizes;
-    TmemHistogram latency[TMEM_LATENCY_NR__MAX];
+    TmemLatencyStats latency;
 } TmemHist;
 
 /** A reading of the clock if the next operation is to be timed, else 0. */
@@ -56,14 +48,13 @@ static inline uint64_t tmem_hist_start(TmemHist *hist)
     return hist->nr_ops++ & tmem_clock.sample_mask ? 0 : tmem_clock_ticks();
 }
 
-/** Ends the timing that @start began. */
-static inline void tmem_hist_end(TmemHist *hist, uint64_t start,
-                                 TmemLatencyNr nr)
+/** Ends the timing that @start began; it counts in @h. */
+static inline void tmem_hist_end(TmemHistogram *h, uint64_t start)
 {
     uint64_t *count;
 
     if (start) {
-        count = &hist->latency[nr].count[
+        count = &h->count[
             tmem_latency_bucket(tmem_clock_ns(start, tmem_clock_ticks()))];
         /* One writer; readers may lag. */
         __atomic_store_n(count, *count + 1, __ATOMIC_RELAXED);
