@@ -63,7 +63,7 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     uint64_t owner;
     void *record;
 
-    if (kind == TMEM_KIND_NONE || kind > TMEM_KIND_RAW) {
+    if (kind == TMEM_KIND_NONE || kind > TMEM_KIND_ZSTD) {
         return tmem_error_set(c->errp, "entry of unknown kind %u", kind);
     }
     if (kind == TMEM_KIND_FILL32) {
@@ -72,7 +72,7 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     if (!mark(c, ref, "a record") || !in_space(c, ref, space, "a record")) {
         return false;
     }
-    if (!len || (kind == TMEM_KIND_LZ4 && len > TMEM_CODEC_LZ4_MAX) ||
+    if (!len || (kind != TMEM_KIND_RAW && len > TMEM_CODEC_MAX) ||
         tmem_record_header(space) + len > tmem_arena_slot_bytes(arena, ref)) {
         return tmem_error_set(c->errp, "record of %u bytes does not fit its "
                               "slot", len);

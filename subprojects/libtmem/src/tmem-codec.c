@@ -20,7 +20,7 @@ static size_t lz4_state_bytes(void)
 
 size_t tmem_codec_memory(void)
 {
-    return 2 * TMEM_PAGE_SIZE + lz4_state_bytes();
+    return 2 * TMEM_PAGE_SIZE + lz4_state_bytes() + tmem_zstd_memory();
 }
 
 void tmem_codec_init(TmemCodec *codec, void *memory)
@@ -28,6 +28,8 @@ void tmem_codec_init(TmemCodec *codec, void *memory)
     codec->in = memory;
     codec->out = codec->in + TMEM_PAGE_SIZE;
     codec->lz4_state = codec->out + TMEM_PAGE_SIZE;
+    tmem_zstd_init(&codec->zstd,
+                   (uint8_t *)codec->lz4_state + lz4_state_bytes());
 }
 
 static inline uint64_t load64(const void *p)
@@ -53,11 +55,29 @@ static bool same_filled(const void *page, uint64_t *word)
     return !memcmp(page, (const uint8_t *)page + 8, TMEM_PAGE_SIZE - 8);
 }
 
-void tmem_codec_encode(TmemCodec *codec, TmemCompressor compressor,
-                       const void *page, TmemEncoded *enc)
+/* Compresses to codec->out.  Returns the length, 0 if it is more than @max. */
+static uint32_t compress(TmemCodec *codec, TmemCodecChoice choice,
+                         uint32_t max, const void *page, TmemKind *kind)
+{
+    switch (choice.compressor) {
+    case TMEM_COMPRESSOR_LZ4:
+        *kind = TMEM_KIND_LZ4;
+        return LZ4_compress_fast_extState(codec->lz4_state, page,
+                                          (char *)codec->out, TMEM_PAGE_SIZE,
+                                          max, choice.level);
+    case TMEM_COMPRESSOR_ZSTD:
+        *kind = TMEM_KIND_ZSTD;
+        return tmem_zstd_encode(&codec->zstd, choice.level, page, codec->out,
+                                max);
+    default:
+        return 0;
+    }
+}
+
+void tmem_codec_encode_page(TmemCodec *codec, TmemCodecChoice choice,
+                            uint32_t max, const void *page, TmemEncoded *enc)
 {
     uint64_t word;
-    int len = 0;
 
     tmem_assert_unlocked();
     if (same_filled(page, &word)) {
@@ -74,16 +94,10 @@ void tmem_codec_encode(TmemCodec *codec, TmemCompressor compressor,
         enc->data = codec->out;
         return;
     }
-    if (compressor == TMEM_COMPRESSOR_LZ4) {
-        len = LZ4_compress_fast_extState(codec->lz4_state, page,
-                                         (char *)codec->out, TMEM_PAGE_SIZE,
-                                         TMEM_CODEC_LZ4_MAX, 1);
-    }
-    if (len > 0) {
-        enc->kind = TMEM_KIND_LZ4;
-        enc->len = len;
-        enc->data = codec->out;
-    } else {
+    enc->len = compress(codec, choice, MIN(max, TMEM_CODEC_MAX), page,
+                        &enc->kind);
+    enc->data = codec->out;
+    if (!enc->len) {
         enc->kind = TMEM_KIND_RAW;
         enc->len = TMEM_PAGE_SIZE;
         enc->data = page;
@@ -107,6 +121,8 @@ bool tmem_codec_decode(TmemCodec *codec, TmemKind kind, uint32_t len,
     case TMEM_KIND_LZ4:
         return LZ4_decompress_safe((const char *)codec->in, page, len,
                                    TMEM_PAGE_SIZE) == TMEM_PAGE_SIZE;
+    case TMEM_KIND_ZSTD:
+        return tmem_zstd_decode(&codec->zstd, codec->in, len, page);
     default:
         return false;
     }

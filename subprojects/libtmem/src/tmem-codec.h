@@ -11,17 +11,19 @@
 #include <stdint.h>
 
 #include "tmem-entry.h"
+#include "tmem-zstd.h"
 
 /*
- * A page whose LZ4 form is longer than this is kept raw: decompressing would
- * cost more than the 1/16 that it saves.
+ * A page whose compressed form is longer than this is kept raw, whatever the
+ * policy says: decompressing would cost more than the 1/16 that it saves.
  */
-#define TMEM_CODEC_LZ4_MAX  (TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 16)
+#define TMEM_CODEC_MAX      (TMEM_PAGE_SIZE - TMEM_PAGE_SIZE / 16)
 
 typedef struct TmemCodec {
     void *lz4_state;
     uint8_t *out;       /* TMEM_PAGE_SIZE: encoded by tmem_codec_encode() */
     uint8_t *in;        /* TMEM_PAGE_SIZE: to be decoded */
+    TmemZstd zstd;
 } TmemCodec;
 
 /** Bytes of working memory that tmem_codec_init() divides up. */
@@ -35,9 +37,25 @@ typedef struct TmemEncoded {
     const void *data;   /* the page itself if RAW, else in the codec */
 } TmemEncoded;
 
-/** Encodes @page.  Cannot fail: what does not compress is RAW. */
-void tmem_codec_encode(TmemCodec *codec, TmemCompressor compressor,
-                       const void *page, TmemEncoded *enc);
+/**
+ * tmem_codec_encode_page() - encode one page
+ * @choice: its level resolved, as tmem_codec_unpack() returns it
+ * @max: longer compressed forms are given up; at most TMEM_CODEC_MAX counts
+ *
+ * Cannot fail: what does not compress to @max is RAW.
+ */
+void tmem_codec_encode_page(TmemCodec *codec, TmemCodecChoice choice,
+                            uint32_t max, const void *page, TmemEncoded *enc);
+
+/* With the defaults of the compressor. */
+static inline void tmem_codec_encode(TmemCodec *codec,
+                                     TmemCompressor compressor,
+                                     const void *page, TmemEncoded *enc)
+{
+    TmemCodecChoice choice = { .compressor = compressor, .level = 1 };
+
+    tmem_codec_encode_page(codec, choice, TMEM_CODEC_MAX, page, enc);
+}
 
 /**
  * tmem_codec_decode() - decode @len bytes at codec->in into @page

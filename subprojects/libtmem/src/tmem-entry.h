@@ -8,7 +8,9 @@
  *   bits 40-51  bytes of encoded data; 0 for a raw page and for FILL32
  *   bits 52-54  kind, never 0
  *   bit  55     damaged: found unreadable; answers IO until dropped
- *   bits 56-63  generation: differs between successive stores in a shard
+ *   bits 56-61  generation: differs between successive stores in a shard
+ *   bits 62-63  age: how often the walker passed since the last store or load;
+ *               the last one also says that it has seen to the page
  *
  * A record is a slot of the arena:
  *
@@ -42,12 +44,19 @@ typedef enum TmemKind {
     TMEM_KIND_FILL64,   /* one 64-bit word repeated; the record holds it */
     TMEM_KIND_LZ4,
     TMEM_KIND_RAW,
+    TMEM_KIND_ZSTD,
+    TMEM_KIND_TIER,     /* reserved: the page is not in memory (D16) */
 } TmemKind;
 
 #define TMEM_ENTRY_LEN_SHIFT    40
 #define TMEM_ENTRY_KIND_SHIFT   52
 #define TMEM_ENTRY_DAMAGED      (1ull << 55)
 #define TMEM_ENTRY_GEN_SHIFT    56
+#define TMEM_ENTRY_GEN_MASK     63
+#define TMEM_ENTRY_AGE_SHIFT    62
+#define TMEM_ENTRY_AGE_MASK     (3ull << TMEM_ENTRY_AGE_SHIFT)
+#define TMEM_AGE_IDLE           2   /* old enough to be compressed again */
+#define TMEM_AGE_DONE           3   /* that was done, or was not worth it */
 
 G_STATIC_ASSERT(TMEM_REF_BITS == TMEM_ENTRY_LEN_SHIFT);
 /* The length of a compressed page fits its 12 bits. */
@@ -60,7 +69,7 @@ static inline TmemEntry tmem_entry_make(TmemKind kind, uint64_t ref_or_word,
     return ref_or_word |
            (uint64_t)(len & (TMEM_PAGE_SIZE - 1)) << TMEM_ENTRY_LEN_SHIFT |
            (uint64_t)kind << TMEM_ENTRY_KIND_SHIFT |
-           (uint64_t)generation << TMEM_ENTRY_GEN_SHIFT;
+           (uint64_t)(generation & TMEM_ENTRY_GEN_MASK) << TMEM_ENTRY_GEN_SHIFT;
 }
 
 static inline TmemKind tmem_entry_kind(TmemEntry e)
@@ -85,6 +94,17 @@ static inline TmemRef tmem_entry_ref(TmemEntry e)
 static inline uint32_t tmem_entry_word32(TmemEntry e)
 {
     return e;
+}
+
+static inline unsigned tmem_entry_age(TmemEntry e)
+{
+    return e >> TMEM_ENTRY_AGE_SHIFT;
+}
+
+/* @e with another age; what was just stored or loaded has age 0. */
+static inline TmemEntry tmem_entry_aged(TmemEntry e, unsigned age)
+{
+    return (e & ~TMEM_ENTRY_AGE_MASK) | (uint64_t)age << TMEM_ENTRY_AGE_SHIFT;
 }
 
 /* --- Records --- */

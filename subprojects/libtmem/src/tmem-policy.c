@@ -19,7 +19,9 @@ typedef struct CompressorInfo {
 static const CompressorInfo compressors[] = {
     [TMEM_COMPRESSOR_LZ4] = { "lz4", true, 1, 64, 1 },
     [TMEM_COMPRESSOR_NONE] = { "none", false, 0, 0, 0 },
-    [TMEM_COMPRESSOR_ZSTD] = { "zstd", true, -7, 19, 1 },
+    [TMEM_COMPRESSOR_ZSTD] = {
+        "zstd", true, TMEM_ZSTD_LEVEL_MIN, TMEM_ZSTD_LEVEL_MAX, 1,
+    },
 };
 
 void tmem_policy_init(TmemPolicy *policy)
@@ -40,6 +42,12 @@ int tmem_codec_level(const TmemCodecChoice *codec)
 {
     return codec->level ? codec->level :
                           compressors[codec->compressor].level_default;
+}
+
+uint32_t tmem_codec_pack(const TmemCodecChoice *codec)
+{
+    return (uint32_t)(codec->compressor + 1) << 8 |
+           (uint32_t)(tmem_codec_level(codec) + 128);
 }
 
 static bool check_level(TmemCompressor compressor, int64_t level, GError **errp)
