@@ -2,26 +2,18 @@
 /*
  * libtmem: the bounded arena that all memory caused by guests comes from
  *
- * Words.  One address range is reserved when the store is made and is divided
- * into *segments* of equal size.  A segment in use belongs to one *class* and
- * is divided into *slots* of that class's size.  Slots below the segment's
- * watermark have been handed out at least once; the pages above it were never
- * touched and cost nothing.
+ * One address range is reserved when the store is made and is divided into
+ * *segments* of equal size.  A segment in use belongs to one client's heap
+ * (tmem-heap.h), which cuts it into slots of one *class*; a free one is *idle*
+ * (still resident) or was returned to the operating system.
  *
- * Budget.  used_bytes counts whole segments in use, the pages that their
- * descriptors lie in, and what was set aside with tmem_arena_charge() (hash
- * tables, pools).  It never exceeds the configured size at any moment.
+ * Budget.  used_bytes counts whole segments, the pages that their descriptors
+ * lie in, and what was set aside with tmem_arena_charge() (hash tables) or
+ * tmem_heap_charge() (pools).  It never exceeds the configured size at any
+ * moment.  What heaps hold is charged to these; the rest is overhead.
  *
- * Spaces.  What belongs to ephemeral pools lives in segments of its own so that
- * eviction can empty a whole segment and hand it to anyone.  Each slot there
- * starts with an owner word, see tmem-entry.h; it is 0 while the slot is free
- * or not yet published in the index.  The index of ephemeral pages is kept
- * apart from the pages: emptying one of its segments costs all pages that its
- * nodes refer to, so what is stored or loaded there keeps it.
- *
- * Locks.  A class lock guards the lists and slots of its segments; the arena
- * lock guards free segments, the budget and the eviction order, and nests
- * inside a class lock.  Callers may hold a shard lock.
+ * Locks.  The arena lock guards free segments, the budget, what every heap is
+ * charged with, and the eviction orders.  It nests inside a class lock.
  */
 #ifndef TMEM_ARENA_H
 #define TMEM_ARENA_H
@@ -30,6 +22,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "libtmem/tmem.h"
 #include "tmem-lock.h"
 
 /* A place in the arena, in units; 0 is none.  Must fit TMEM_REF_BITS. */
@@ -52,12 +45,16 @@ typedef enum TmemSpace {
     TMEM_SPACE__MAX,
 } TmemSpace;
 
+typedef struct TmemHeap TmemHeap;
+
 typedef struct TmemSegment {
-    /* Guarded by the lock of its class. */
+    TmemHeap *heap;         /* whose it is; stable while in use */
+
+    /* Guarded by the lock of its class; next of a free one by the arena's. */
     uint32_t next;          /* list of the class's segments with free slots */
     uint32_t prev;
-    uint32_t nr_used;       /* slots handed out now */
-    uint32_t watermark;     /* slots handed out at least once */
+    uint16_t nr_used;       /* slots handed out now */
+    uint16_t watermark;     /* slots handed out at least once */
     uint16_t free_head;     /* unit of the first free slot + 1, 0: none */
     bool listed;            /* on its class's list */
     bool frozen;            /* being emptied: hand out no slot */
@@ -67,7 +64,7 @@ typedef struct TmemSegment {
     uint8_t space;          /* stable while in use */
     bool in_use;
     bool victim;            /* an evictor owns it */
-    uint32_t order_next;    /* eviction order, oldest first */
+    uint32_t order_next;    /* eviction order of its heap, oldest first */
     uint32_t order_prev;
     uint32_t order_stamp;   /* when it joined the order; wraps around */
 
@@ -79,14 +76,6 @@ typedef struct TmemSegment {
     uint32_t hits;
 } TmemSegment;
 
-typedef struct TmemClass {
-    TmemLock lock;
-    uint32_t slot_bytes;
-    uint32_t slots;         /* in one segment */
-    uint32_t first;         /* segments with free slots */
-    uint64_t nr_used;       /* slots */
-} TmemClass;
-
 typedef struct TmemArena {
     uint8_t *base;
     uint64_t size_bytes;    /* the budget */
@@ -97,12 +86,17 @@ typedef struct TmemArena {
     size_t segments_bytes;
     /* The smallest class for a size in units, rounded up. */
     uint8_t class_of[TMEM_SLOT_BYTES_MAX / TMEM_UNIT + 1];
-    TmemClass classes[TMEM_SPACE__MAX][TMEM_ARENA_CLASSES_MAX];
+    struct {
+        uint32_t slot_bytes;
+        uint32_t slots;     /* in one segment */
+    } classes[TMEM_ARENA_CLASSES_MAX];
 
     TmemLock lock;
+    pthread_cond_t victims_done;    /* a heap has no victim any more */
     /* Guarded by lock; used_bytes and nr_idle are also read without it. */
     uint64_t used_bytes;
     uint64_t charged_bytes; /* of these, not for segments */
+    uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_victims;    /* of these, owned by an evictor */
@@ -110,11 +104,8 @@ typedef struct TmemArena {
     uint32_t idle;          /* list of these */
     uint32_t returned;      /* list of segments given back to the OS */
     uint32_t nr_virgin;     /* segments never used start here */
-    struct {
-        uint32_t first;     /* eviction order of the space's segments */
-        uint32_t last;
-    } order[TMEM_SPACE__MAX];
     uint32_t order_clock;
+    TmemHeap *heaps;        /* all, in no order */
 } TmemArena;
 
 /**
@@ -136,78 +127,23 @@ static inline uint32_t tmem_arena_segment_of(const TmemArena *arena,
     return (ref - 1) >> (arena->segment_shift - TMEM_UNIT_SHIFT);
 }
 
-/**
- * tmem_arena_alloc() - take a slot of at least @bytes
- * @any_class: rather than fail, take a slot of any larger class
- *
- * The slot's owner word is 0, the rest undefined.  Returns 0 if the budget
- * allows none.
- */
-TmemRef tmem_arena_alloc(TmemArena *arena, TmemSpace space, size_t bytes,
-                         bool any_class);
-
-/**
- * tmem_arena_free() - give a slot back
- *
- * A published slot of an ephemeral space is freed under the shard lock of its
- * owner.
- */
-void tmem_arena_free(TmemArena *arena, TmemRef ref);
+/** The place at @unit of @segment. */
+static inline TmemRef tmem_arena_ref(const TmemArena *arena, uint32_t segment,
+                                     uint32_t unit)
+{
+    return ((TmemRef)segment << (arena->segment_shift - TMEM_UNIT_SHIFT)) +
+           unit + 1;
+}
 
 /** Bytes that the slot at @ref occupies.  The slot must be in use. */
-uint32_t tmem_arena_slot_bytes(const TmemArena *arena, TmemRef ref);
+static inline uint32_t tmem_arena_slot_bytes(const TmemArena *arena,
+                                             TmemRef ref)
+{
+    const TmemSegment *seg =
+        &arena->segments[tmem_arena_segment_of(arena, ref)];
 
-/**
- * tmem_arena_charge() - set part of the budget aside for memory elsewhere
- *
- * Returns false if the budget does not allow it.
- */
-bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
-void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
-
-/**
- * tmem_arena_trim() - give idle segments back to the operating system
- *
- * Called at the end of operations that free, with no lock held.  A few idle
- * segments are kept so that a store that hovers around a segment's edge does
- * not turn every operation into a system call; none if nothing is in use.
- */
-void tmem_arena_trim(TmemArena *arena);
-
-/** The same, keeping none. */
-void tmem_arena_trim_all(TmemArena *arena);
-
-/* --- Eviction: an evictor takes a segment out of use, slot by slot --- */
-
-typedef struct TmemVictim {
-    uint32_t segment;
-    uint32_t nr_slots;      /* below the watermark when it was taken */
-    uint32_t slot_units;
-    TmemRef first;
-} TmemVictim;
-
-/**
- * tmem_arena_victim_begin() - own an ephemeral segment
- * @segment: from the eviction order, chosen under the arena lock
- *
- * Called with the arena lock held and returns without it.
- */
-void tmem_arena_victim_begin(TmemArena *arena, uint32_t segment,
-                             TmemVictim *victim);
-
-/**
- * tmem_arena_victim_end() - let go of the segment
- * @walked: whether all slots were visited; if not, it stays the oldest
- *
- * Returns true if it was empty and is idle now.
- */
-bool tmem_arena_victim_end(TmemArena *arena, TmemVictim *victim, bool walked);
-
-/** Moves @segment to the young end of the order.  Arena lock held. */
-void tmem_arena_order_renew_locked(TmemArena *arena, uint32_t segment);
-
-/** The oldest segment of all ephemeral spaces.  Arena lock held. */
-uint32_t tmem_arena_order_oldest_locked(const TmemArena *arena);
+    return arena->classes[seg->class_nr].slot_bytes;
+}
 
 /** Notes that what is at @ref, in an ephemeral space, is in use. */
 static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
@@ -220,18 +156,54 @@ static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
     }
 }
 
+/**
+ * tmem_arena_charge() - set part of the budget aside for memory elsewhere
+ *
+ * As overhead, for no client.  Returns false if the budget does not allow it.
+ */
+bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
+void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
+
+/** Sets used_bytes, which is read without the lock that is held. */
+void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes);
+
+/**
+ * tmem_arena_pop_locked() - take a free segment within the budget
+ *
+ * Returns TMEM_SEGMENT_NONE if there is none.  The descriptor is undefined.
+ */
+uint32_t tmem_arena_pop_locked(TmemArena *arena);
+
+/** Takes back a segment that nobody uses: it is idle now. */
+void tmem_arena_push_locked(TmemArena *arena, uint32_t nr);
+
+/**
+ * tmem_arena_trim() - give idle segments back to the operating system
+ *
+ * Called at the end of operations that free, with no lock held.  A few idle
+ * segments are kept so that a store that hovers around a segment's edge does
+ * not turn every operation into a system call; none if nothing is in use.
+ */
+void tmem_arena_trim(TmemArena *arena);
+
+/** The same, keeping none.  Returns how many bytes went back. */
+uint64_t tmem_arena_trim_all(TmemArena *arena);
+
 /* --- For statistics and tmem_store_check() --- */
 
 uint64_t tmem_arena_used_bytes(const TmemArena *arena);
 
-/** Bytes in slots that are handed out. */
-uint64_t tmem_arena_slots_bytes(TmemArena *arena);
+/** What is used, and of that what is charged to no heap, at one moment. */
+void tmem_arena_levels(TmemArena *arena, uint64_t *used_bytes,
+                       uint64_t *overhead_bytes);
 
 /**
- * tmem_arena_check() - cross-check segments, classes and budget
+ * tmem_arena_check() - cross-check segments, heaps and budget
  * @is_used: for each unit, whether a slot that the index knows starts there
  * @unknown: set if slots are handed out that the index does not know, or were
  *           while this ran: wrong, unless an operation has them in hand
+ *
+ * No heap may come or go meanwhile.
  */
 bool tmem_arena_check(TmemArena *arena, const uint64_t *is_used,
                       bool *unknown, GError **errp);

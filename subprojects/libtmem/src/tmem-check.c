@@ -232,7 +232,7 @@ static bool check_level(Check *c, const char *name, uint64_t counted,
 }
 
 static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
-                       uint64_t *bytes, uint64_t *persistent_pages)
+                       uint64_t *persistent_pages)
 {
     TmemPool *pool = &client->pools[slot];
     TmemDelta *found = g_hash_table_lookup(c->pools, pool);
@@ -255,7 +255,6 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
         ref = ((TmemNode *)tmem_arena_ptr(&c->store->arena, ref))->following;
     }
     tmem_unlock(&pool->lock);
-    *bytes += found->data_bytes + found->index_bytes;
     if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
         *persistent_pages += found->pages;
     }
@@ -265,13 +264,13 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
 
 static bool check_client(Check *c, TmemClient *client)
 {
-    uint64_t bytes = tmem_client_table_bytes_locked(client, client->nr_slots);
+    uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots);
     uint64_t persistent_pages = 0;
     uint32_t nr_pools = 0;
 
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
-        if (!check_pool(c, client, slot, &bytes, &persistent_pages)) {
+        if (!check_pool(c, client, slot, &persistent_pages)) {
             return false;
         }
         nr_pools++;
@@ -284,26 +283,20 @@ static bool check_client(Check *c, TmemClient *client)
     TMEM_POOL_LEVELS(CHECK)
 #undef CHECK
     return check_level(c, "client's pools", client->nr_pools, nr_pools) &&
-           check_level(c, "client's bytes", client->bytes, bytes) &&
+           check_level(c, "client's tables", client->heap.charged_bytes,
+                       table) &&
            check_level(c, "client's persistent pages",
                        client->persistent_pages, persistent_pages);
 }
 
 static bool check_clients(Check *c)
 {
-    uint64_t descriptors = 0;
-
     for (GList *l = c->store->clients; l; l = l->next) {
-        TmemClient *client = l->data;
-
-        if (!check_client(c, client)) {
+        if (!check_client(c, l->data)) {
             return false;
         }
-        descriptors += tmem_client_table_bytes_locked(client,
-                                                      client->nr_slots);
     }
-    return check_level(c, "store's descriptors", c->store->descriptors_bytes,
-                       descriptors);
+    return true;
 }
 
 /* --- All of it --- */

@@ -10,58 +10,7 @@
 #include "tmem-os.h"
 #include "tmem-store.h"
 
-/* --- Accounting --- */
-
-static void note_peak(TmemClient *client, uint64_t bytes)
-{
-    uint64_t peak = __atomic_load_n(&client->bytes_peak, __ATOMIC_RELAXED);
-    bool done = bytes <= peak;
-
-    while (!done) {
-        done = __atomic_compare_exchange_n(&client->bytes_peak, &peak, bytes,
-                                           true, __ATOMIC_RELAXED,
-                                           __ATOMIC_RELAXED) || bytes <= peak;
-    }
-}
-
-bool tmem_client_charge(TmemClient *client, int64_t bytes)
-{
-    uint64_t limit = client->max_bytes ? client->max_bytes : UINT64_MAX;
-    uint64_t old, new;
-
-    if (bytes <= 0) {
-        __atomic_fetch_sub(&client->bytes, -bytes, __ATOMIC_RELAXED);
-        return true;
-    }
-    old = __atomic_load_n(&client->bytes, __ATOMIC_RELAXED);
-    do {
-        new = old + bytes;
-        if (new > limit) {
-            return false;
-        }
-    } while (!__atomic_compare_exchange_n(&client->bytes, &old, new, true,
-                                          __ATOMIC_RELAXED,
-                                          __ATOMIC_RELAXED));
-    note_peak(client, new);
-    return true;
-}
-
-TmemStatus tmem_client_charge_descriptors(TmemClient *client, int64_t bytes)
-{
-    TmemStore *store = client->store;
-
-    if (!tmem_client_charge(client, bytes)) {
-        return TMEM_STATUS_QUOTA;
-    }
-    if (bytes < 0) {
-        tmem_arena_uncharge(&store->arena, -bytes);
-    } else if (bytes && !tmem_arena_charge(&store->arena, bytes)) {
-        tmem_client_charge(client, -bytes);
-        return TMEM_STATUS_NOSPC;
-    }
-    __atomic_fetch_add(&store->descriptors_bytes, bytes, __ATOMIC_RELAXED);
-    return TMEM_STATUS_OK;
-}
+/* --- The pool table --- */
 
 uint64_t tmem_tallies_bytes(uint32_t nr_slots)
 {
@@ -126,19 +75,24 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
         client->pools_bytes = max_pools * sizeof(TmemPool);
         client->pools = tmem_os_reserve(client->pools_bytes);
     }
-    if (!client || !client->pools) {
-        tmem_error_set(errp, "client '%s': cannot reserve its pool table: %s",
+    if (!client || !client->pools ||
+        !tmem_heap_init(&client->heap, &store->arena,
+                        config->limits.max_bytes)) {
+        tmem_error_set(errp, "client '%s': cannot reserve its tables: %s",
                        config->name, g_strerror(ENOMEM));
+        if (client) {
+            tmem_os_release(client->pools, client->pools_bytes);
+        }
         g_free(client);
         return NULL;
     }
     client->store = store;
     client->name = g_strdup(config->name);
-    client->max_bytes = config->limits.max_bytes;
     client->max_pools = max_pools;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
     if (!attach(store, client, errp)) {
+        tmem_heap_destroy(&client->heap);
         tmem_lock_destroy(&client->lock);
         tmem_os_release(client->pools, client->pools_bytes);
         g_free(client->name);
@@ -164,7 +118,7 @@ void tmem_client_free(TmemClient *client)
     __atomic_fetch_sub(&store->nr_clients, 1, __ATOMIC_RELAXED);
     tmem_unlock(&store->clients_lock);
 
-    g_assert(!client->bytes);
+    tmem_heap_destroy(&client->heap);
     tmem_lock_destroy(&client->lock);
     tmem_os_release(client->pools, client->pools_bytes);
     g_free(client->name);

@@ -8,6 +8,7 @@
 #include "libtmem/tmem.h"
 #include "libtmem/tmem-req.h"
 #include "tmem-codec.h"
+#include "tmem-heap.h"
 #include "tmem-lock.h"
 #include "tmem-pool.h"
 
@@ -21,11 +22,8 @@ typedef struct TmemClientCounters {
 struct TmemClient {
     TmemStore *store;
     char *name;
-    uint64_t max_bytes;     /* 0: no limit but the store's size */
+    TmemHeap heap;          /* all memory of its pages */
     uint32_t max_pools;
-
-    uint64_t bytes;         /* charged; atomic */
-    uint64_t bytes_peak;    /* atomic */
     uint64_t persistent_pages;  /* atomic */
 
     /* Reserved for max_pools once, so that operations need no lock. */
@@ -39,7 +37,6 @@ struct TmemClient {
     uint32_t slot_hint;     /* slots below this are in use */
     uint32_t first;         /* slots in the order of creation */
     uint32_t last;
-    uint32_t evict_slot;    /* where tmem_evict_own() goes on */
     GList *contexts;
     uint32_t nr_contexts;
     TmemClientCounters gone;    /* of contexts that were freed */
@@ -60,21 +57,6 @@ struct TmemContext {
     /* The operations of the request being decoded, copied once. */
     _Alignas(8) uint8_t req_ops[TMEM_REQ_BATCH_MAX * TMEM_REQ_OP_BYTES];
 };
-
-/**
- * tmem_client_charge() - add @bytes, which may be negative, to the client
- *
- * Returns false, changing nothing, if that would exceed its limit.
- */
-bool tmem_client_charge(TmemClient *client, int64_t bytes);
-
-/**
- * tmem_client_charge_descriptors() - as above, for memory outside of the arena
- *
- * Charges the store's budget too.  Returns OK, QUOTA or NOSPC; always OK if
- * @bytes is not above 0.
- */
-TmemStatus tmem_client_charge_descriptors(TmemClient *client, int64_t bytes);
 
 /** Bytes that the tallies of one context for @nr_slots pools take. */
 uint64_t tmem_tallies_bytes(uint32_t nr_slots);

@@ -17,8 +17,9 @@ static bool attach(TmemContext *ctx)
     bool ok;
 
     tmem_lock(&client->lock);
-    ok = tmem_client_charge_descriptors(
-        client, tmem_tallies_bytes(client->nr_slots)) == TMEM_STATUS_OK;
+    ok = tmem_heap_charge(&client->heap,
+                          tmem_tallies_bytes(client->nr_slots)) ==
+         TMEM_STATUS_OK;
     if (ok) {
         client->contexts = g_list_prepend(client->contexts, ctx);
         client->nr_contexts++;
@@ -90,8 +91,8 @@ void tmem_context_free(TmemContext *ctx)
 #undef FOLD
     client->contexts = g_list_remove(client->contexts, ctx);
     client->nr_contexts--;
-    tmem_client_charge_descriptors(
-        client, -(int64_t)tmem_tallies_bytes(client->nr_slots));
+    tmem_heap_charge(&client->heap,
+                     -(int64_t)tmem_tallies_bytes(client->nr_slots));
     tmem_unlock(&client->lock);
 
     tmem_os_release(ctx->tallies, ctx->tallies_bytes);

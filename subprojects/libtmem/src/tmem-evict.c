@@ -15,25 +15,22 @@
  */
 #define RECORDS_MAX     1024
 
-/* What tmem_evict_own() looks at and drops in one call, at most. */
-#define OWN_POOLS_MAX   TMEM_CLIENT_POOLS_DEFAULT
-#define OWN_OBJECTS_MAX 64
-#define OWN_PAGES_MAX   64      /* of an object */
-
-static uint32_t second_chance_pick_locked(TmemArena *arena)
+static uint32_t second_chance_pick_locked(TmemHeap *heap)
 {
+    TmemArena *arena = heap->arena;
+
     for (int i = 0; i < PASS_OVER_MAX; i++) {
-        uint32_t nr = tmem_arena_order_oldest_locked(arena);
+        uint32_t nr = tmem_heap_oldest_locked(heap);
 
         if (nr == TMEM_SEGMENT_NONE ||
             !__atomic_exchange_n(&arena->segments[nr].hits, 0,
                                  __ATOMIC_RELAXED)) {
             return nr;
         }
-        tmem_arena_order_renew_locked(arena, nr);
+        tmem_heap_order_renew_locked(arena, nr);
     }
     /* All were in use: then the oldest of them must go. */
-    return tmem_arena_order_oldest_locked(arena);
+    return tmem_heap_oldest_locked(heap);
 }
 
 const TmemEvictPolicy tmem_evict_policy_second_chance = {
@@ -47,7 +44,6 @@ static void book_evicted(TmemPool *pool, const TmemDelta *delta)
     tmem_pool_apply(pool, delta);
     __atomic_fetch_add(&pool->shared.evicted, -delta->pages,
                        __ATOMIC_RELAXED);
-    tmem_client_charge(pool->client, delta->data_bytes + delta->index_bytes);
 }
 
 /*
@@ -73,27 +69,14 @@ static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     return -(delta.pages_compressed + delta.pages_raw);
 }
 
-TmemEvicted tmem_evict_segment(TmemStore *store)
+/* Empties the segment, or as much of it as one operation may. */
+static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
 {
     TmemArena *arena = &store->arena;
-    TmemVictim victim;
-    uint32_t nr, nr_records = 0, i;
-    bool of_index;
+    uint32_t nr_records = 0, i;
 
-    tmem_assert_unlocked();
-    tmem_lock(&arena->lock);
-    nr = store->evict_policy->pick_locked(arena);
-    if (nr == TMEM_SEGMENT_NONE) {
-        bool others = arena->nr_victims;
-
-        tmem_unlock(&arena->lock);
-        return others ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
-    }
-    of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
-    tmem_arena_victim_begin(arena, nr, &victim);
-
-    for (i = 0; i < victim.nr_slots; i++) {
-        TmemRef ref = victim.first + (uint64_t)i * victim.slot_units;
+    for (i = 0; i < victim->nr_slots; i++) {
+        TmemRef ref = victim->first + (uint64_t)i * victim->slot_units;
         void *slot = tmem_arena_ptr(arena, ref);
         uint64_t owner = tmem_owner_read(slot);
         TmemShard *shard;
@@ -117,13 +100,56 @@ TmemEvicted tmem_evict_segment(TmemStore *store)
         }
         tmem_unlock(&shard->lock);
     }
-    return tmem_arena_victim_end(arena, &victim, i == victim.nr_slots) ?
-           TMEM_EVICTED_FREED : TMEM_EVICTED_BUSY;
+    return tmem_victim_end(arena, victim, i == victim->nr_slots);
 }
 
-bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
+/* The client whose oldest ephemeral segment is the oldest of all. */
+static TmemHeap *choose_heap_locked(TmemArena *arena)
 {
-    switch (tmem_evict_segment(store)) {
+    TmemHeap *oldest = NULL;
+    uint32_t stamp = 0;
+
+    for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
+        uint32_t nr = tmem_heap_oldest_locked(heap);
+
+        if (nr != TMEM_SEGMENT_NONE &&
+            (!oldest ||
+             (int32_t)(arena->segments[nr].order_stamp - stamp) < 0)) {
+            oldest = heap;
+            stamp = arena->segments[nr].order_stamp;
+        }
+    }
+    return oldest;
+}
+
+TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)
+{
+    TmemArena *arena = &store->arena;
+    uint32_t nr = TMEM_SEGMENT_NONE;
+    uint32_t nr_victims;
+    TmemVictim victim;
+    bool of_index;
+
+    tmem_assert_unlocked();
+    tmem_lock(&arena->lock);
+    nr_victims = heap ? heap->nr_victims : arena->nr_victims;
+    heap = heap ? heap : choose_heap_locked(arena);
+    if (heap) {
+        nr = store->evict_policy->pick_locked(heap);
+    }
+    if (nr == TMEM_SEGMENT_NONE) {
+        tmem_unlock(&arena->lock);
+        return nr_victims ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
+    }
+    of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
+    tmem_victim_begin(arena, nr, &victim);
+    return empty_segment(store, &victim, of_index) ? TMEM_EVICTED_FREED :
+                                                     TMEM_EVICTED_BUSY;
+}
+
+static bool go_on(TmemEvicted evicted, TmemEvictTries *tries)
+{
+    switch (evicted) {
     case TMEM_EVICTED_FREED:
         return ++tries->freed < TMEM_EVICT_ATTEMPTS;
     case TMEM_EVICTED_BUSY:
@@ -135,80 +161,12 @@ bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
     }
 }
 
-/* --- Within the limit of a client --- */
-
-/*
- * The key of the oldest object in an ephemeral pool of the client, if any: in
- * the pool of the last time, or in the one after it if @turn.
- */
-static bool find_own(TmemClient *client, bool turn, uint64_t *id,
-                     TmemKey *key)
+bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
 {
-    TmemStore *store = client->store;
-    TmemRef ref = 0;
-
-    tmem_lock(&client->lock);
-    client->evict_slot += turn;
-    for (uint32_t i = 0; !ref && i < MIN(client->nr_slots, OWN_POOLS_MAX);
-         i++, client->evict_slot += !ref) {
-        uint32_t slot = client->evict_slot % client->nr_slots;
-        TmemPool *pool = &client->pools[slot];
-
-        /* A pool that is being destroyed is in use and has no id. */
-        *id = __atomic_load_n(&pool->id, __ATOMIC_RELAXED);
-        if (!*id || tmem_pool_id_kind(*id) != TMEM_POOL_EPHEMERAL) {
-            continue;
-        }
-        tmem_lock(&pool->lock);
-        ref = pool->objects;
-        if (ref) {
-            const TmemNode *head = tmem_arena_ptr(&store->arena, ref);
-
-            tmem_index_key(&store->index, pool, *id, head->object, 0, key);
-        }
-        tmem_unlock(&pool->lock);
-    }
-    tmem_unlock(&client->lock);
-    return ref;
+    return go_on(tmem_evict_segment(store, NULL), tries);
 }
 
-/* Drops pages of the key's object.  Returns how many bytes that gave. */
-static uint64_t evict_own_object(TmemStore *store, TmemKey *key, uint64_t id,
-                                 uint64_t bytes)
+bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries)
 {
-    TmemPool *pool = key->pool;
-    TmemDelta delta = {};
-    int64_t freed = 0;
-
-    tmem_lock(&key->shard->lock);
-    for (int i = 0; i < OWN_PAGES_MAX && freed < (int64_t)bytes &&
-         tmem_pool_is(pool, id); i++) {
-        TmemNode *head = tmem_index_find_head(&store->index, key);
-
-        if (!head) {
-            break;
-        }
-        tmem_index_remove(&store->index, key->shard, head,
-                          __builtin_ctzll(head->bitmap), &delta);
-        freed = -(delta.data_bytes + delta.index_bytes);
-    }
-    if (delta.pages) {
-        book_evicted(pool, &delta);
-    }
-    tmem_unlock(&key->shard->lock);
-    return freed;
-}
-
-bool tmem_evict_own(TmemClient *client, uint64_t bytes,
-                    TmemEvictTries *tries)
-{
-    uint64_t freed = 0, id;
-    TmemKey key;
-
-    tmem_assert_unlocked();
-    for (int i = 0; i < OWN_OBJECTS_MAX && freed < bytes &&
-         find_own(client, !i, &id, &key); i++) {
-        freed += evict_own_object(client->store, &key, id, bytes - freed);
-    }
-    return freed && ++tries->own < TMEM_EVICT_OWN_MAX;
+    return go_on(tmem_evict_segment(client->store, &client->heap), tries);
 }

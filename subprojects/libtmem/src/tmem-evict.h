@@ -13,26 +13,24 @@
 #include <stdbool.h>
 #include <stdint.h>
 
-#include "tmem-arena.h"
+#include "tmem-heap.h"
 
 /* How many segments one operation empties before it gives up ... */
 #define TMEM_EVICT_ATTEMPTS 3
 /* ... and how many it cannot empty, as someone else is at work on them. */
 #define TMEM_EVICT_BUSY_MAX 16
 
-/* How often one operation makes room within its client's limit. */
-#define TMEM_EVICT_OWN_MAX  3
-
 /* A policy only chooses; the mechanism is in tmem-evict.c. */
 typedef struct TmemEvictPolicy {
     const char *name;
 
     /*
-     * pick_locked() - the segment to empty next, or TMEM_SEGMENT_NONE
+     * pick_locked() - the segment of @heap to empty next
      *
      * Arena lock held; may reorder; looks at a bounded number of segments.
+     * Returns TMEM_SEGMENT_NONE if there is none.
      */
-    uint32_t (*pick_locked)(TmemArena *arena);
+    uint32_t (*pick_locked)(TmemHeap *heap);
 } TmemEvictPolicy;
 
 /*
@@ -49,17 +47,17 @@ typedef enum TmemEvicted {
 
 /**
  * tmem_evict_segment() - empty one ephemeral segment
+ * @heap: of this client; NULL: of any
  *
  * No lock held.  Bounded work: one segment, and of the index only so much of it
  * as leads to some records.
  */
-TmemEvicted tmem_evict_segment(TmemStore *store);
+TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap);
 
 /* What one operation has evicted so far; starts as zeros. */
 typedef struct TmemEvictTries {
     unsigned freed;
     unsigned busy;
-    unsigned own;
 } TmemEvictTries;
 
 /**
@@ -71,13 +69,10 @@ bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries);
 
 /**
  * tmem_evict_own() - make room within a client's limit
- * @bytes: how much is wanted
  *
- * Drops pages of the client's own ephemeral pools, in turn, oldest objects
- * first.  No lock held.  Bounded work.  Returns false if the next attempt is to
- * be the last.
+ * Empties one of the client's own ephemeral segments.  No lock held.  Returns
+ * false if the next attempt is to be the last.
  */
-bool tmem_evict_own(TmemClient *client, uint64_t bytes,
-                    TmemEvictTries *tries);
+bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries);
 
 #endif /* TMEM_EVICT_H */

@@ -388,7 +388,7 @@ static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
 
     tmem_index_account(index, entry, -1, delta);
     if (ref) {
-        tmem_arena_free(index->arena, ref);
+        tmem_heap_free(index->arena, ref);
     }
 }
 
@@ -464,57 +464,53 @@ static void sibling_unlink(TmemIndex *index, TmemNode *head, TmemNode *node)
 
 /* --- Room --- */
 
-static TmemRef alloc_array(TmemIndex *index, TmemSpace space,
-                           unsigned capacity, bool any_class)
-{
-    return tmem_arena_alloc(index->arena, space,
-                            sizeof(TmemArray) + capacity * sizeof(TmemEntry),
-                            any_class);
-}
-
-bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
-                          TmemNode *node, bool any_class, TmemRoom *room)
+TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
+                                TmemHeap *heap, TmemNode *node, bool any_class,
+                                TmemRoom *room)
 {
     TmemSpace space = tmem_pool_id_index_space(key->pool->key);
+    TmemStatus why;
     unsigned nr, i = 0;
 
     memset(room, 0, sizeof(*room));
     room->node = node;
     if (!node) {
-        room->new_node = tmem_arena_alloc(index->arena, space,
-                                          sizeof(TmemNode), any_class);
+        room->new_node = tmem_heap_alloc(heap, space, sizeof(TmemNode),
+                                         any_class, &why);
         if (!room->new_node) {
-            return false;
+            return why;
         }
         room->bytes = tmem_arena_slot_bytes(index->arena, room->new_node);
-        return true;
+        return TMEM_STATUS_OK;
     }
     nr = __builtin_popcountll(node->bitmap);
     if (nr < node->capacity) {
-        return true;
+        return TMEM_STATUS_OK;
     }
     while (array_capacity[i] <= nr) {
         i++;
     }
     room->new_capacity = array_capacity[i];
-    room->new_array = alloc_array(index, space, room->new_capacity, any_class);
+    room->new_array = tmem_heap_alloc(heap, space, sizeof(TmemArray) +
+                                      room->new_capacity * sizeof(TmemEntry),
+                                      any_class, &why);
     if (!room->new_array) {
-        return false;
+        return why;
     }
     room->bytes = tmem_arena_slot_bytes(index->arena, room->new_array);
     if (node->capacity > 1) {
         room->bytes -= tmem_arena_slot_bytes(index->arena, node->entries);
     }
-    return true;
+    return TMEM_STATUS_OK;
 }
 
 void tmem_index_cancel_room(TmemIndex *index, TmemRoom *room)
 {
     if (room->new_node) {
-        tmem_arena_free(index->arena, room->new_node);
+        tmem_heap_free(index->arena, room->new_node);
     }
     if (room->new_array) {
-        tmem_arena_free(index->arena, room->new_array);
+        tmem_heap_free(index->arena, room->new_array);
     }
 }
 
@@ -529,7 +525,7 @@ static void grow_node(TmemIndex *index, TmemNode *node, TmemRoom *room)
                                      tmem_owner_shard(node->owner), 0,
                                      node_ref(node)));
     if (node->capacity > 1) {
-        tmem_arena_free(index->arena, node->entries);
+        tmem_heap_free(index->arena, node->entries);
     }
     node->entries = room->new_array;
     node->capacity = room->new_capacity;
@@ -641,10 +637,10 @@ static void free_node(TmemIndex *index, TmemShard *shard, TmemNode *node,
     if (node->capacity > 1) {
         delta->index_bytes -= tmem_arena_slot_bytes(index->arena,
                                                     node->entries);
-        tmem_arena_free(index->arena, node->entries);
+        tmem_heap_free(index->arena, node->entries);
     }
     delta->index_bytes -= tmem_arena_slot_bytes(index->arena, ref);
-    tmem_arena_free(index->arena, ref);
+    tmem_heap_free(index->arena, ref);
 }
 
 void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,

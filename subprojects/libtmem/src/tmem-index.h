@@ -27,6 +27,7 @@
 
 #include "tmem-arena.h"
 #include "tmem-entry.h"
+#include "tmem-heap.h"
 #include "tmem-lock.h"
 #include "tmem-pool.h"
 
@@ -126,12 +127,14 @@ typedef struct TmemRoom {
 
 /**
  * tmem_index_make_room() - get the memory for an entry at @key
+ * @heap: where from
  * @node: what tmem_index_find() returned; no entry may be at the key's place
  *
- * Changes nothing that anyone can see.  Returns false without memory.
+ * Changes nothing that anyone can see.  Returns OK, QUOTA or NOSPC.
  */
-bool tmem_index_make_room(TmemIndex *index, const TmemKey *key,
-                          TmemNode *node, bool any_class, TmemRoom *room);
+TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
+                                TmemHeap *heap, TmemNode *node, bool any_class,
+                                TmemRoom *room);
 
 /** Gives back what tmem_index_make_room() got. */
 void tmem_index_cancel_room(TmemIndex *index, TmemRoom *room);

@@ -25,7 +25,6 @@ typedef struct Operation {
     TmemTally *tally;
     TmemKey key;
     TmemDelta delta;
-    uint64_t over_bytes;    /* what the client's limit did not allow */
 } Operation;
 
 /* Returns false if the pool does not exist: the answer is NOPOOL. */
@@ -68,8 +67,6 @@ static void leave(Operation *op)
 static void settle(Operation *op)
 {
     tmem_tally_apply(op->pool, op->tally, &op->delta);
-    tmem_client_charge(op->ctx->client,
-                       op->delta.data_bytes + op->delta.index_bytes);
 }
 
 static void end(TmemContext *ctx)
@@ -108,12 +105,6 @@ static uint64_t seed_of(const Operation *op, uint64_t page_index)
 
     return op->pool_id ^ key->object[0] ^ key->object[1] ^ key->object[2] ^
            page_index;
-}
-
-/* Bytes that the record of @entry occupies. */
-static int64_t slot_bytes(Operation *op, TmemRef ref)
-{
-    return ref ? tmem_arena_slot_bytes(&op->store->arena, ref) : 0;
 }
 
 static void count_kept(Operation *op, TmemKind kind, bool replaced)
@@ -156,42 +147,35 @@ static void refuse(Operation *op, TmemNode *node, TmemStatus status)
 /*
  * Shard locked: makes @enc, whose record is at @ref, the page under the
  * handle.  Anything but OK changes nothing, so that the caller may try again;
- * @ref is used up if OK.
+ * @ref is used up if OK.  Without a @ref @why says what was missing.
  */
 static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
-                          uint64_t seed, bool any_class)
+                          TmemStatus why, uint64_t seed, bool any_class)
 {
     TmemIndex *index = &op->store->index;
-    TmemClient *client = op->ctx->client;
     TmemNode *node = tmem_index_find(index, &op->key);
     TmemEntry *old = node ? tmem_node_entry(index, node, op->key.pos) : NULL;
     TmemRef old_ref = old ? tmem_entry_ref(*old) : 0;
     TmemRoom room = {};
-    bool in_place = false;
     TmemEntry entry;
-    int64_t grown;
 
     if (enc->data && !ref) {
         /* No memory; but the older copy's may do. */
-        in_place = old_ref &&
-                   slot_bytes(op, old_ref) >= (int64_t)record_bytes(op, enc);
-        if (!in_place) {
-            return TMEM_STATUS_NOSPC;
+        if (!old_ref || tmem_arena_slot_bytes(&op->store->arena, old_ref) <
+                        record_bytes(op, enc)) {
+            return why;
         }
         ref = old_ref;
-    }
-    if (!old && !tmem_index_make_room(index, &op->key, node, any_class,
-                                      &room)) {
-        return TMEM_STATUS_NOSPC;
-    }
-    grown = slot_bytes(op, ref) - slot_bytes(op, old_ref) + room.bytes;
-    if (grown > 0 && !tmem_client_charge(client, grown)) {
-        tmem_index_cancel_room(index, &room);
-        op->over_bytes = grown;
-        return TMEM_STATUS_QUOTA;
-    }
-    if (in_place) {
         write_record(op, ref, enc, seed);
+    }
+    if (!old) {
+        TmemStatus status = tmem_index_make_room(index, &op->key,
+                                                 &op->ctx->client->heap, node,
+                                                 any_class, &room);
+
+        if (status != TMEM_STATUS_OK) {
+            return status;
+        }
     }
     entry = tmem_entry_make(enc->kind, enc->data ? ref : enc->word32, enc->len,
                             op->key.shard->generation++);
@@ -199,9 +183,6 @@ static TmemStatus publish(Operation *op, const TmemEncoded *enc, TmemRef ref,
         tmem_index_replace(index, node, op->key.pos, entry, &op->delta);
     } else {
         tmem_index_insert(index, &op->key, &room, entry, &op->delta);
-    }
-    if (grown < 0) {
-        tmem_client_charge(client, grown);
     }
     tmem_tally_apply(op->pool, op->tally, &op->delta);
     count_kept(op, enc->kind, old);
@@ -213,27 +194,27 @@ static TmemStatus try_store(Operation *op, const TmemEncoded *enc,
                             uint64_t seed, bool last)
 {
     TmemArena *arena = &op->store->arena;
-    TmemStatus status = TMEM_STATUS_NOPOOL;
+    TmemStatus status = TMEM_STATUS_NOPOOL, why = TMEM_STATUS_OK;
     TmemRef ref = 0;
 
     if (enc->data) {
-        ref = tmem_arena_alloc(arena, op->space, record_bytes(op, enc),
-                               last);
+        ref = tmem_heap_alloc(&op->ctx->client->heap, op->space,
+                              record_bytes(op, enc), last, &why);
         if (ref) {
             write_record(op, ref, enc, seed);
         } else if (!last) {
-            return TMEM_STATUS_NOSPC;
+            return why;
         }
     }
     if (enter(op)) {
-        status = publish(op, enc, ref, seed, last);
+        status = publish(op, enc, ref, why, seed, last);
         if (status != TMEM_STATUS_OK && last) {
             refuse(op, tmem_index_find(&op->store->index, &op->key), status);
         }
         leave(op);
     }
     if (status != TMEM_STATUS_OK && ref) {
-        tmem_arena_free(arena, ref);
+        tmem_heap_free(arena, ref);
     }
     return status;
 }
@@ -261,7 +242,7 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
         }
         last = status == TMEM_STATUS_NOSPC ?
                !tmem_evict_for(op.store, &tries) :
-               !tmem_evict_own(ctx->client, op.over_bytes, &tries);
+               !tmem_evict_own(ctx->client, &tries);
     }
     tmem_arena_trim(&op.store->arena);
     if (status == TMEM_STATUS_NOPOOL) {
@@ -506,8 +487,6 @@ bool tmem_object_drop(TmemStore *store, TmemKey *key, uint64_t pool_id,
             } else {
                 tmem_pool_apply(pool, &delta);
             }
-            tmem_client_charge(pool->client,
-                               delta.data_bytes + delta.index_bytes);
         }
         tmem_unlock(&key->shard->lock);
     } while (alive && done && left);

@@ -108,9 +108,9 @@ static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
             discard_slots(ctx->tallies, nr_slots, old, sizeof(TmemTally));
         }
     }
-    status = tmem_client_charge_descriptors(
-        client, (int64_t)tmem_client_table_bytes_locked(client, nr_slots) -
-                (int64_t)tmem_client_table_bytes_locked(client, old));
+    status = tmem_heap_charge(
+        &client->heap, (int64_t)tmem_client_table_bytes_locked(client, nr_slots) -
+                       (int64_t)tmem_client_table_bytes_locked(client, old));
     if (status == TMEM_STATUS_OK) {
         client->nr_slots = nr_slots;
     }
@@ -186,25 +186,15 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
     return TMEM_STATUS_OK;
 }
 
-/*
- * One attempt.  @want is set to what the client's limit did not allow, 0 if it
- * is not for lack of bytes.
- */
+/* One attempt.  @final: nothing that eviction could mend. */
 static TmemStatus try_create(TmemClient *client, TmemPoolKind kind,
-                             uint64_t *id, uint64_t *want)
+                             uint64_t *id, bool *final)
 {
     TmemStatus status;
 
-    *want = 0;
     tmem_lock(&client->lock);
+    *final = client->nr_pools == client->max_pools;
     status = create_locked(client, kind, id);
-    if (status == TMEM_STATUS_QUOTA &&
-        client->nr_pools < client->max_pools) {
-        uint32_t nr = client->nr_slots;
-
-        *want = tmem_client_table_bytes_locked(client, nr + 1) -
-                tmem_client_table_bytes_locked(client, nr);
-    }
     tmem_unlock(&client->lock);
     return status;
 }
@@ -222,15 +212,16 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
         return TMEM_STATUS_UNSUPP;
     }
     for (;;) {
-        uint64_t want;
+        bool final;
 
-        status = try_create(client, kind, id, &want);
+        status = try_create(client, kind, id, &final);
         /* A full store makes room for a pool as it does for a page. */
-        if (last || (status != TMEM_STATUS_NOSPC && !want)) {
+        if (status == TMEM_STATUS_OK || final || last) {
             return status;
         }
-        last = want ? !tmem_evict_own(client, want, &tries) :
-                      !tmem_evict_for(client->store, &tries);
+        last = status == TMEM_STATUS_QUOTA ?
+               !tmem_evict_own(client, &tries) :
+               !tmem_evict_for(client->store, &tries);
     }
 }
 

@@ -53,11 +53,11 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
     tmem_unlock(&client->lock);
 
     clamp_levels(&stats->total);
-    stats->bytes = __atomic_load_n(&client->bytes, __ATOMIC_RELAXED);
-    stats->bytes_peak = __atomic_load_n(&client->bytes_peak,
+    stats->bytes = tmem_heap_bytes(&client->heap);
+    stats->bytes_peak = __atomic_load_n(&client->heap.bytes_peak,
                                         __ATOMIC_RELAXED);
-    stats->max_bytes = client->max_bytes ? client->max_bytes :
-                                           client->store->size_bytes;
+    stats->max_bytes = client->heap.max_bytes ? client->heap.max_bytes :
+                                                client->store->size_bytes;
 }
 
 uint64_t tmem_client_persistent_pages(TmemClient *client)
@@ -89,13 +89,8 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
 
 void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats)
 {
-    uint64_t charged = tmem_arena_slots_bytes(&store->arena) +
-        __atomic_load_n(&store->descriptors_bytes, __ATOMIC_RELAXED);
-
     stats->size_bytes = store->size_bytes;
     stats->clients = __atomic_load_n(&store->nr_clients, __ATOMIC_RELAXED);
-    stats->used_bytes = tmem_arena_used_bytes(&store->arena);
-    /* Slots may have been taken since they were counted. */
-    stats->overhead_bytes = stats->used_bytes - MIN(charged,
-                                                    stats->used_bytes);
+    tmem_arena_levels(&store->arena, &stats->used_bytes,
+                      &stats->overhead_bytes);
 }

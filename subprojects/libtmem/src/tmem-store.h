@@ -27,9 +27,6 @@ struct TmemStore {
     TmemLock clients_lock;
     GList *clients;             /* by name; clients_lock */
     uint32_t nr_clients;        /* atomic */
-
-    /* Charged to clients outside of slots: pools and tallies; atomic. */
-    uint64_t descriptors_bytes;
 };
 
 /** A generation for a pool id: never 0, never the same again. */

@@ -214,11 +214,14 @@ static void test_arena_classes(void)
 
     for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
         TmemArena *arena = g_new0(TmemArena, 1);
+        TmemStatus why;
+        TmemHeap heap;
 
         g_assert_true(tmem_arena_init(arena, sizes[i], NULL));
+        g_assert_true(tmem_heap_init(&heap, arena, 0));
         for (unsigned bytes = 1; bytes <= TMEM_SLOT_BYTES_MAX; bytes++) {
-            TmemRef ref = tmem_arena_alloc(arena, TMEM_SPACE_PERSISTENT,
-                                           bytes, false);
+            TmemRef ref = tmem_heap_alloc(&heap, TMEM_SPACE_PERSISTENT, bytes,
+                                          false, &why);
             uint32_t slot = tmem_arena_slot_bytes(arena, ref);
 
             g_assert_cmpuint(ref, !=, 0);
@@ -226,10 +229,11 @@ static void test_arena_classes(void)
             /* What a class wastes is bounded. */
             g_assert_cmpuint(slot, <=, bytes + bytes / 6 + 2 * TMEM_UNIT);
             memset(tmem_arena_ptr(arena, ref), 0xff, slot);
-            tmem_arena_free(arena, ref);
+            tmem_heap_free(arena, ref);
             tmem_arena_trim(arena);
         }
         g_assert_cmpuint(tmem_arena_used_bytes(arena), ==, 0);
+        tmem_heap_destroy(&heap);
         tmem_arena_destroy(arena);
         g_free(arena);
     }
@@ -241,8 +245,11 @@ static void test_arena_slots(void)
     TestRand r = { test_seed() };
     TmemArena *arena = g_new0(TmemArena, 1);
     struct { TmemRef ref; uint32_t bytes; uint8_t fill; } slot[800] = {};
+    TmemStatus why;
+    TmemHeap heap;
 
     g_assert_true(tmem_arena_init(arena, TMEM_STORE_SIZE_MIN, NULL));
+    g_assert_true(tmem_heap_init(&heap, arena, 0));
     for (int i = 0; i < 200000; i++) {
         unsigned n = test_rand_below(&r, G_N_ELEMENTS(slot));
         uint8_t *p;
@@ -252,14 +259,14 @@ static void test_arena_slots(void)
             g_assert_cmpuint(p[0], ==, slot[n].fill);
             g_assert_cmpuint(p[slot[n].bytes / 2], ==, slot[n].fill);
             g_assert_cmpuint(p[slot[n].bytes - 1], ==, slot[n].fill);
-            tmem_arena_free(arena, slot[n].ref);
+            tmem_heap_free(arena, slot[n].ref);
             slot[n].ref = 0;
             continue;
         }
         slot[n].bytes = 16 + test_rand_below(&r, TMEM_SLOT_BYTES_MAX - 15);
         slot[n].fill = i;
-        slot[n].ref = tmem_arena_alloc(arena, i % 2, slot[n].bytes,
-                                       test_rand_below(&r, 2));
+        slot[n].ref = tmem_heap_alloc(&heap, i % 2, slot[n].bytes,
+                                      test_rand_below(&r, 2), &why);
         if (slot[n].ref) {
             slot[n].bytes = tmem_arena_slot_bytes(arena, slot[n].ref);
             p = tmem_arena_ptr(arena, slot[n].ref);
@@ -271,7 +278,7 @@ static void test_arena_slots(void)
     }
     for (unsigned n = 0; n < G_N_ELEMENTS(slot); n++) {
         if (slot[n].ref) {
-            tmem_arena_free(arena, slot[n].ref);
+            tmem_heap_free(arena, slot[n].ref);
         }
     }
     tmem_arena_trim(arena);
@@ -280,8 +287,10 @@ static void test_arena_slots(void)
     /* The whole budget can be set aside, and not a byte more. */
     g_assert_true(tmem_arena_charge(arena, TMEM_STORE_SIZE_MIN));
     g_assert_false(tmem_arena_charge(arena, 1));
-    g_assert_cmpuint(tmem_arena_alloc(arena, 0, 16, true), ==, 0);
+    g_assert_cmpuint(tmem_heap_alloc(&heap, 0, 16, true, &why), ==, 0);
+    g_assert_cmpint(why, ==, TMEM_STATUS_NOSPC);
     tmem_arena_uncharge(arena, TMEM_STORE_SIZE_MIN);
+    tmem_heap_destroy(&heap);
     tmem_arena_destroy(arena);
     g_free(arena);
 }
@@ -469,6 +478,7 @@ static void test_check_finds(void)
 {
     TmemPool *pool;
     TmemNode *node;
+    TmemStatus why;
     TmemKey key;
     TmemRef ref;
     Fixture f;
@@ -495,9 +505,9 @@ static void test_check_finds(void)
     expect_contradiction(f.store);
     pool->shared.pages--;
 
-    f.client->bytes += 16;
+    f.client->heap.bytes += 16;
     expect_contradiction(f.store);
-    f.client->bytes -= 16;
+    f.client->heap.bytes -= 16;
 
     key.shard->nr_nodes++;
     expect_contradiction(f.store);
@@ -512,10 +522,10 @@ static void test_check_finds(void)
     f.store->arena.used_bytes += 4096;
 
     /* A slot that nobody knows. */
-    ref = tmem_arena_alloc(&f.store->arena, TMEM_SPACE_PERSISTENT, 100,
-                           false);
+    ref = tmem_heap_alloc(&f.client->heap, TMEM_SPACE_PERSISTENT, 100, false,
+                          &why);
     expect_contradiction(f.store);
-    tmem_arena_free(&f.store->arena, ref);
+    tmem_heap_free(&f.store->arena, ref);
     test_check(f.store);
     fixture_tear_down(&f);
 }

@@ -1,0 +1,160 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: the heap of one client: its segments, cut into slots
+ *
+ * Every segment in use belongs to one heap and is charged to it as a whole, so
+ * that what a client is charged with is what it keeps from others.  Limits act
+ * where a segment is opened; taking and freeing slots charges nothing.
+ *
+ * A segment belongs to one *class* and is divided into *slots* of that class's
+ * size.  Slots below the segment's watermark have been handed out at least
+ * once; the pages above it were never touched and cost nothing.
+ *
+ * Before a segment is opened, a free slot of a somewhat larger class is taken:
+ * a heap of few segments cannot afford a half-used one in every class.
+ *
+ * Spaces.  What belongs to ephemeral pools lives in segments of its own so that
+ * eviction can empty a whole segment and hand it to anyone.  Each slot there
+ * starts with an owner word, see tmem-entry.h; it is 0 while the slot is free
+ * or not yet published in the index.  The index of ephemeral pages is kept
+ * apart from the pages: emptying one of its segments costs all pages that its
+ * nodes refer to, so what is stored or loaded there keeps it.
+ *
+ * Locks.  A class lock guards the lists and slots of its segments.  Callers may
+ * hold a shard lock.
+ */
+#ifndef TMEM_HEAP_H
+#define TMEM_HEAP_H
+
+#include "tmem-arena.h"
+
+/* A free slot: the owner word stays 0, then the next free one's unit + 1. */
+typedef struct TmemFreeSlot {
+    uint64_t owner;
+    uint16_t next;
+} TmemFreeSlot;
+
+G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
+
+typedef struct TmemClass {
+    TmemLock lock;
+    uint32_t first;         /* segments with free slots; also read without it */
+    uint64_t nr_used;       /* slots */
+    uint64_t nr_found;      /* scratch of tmem_arena_check() */
+} TmemClass;
+
+struct TmemHeap {
+    TmemArena *arena;
+    TmemClass *classes;     /* nr_classes for each space */
+
+    /*
+     * How much larger than wanted a slot may be, in 1/256, rather than open a
+     * segment for it.  Written under the arena lock.
+     */
+    uint32_t slack;
+
+    /* Guarded by the arena lock; bytes and its like also read without. */
+    TmemHeap *next;
+    TmemHeap *prev;
+    uint64_t bytes;         /* segments and charged_bytes */
+    uint64_t bytes_peak;
+    uint64_t charged_bytes; /* by tmem_heap_charge() */
+    uint64_t max_bytes;
+    uint32_t nr_segments;
+    uint32_t nr_victims;    /* of these, owned by an evictor */
+    struct {                /* scratch of tmem_arena_check() */
+        uint32_t nr_segments;
+        uint32_t nr_evictable;
+    } found;
+    struct {
+        uint32_t first;     /* eviction order of the space's segments */
+        uint32_t last;
+    } order[TMEM_SPACE__MAX];
+};
+
+/** Returns false without memory. */
+bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, uint64_t max_bytes);
+
+/**
+ * tmem_heap_destroy() - free an empty heap
+ *
+ * Waits for evictors that just empty its last segments.  No slot may be in use.
+ */
+void tmem_heap_destroy(TmemHeap *heap);
+
+static inline TmemClass *tmem_heap_class(const TmemHeap *heap, TmemSpace space,
+                                         uint32_t class_nr)
+{
+    return &heap->classes[space * heap->arena->nr_classes + class_nr];
+}
+
+static inline TmemClass *tmem_segment_class(const TmemSegment *seg)
+{
+    return tmem_heap_class(seg->heap, seg->space, seg->class_nr);
+}
+
+/**
+ * tmem_heap_charge() - charge the heap, and the budget, for memory elsewhere
+ * @bytes: negative to give back
+ *
+ * Returns OK, QUOTA or NOSPC; always OK if @bytes is not above 0.
+ */
+TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes);
+
+/** What the heap is charged with. */
+static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)
+{
+    return __atomic_load_n(&heap->bytes, __ATOMIC_RELAXED);
+}
+
+/**
+ * tmem_heap_alloc() - take a slot of at least @bytes
+ * @any_class: rather than fail, take a slot of any larger class
+ * @why: set on failure: QUOTA (the heap's limit) or NOSPC
+ *
+ * The slot's owner word is 0, the rest undefined.  Returns 0 on failure.
+ */
+TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
+                        bool any_class, TmemStatus *why);
+
+/**
+ * tmem_heap_free() - give a slot back, to whatever heap it is of
+ *
+ * A published slot of an ephemeral space is freed under the shard lock of its
+ * owner.
+ */
+void tmem_heap_free(TmemArena *arena, TmemRef ref);
+
+/* --- Eviction: an evictor takes a segment out of use, slot by slot --- */
+
+typedef struct TmemVictim {
+    TmemHeap *heap;
+    uint32_t segment;
+    uint32_t nr_slots;      /* below the watermark when it was taken */
+    uint32_t slot_units;
+    TmemRef first;
+} TmemVictim;
+
+/**
+ * tmem_victim_begin() - own an ephemeral segment
+ * @segment: from the eviction order of a heap, chosen under the arena lock
+ *
+ * Called with the arena lock held and returns without it.
+ */
+void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim);
+
+/**
+ * tmem_victim_end() - let go of the segment
+ * @walked: whether all slots were visited; if not, it stays the oldest
+ *
+ * Returns true if it was empty and is idle now.
+ */
+bool tmem_victim_end(TmemArena *arena, TmemVictim *victim, bool walked);
+
+/** Moves @segment to the young end of its order.  Arena lock held. */
+void tmem_heap_order_renew_locked(TmemArena *arena, uint32_t segment);
+
+/** The heap's oldest ephemeral segment.  Arena lock held. */
+uint32_t tmem_heap_oldest_locked(const TmemHeap *heap);
+
+#endif /* TMEM_HEAP_H */
