@@ -4,55 +4,149 @@
  */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
 
 #include "bench.h"
 
-typedef struct Figure {
-    const char *key;
+typedef struct Line {
+    char *key;                  /* NULL: a headline */
+    char *words;                /* a text instead of a figure */
     double value;
+    double low;                 /* of the rounds */
+    double high;
+    int rounds;
     const char *goal;
-    const char *text;
-} Figure;
+    char *text;
+} Line;
 
 struct BenchReport {
-    GArray *figures;
+    GArray *lines;
 };
+
+static void clear_line(void *opaque)
+{
+    Line *line = opaque;
+
+    g_free(line->key);
+    g_free(line->words);
+    g_free(line->text);
+}
 
 BenchReport *bench_report_new(void)
 {
     BenchReport *report = g_new(BenchReport, 1);
 
-    report->figures = g_array_new(FALSE, FALSE, sizeof(Figure));
+    report->lines = g_array_new(FALSE, TRUE, sizeof(Line));
+    g_array_set_clear_func(report->lines, clear_line);
     return report;
 }
 
 void bench_report_free(BenchReport *report)
 {
-    g_array_unref(report->figures);
+    g_array_unref(report->lines);
     g_free(report);
 }
 
-void bench_report_add(BenchReport *report, const char *key, double value,
-                      const char *goal, const char *text)
+void bench_report_section(BenchReport *report, const char *text)
 {
-    Figure figure = { key, value, goal, text };
+    Line line = { .text = g_strdup(text) };
 
-    g_array_append_val(report->figures, figure);
+    g_array_append_val(report->lines, line);
+}
+
+void bench_report_add(BenchReport *report, const char *key,
+                      const double *values, int n, const char *goal,
+                      const char *text)
+{
+    Line line = {
+        .key = g_strdup(key), .value = bench_median(values, n),
+        .low = values[0], .high = values[0], .rounds = n,
+        .goal = goal, .text = g_strdup(text),
+    };
+
+    for (int i = 1; i < n; i++) {
+        line.low = MIN(line.low, values[i]);
+        line.high = MAX(line.high, values[i]);
+    }
+    g_array_append_val(report->lines, line);
+}
+
+void bench_report_add_one(BenchReport *report, const char *key, double value,
+                          const char *goal, const char *text)
+{
+    bench_report_add(report, key, &value, 1, goal, text);
+}
+
+void bench_report_add_text(BenchReport *report, const char *key,
+                           const char *value)
+{
+    Line line = { .key = g_strdup(key), .words = g_strdup(value) };
+
+    g_array_append_val(report->lines, line);
+}
+
+/* "yes", "NO", or nothing if there is no goal or no figure. */
+static const char *met(const Line *line)
+{
+    double limit;
+
+    if (!line->goal || isnan(line->value)) {
+        return "";
+    }
+    limit = g_ascii_strtod(line->goal + 2, NULL);
+    if (line->goal[0] == '<' ? line->value <= limit : line->value >= limit) {
+        return "yes";
+    }
+    return "NO";
+}
+
+static void print_figure(const Line *line)
+{
+    g_autofree char *range = NULL;
+
+    if (isnan(line->value)) {
+        printf("%-23s %9s", line->key, "-");
+    } else {
+        printf("%-23s %9.3f", line->key, line->value);
+    }
+    if (line->rounds > 1 && !isnan(line->value)) {
+        range = g_strdup_printf("%.3f-%.3f", line->low, line->high);
+    }
+    printf("  %-15s %-8s %-4s %s\n", range ?: "", line->goal ?: "", met(line),
+           line->text);
 }
 
 void bench_report_print(BenchReport *report)
 {
-    printf("%-24s %10s  %-9s %s\n", "figure", "value", "goal", "what");
-    for (guint i = 0; i < report->figures->len; i++) {
-        Figure *f = &g_array_index(report->figures, Figure, i);
+    for (guint i = 0; i < report->lines->len; i++) {
+        Line *line = &g_array_index(report->lines, Line, i);
 
-        if (isnan(f->value)) {
-            printf("%-24s %10s", f->key, "-");
+        if (line->words) {
+            printf("%-23s %s\n", line->key, line->words);
+        } else if (line->key) {
+            print_figure(line);
         } else {
-            printf("%-24s %10.3f", f->key, f->value);
+            printf("\n%s\n%-23s %9s  %-15s %-8s %-4s\n", line->text, "figure",
+                   "median", "of rounds", "goal", "met");
         }
-        printf("  %-9s %s\n", f->goal ?: "", f->text);
     }
+    fflush(stdout);
+}
+
+static void append_string(GString *json, const char *text)
+{
+    g_string_append_c(json, '"');
+    for (; *text; text++) {
+        if (strchr("\"\\", *text)) {
+            g_string_append_printf(json, "\\%c", *text);
+        } else if ((unsigned char)*text < ' ') {
+            g_string_append_printf(json, "\\u%04x", *text);
+        } else {
+            g_string_append_c(json, *text);
+        }
+    }
+    g_string_append_c(json, '"');
 }
 
 bool bench_report_write_json(BenchReport *report, const char *path,
@@ -61,13 +155,21 @@ bool bench_report_write_json(BenchReport *report, const char *path,
     g_autoptr(GString) json = g_string_new("{");
     char number[G_ASCII_DTOSTR_BUF_SIZE];
 
-    for (guint i = 0; i < report->figures->len; i++) {
-        Figure *f = &g_array_index(report->figures, Figure, i);
+    for (guint i = 0; i < report->lines->len; i++) {
+        Line *line = &g_array_index(report->lines, Line, i);
 
-        g_string_append_printf(json, "%s\n  \"%s\": %s", i ? "," : "", f->key,
-                               isnan(f->value) ? "null" :
-                               g_ascii_formatd(number, sizeof(number), "%.6g",
-                                               f->value));
+        if (!line->key) {
+            continue;
+        }
+        g_string_append_printf(json, "%s\n  \"%s\": ",
+                               json->len > 1 ? "," : "", line->key);
+        if (line->words) {
+            append_string(json, line->words);
+        } else {
+            g_string_append(json, isnan(line->value) ? "null" :
+                            g_ascii_formatd(number, sizeof(number), "%.6g",
+                                            line->value));
+        }
     }
     g_string_append(json, "\n}\n");
     return g_file_set_contents(path, json->str, json->len, errp);

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tmem-bench: P4, cost over threads, clients and entries
+ * tmem-bench: P4, cost over threads and clients
  */
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -14,222 +12,302 @@
 
 typedef struct Worker {
     const BenchCorpus *corpus;
-    BenchStore *s;
-    TmemContext *ctx;
-    uint64_t base;              /* first page number of this worker */
+    BenchSide side;
+    /* As one of several threads on a store; else on a log of its own. */
+    BenchStore s;
+    BenchRaw raw;
     GThread *thread;
 } Worker;
-
-static void work(const BenchCorpus *corpus, TmemContext *ctx, uint64_t pool,
-                 uint64_t base)
-{
-    for (size_t n = 0; n < corpus->nr_pages; n++) {
-        TmemHandle handle = bench_handle(pool, base + n);
-
-        tmem_page_store(ctx, &handle, bench_corpus_page(corpus, n));
-    }
-    for (size_t i = 0; i < corpus->nr_pages; i++) {
-        TmemHandle handle = bench_handle(pool, base + corpus->load_order[i]);
-
-        tmem_page_load(ctx, &handle, tmem_context_bounce(ctx), NULL);
-    }
-}
 
 static void *worker_main(void *opaque)
 {
     Worker *w = opaque;
+    const BenchCorpus *c = w->corpus;
 
-    work(w->corpus, w->ctx, w->s->pool, w->base);
+    if (w->side.drop) {
+        w->side.drop(w->side.opaque, c, c->store_order, 0, c->nr_pages / 2);
+    }
+    w->side.store(w->side.opaque, c, c->store_order, 0, c->nr_pages / 2);
+    w->side.load(w->side.opaque, c, c->store_order, 0, c->nr_pages / 2);
     return NULL;
 }
 
-/* Page pairs (a store and a load) per second with @threads threads. */
-static double rate(const BenchCorpus *corpus, BenchStore *s, int threads)
+/* Pages per second that @threads of the workers store and load. */
+static double rate(Worker *workers, int threads)
 {
-    g_autofree Worker *workers = g_new0(Worker, threads);
-    double start;
+    double start = bench_now();
 
-    for (int i = 0; i < threads; i++) {
-        workers[i] = (Worker) {
-            .corpus = corpus, .s = s,
-            .ctx = tmem_context_new(s->client, NULL),
-            .base = (uint64_t)(i + 1) << 32,
-        };
-    }
-    start = bench_now();
     for (int i = 0; i < threads; i++) {
         workers[i].thread = g_thread_new("bench", worker_main, &workers[i]);
     }
     for (int i = 0; i < threads; i++) {
         g_thread_join(workers[i].thread);
     }
-    start = bench_now() - start;
+    return threads * (workers->corpus->nr_pages / 2) / (bench_now() - start);
+}
+
+static double speedup(Worker *workers, int threads)
+{
+    double one = (rate(workers, 1), rate(workers, 1));
+
+    rate(workers, threads);
+    return rate(workers, threads) / ((one + rate(workers, 1)) / 2);
+}
+
+static double store_speedup(const BenchCorpus *corpus, int threads)
+{
+    g_autofree Worker *workers = g_new0(Worker, threads);
+    BenchStore s;
+    double value;
+
+    bench_store_open(&s, bench_store_size(corpus, corpus->nr_pages * threads),
+                     TMEM_POOL_PERSISTENT);
     for (int i = 0; i < threads; i++) {
-        tmem_context_free(workers[i].ctx);
+        Worker *w = &workers[i];
+
+        w->corpus = corpus;
+        w->s = s;
+        if (i) {
+            /* A pool of its own, so that all can use the same numbers. */
+            w->s.ctx = tmem_context_new(s.client, NULL);
+            tmem_pool_create(s.client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+                             &w->s.pool);
+        }
+        w->side = bench_side_batch(&w->s);
     }
-    return threads * corpus->nr_pages / start;
+    value = speedup(workers, threads);
+    for (int i = 1; i < threads; i++) {
+        tmem_context_free(workers[i].s.ctx);
+    }
+    bench_store_close(&s);
+    return value;
+}
+
+static double raw_speedup(const BenchCorpus *corpus, int threads)
+{
+    g_autofree Worker *workers = g_new0(Worker, threads);
+    double value;
+
+    for (int i = 0; i < threads; i++) {
+        workers[i].corpus = corpus;
+        bench_raw_open(&workers[i].raw, corpus);
+        workers[i].side = bench_side_raw(&workers[i].raw);
+    }
+    value = speedup(workers, threads);
+    for (int i = 0; i < threads; i++) {
+        bench_raw_close(&workers[i].raw);
+    }
+    return value;
 }
 
 static void scale_threads(const BenchCorpus *corpus,
                           const BenchOptions *options, BenchReport *report)
 {
-    uint64_t size = (corpus->nr_pages << TMEM_PAGE_SHIFT) *
-                    (options->threads + 1) + (64 << 20);
-    g_autofree double *speedup = g_new(double, options->rounds);
+    g_autofree double *ours = g_new(double, options->rounds);
+    g_autofree double *raw = g_new(double, options->rounds);
+    g_autofree double *many = g_new(double, options->rounds);
+    g_autofree char *text = g_strdup_printf(
+        "throughput of %d threads / one", options->threads);
+    long cpus = sysconf(_SC_NPROCESSORS_ONLN);
 
     for (int i = 0; i < options->rounds; i++) {
-        BenchStore s;
-        double one;
-
-        bench_store_open(&s, size);
-        rate(corpus, &s, options->threads);
-        one = rate(corpus, &s, 1);
-        speedup[i] = rate(corpus, &s, options->threads) / one;
-        bench_store_close(&s);
+        bench_say("threads, round %d of %d", i + 1, options->rounds);
+        ours[i] = store_speedup(corpus, 2);
+        raw[i] = raw_speedup(corpus, 2);
+        if (options->threads > 2) {
+            many[i] = store_speedup(corpus, options->threads);
+        }
     }
-    bench_report_add(report, options->threads == 2 ? "p4_two_threads" :
-                     "p4_threads", bench_median(speedup, options->rounds),
-                     options->threads == 2 ? ">= 1.85" : NULL,
-                     "throughput of several threads / one");
+    if (cpus < 2) {
+        bench_report_add_one(report, "p4_two_threads", BENCH_NONE, ">= 1.85",
+                             "not measured: this machine has one CPU");
+        bench_report_add_one(report, "raw_two_threads", BENCH_NONE, NULL, "");
+    } else {
+        bench_report_add(report, "p4_two_threads", ours, options->rounds,
+                         ">= 1.85", "throughput of 2 threads / one");
+        bench_report_add(report, "raw_two_threads", raw, options->rounds, NULL,
+                         "the same of raw LZ4: what this machine allows");
+    }
+    if (options->threads > 2) {
+        bench_report_add(report, "threads_speedup", many, options->rounds,
+                         NULL, text);
+    }
 }
 
 /* --- Clients: the same pages as one client, or spread over 64 --- */
 
-static double clients_seconds(const BenchCorpus *corpus, int clients)
-{
+typedef struct Clients {
     BenchStore s;
+    int nr;
     TmemClient *client[NR_CLIENTS];
     TmemContext *ctx[NR_CLIENTS];
     uint64_t pool[NR_CLIENTS];
-    double start;
+} Clients;
 
-    bench_store_open(&s, 2 * (corpus->nr_pages << TMEM_PAGE_SHIFT) +
-                     (256 << 20));
-    for (int i = 0; i < clients; i++) {
+/*
+ * Page n belongs to client n % 64.  If there is but one it gets the same
+ * number of objects, of the same form.
+ */
+static TmemHandle clients_handle(const Clients *c, uint32_t page)
+{
+    uint64_t who = page % NR_CLIENTS, nr = page / NR_CLIENTS;
+
+    return bench_handle(c->pool[who % c->nr],
+                        c->nr == 1 ? who << 24 | nr : nr);
+}
+
+static double clients_run(Clients *c, BenchOp op, const BenchCorpus *corpus,
+                          const uint32_t *order, size_t first, size_t n)
+{
+    double start = bench_cpu_now();
+
+    for (size_t i = 0; i < n; i += BENCH_BATCH) {
+        TmemContext *ctx = c->ctx[order[first + i] % NR_CLIENTS % c->nr];
+        unsigned nr = MIN(BENCH_BATCH, n - i);
+        TmemHandle handles[BENCH_BATCH];
+        TmemStatus status = TMEM_STATUS_OK;
+
+        for (unsigned j = 0; j < nr; j++) {
+            handles[j] = clients_handle(c, order[first + i + j]);
+        }
+        bench_prefetch(ctx, handles, nr);
+        for (unsigned j = 0; j < nr && status == TMEM_STATUS_OK; j++) {
+            if (op == BENCH_STORE) {
+                status = tmem_page_store(
+                    ctx, &handles[j],
+                    bench_corpus_page(corpus, order[first + i + j]));
+            } else {
+                status = tmem_page_load(ctx, &handles[j],
+                                        tmem_context_bounce(ctx), NULL);
+            }
+        }
+        if (status != TMEM_STATUS_OK) {
+            bench_die("an operation of %d clients was answered %s", c->nr,
+                      tmem_status_str(status));
+        }
+    }
+    return bench_cpu_now() - start;
+}
+
+static double clients_store(void *opaque, const BenchCorpus *corpus,
+                            const uint32_t *order, size_t first, size_t n)
+{
+    return clients_run(opaque, BENCH_STORE, corpus, order, first, n);
+}
+
+static double clients_load(void *opaque, const BenchCorpus *corpus,
+                           const uint32_t *order, size_t first, size_t n)
+{
+    return clients_run(opaque, BENCH_LOAD, corpus, order, first, n);
+}
+
+static void clients_open(Clients *c, const BenchCorpus *corpus, int nr)
+{
+    bench_store_open(&c->s, bench_store_size(corpus, corpus->nr_pages),
+                     TMEM_POOL_PERSISTENT);
+    c->nr = nr;
+    for (int i = 0; i < nr; i++) {
         g_autofree char *name = g_strdup_printf("client%d", i);
         TmemClientConfig config = { .name = name };
+        GError *err = NULL;
 
-        client[i] = tmem_client_new(s.store, &config, NULL);
-        ctx[i] = tmem_context_new(client[i], NULL);
-        tmem_pool_create(client[i], TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
-                         &pool[i]);
-    }
-    start = 0;
-    for (int pass = 0; pass < 2; pass++) {
-        start = bench_now();
-        for (size_t n = 0; n < corpus->nr_pages; n++) {
-            TmemHandle handle = bench_handle(pool[n % clients], n / clients);
-
-            tmem_page_store(ctx[n % clients], &handle,
-                            bench_corpus_page(corpus, n));
-        }
-        for (size_t i = 0; i < corpus->nr_pages; i++) {
-            size_t n = corpus->load_order[i];
-            TmemHandle handle = bench_handle(pool[n % clients], n / clients);
-
-            tmem_page_load(ctx[n % clients], &handle,
-                           tmem_context_bounce(ctx[n % clients]), NULL);
+        c->client[i] = tmem_client_new(c->s.store, &config, &err);
+        c->ctx[i] = c->client[i] ? tmem_context_new(c->client[i], &err) : NULL;
+        if (!c->ctx[i] ||
+            tmem_pool_create(c->client[i], TMEM_POOL_PERSISTENT,
+                             TMEM_PAGE_SHIFT, &c->pool[i]) != TMEM_STATUS_OK) {
+            bench_die("no client %d: %s", i, err ? err->message : "no pool");
         }
     }
-    start = bench_now() - start;
-    for (int i = 0; i < clients; i++) {
-        tmem_context_free(ctx[i]);
-        tmem_client_free(client[i]);
+}
+
+static void clients_close(Clients *c)
+{
+    for (int i = 0; i < c->nr; i++) {
+        tmem_context_free(c->ctx[i]);
+        tmem_client_free(c->client[i]);
     }
-    bench_store_close(&s);
-    return start;
+    bench_store_close(&c->s);
+}
+
+/*
+ * An order in which each batch is of one client and the clients take turns;
+ * which of a client's pages, is random.  Sets @n to its length.
+ */
+static uint32_t *clients_order(const BenchCorpus *corpus, size_t *n)
+{
+    size_t batches = corpus->nr_pages / NR_CLIENTS / BENCH_BATCH;
+    size_t own = batches * BENCH_BATCH;
+    uint32_t *order;
+
+    if (!batches) {
+        return NULL;
+    }
+    *n = own * NR_CLIENTS;
+    order = g_new(uint32_t, *n);
+    for (uint32_t c = 0; c < NR_CLIENTS; c++) {
+        g_autofree uint32_t *pages = g_new(uint32_t, own);
+
+        for (size_t i = 0; i < own; i++) {
+            pages[i] = i * NR_CLIENTS + c;
+        }
+        bench_shuffle(pages, own, 0x9e3779b97f4a7c15ull + c);
+        for (size_t i = 0; i < own; i++) {
+            order[(i / BENCH_BATCH * NR_CLIENTS + c) * BENCH_BATCH +
+                  i % BENCH_BATCH] = pages[i];
+        }
+    }
+    return order;
 }
 
 static void scale_clients(const BenchCorpus *corpus,
                           const BenchOptions *options, BenchReport *report)
 {
-    g_autofree double *ratio = g_new(double, options->rounds);
+    g_autofree double *both = g_new(double, options->rounds);
+    g_autofree double *store = g_new(double, options->rounds);
+    g_autofree double *load = g_new(double, options->rounds);
+    g_autofree Clients *c = g_new0(Clients, 2);
+    g_autofree uint32_t *order = NULL;
+    size_t n = 0;
 
-    for (int i = 0; i < options->rounds; i++) {
-        double one = clients_seconds(corpus, 1);
-
-        ratio[i] = clients_seconds(corpus, NR_CLIENTS) / one;
-    }
-    bench_report_add(report, "p4_64_clients",
-                     bench_median(ratio, options->rounds), "<= 1.05",
-                     "time with 64 clients / one");
-}
-
-/* --- Entries: a random load and store in a small and in a large store --- */
-
-#define SMALL_ENTRIES   10000
-#define PROBES          200000
-
-/* Compresses to well under 256 bytes, and no two are the same. */
-static void small_page(uint64_t *page, uint64_t n)
-{
-    memset(page, 0, TMEM_PAGE_SIZE);
-    for (int i = 0; i < 16; i++) {
-        page[i * 32] = (n + 1) * 0x9e3779b97f4a7c15ull + i;
-    }
-}
-
-/* Microseconds of a random load, and of a random store, at @entries. */
-static void probe_entries(uint64_t entries, double *load_us, double *store_us)
-{
-    uint64_t state = 88172645463325252ull;
-    uint64_t page[TMEM_PAGE_SIZE / 8];
-    double start;
-    BenchStore s;
-
-    bench_store_open(&s, entries * 512 + (64 << 20));
-    for (uint64_t n = 0; n < entries; n++) {
-        TmemHandle handle = bench_handle(s.pool, n);
-
-        small_page(page, n);
-        if (tmem_page_store(s.ctx, &handle, page) != TMEM_STATUS_OK) {
-            fprintf(stderr, "tmem-bench: entry %" PRIu64 " was refused\n", n);
-            exit(1);
-        }
-    }
-    start = bench_now();
-    for (int i = 0; i < PROBES; i++) {
-        TmemHandle handle = bench_handle(s.pool,
-                                         bench_random(&state) % entries);
-
-        tmem_page_load(s.ctx, &handle, page, NULL);
-    }
-    *load_us = (bench_now() - start) / PROBES * 1e6;
-    small_page(page, entries);
-    start = bench_now();
-    for (int i = 0; i < PROBES; i++) {
-        TmemHandle handle = bench_handle(s.pool,
-                                         bench_random(&state) % entries);
-
-        tmem_page_store(s.ctx, &handle, page);
-    }
-    *store_us = (bench_now() - start) / PROBES * 1e6;
-    bench_store_close(&s);
-}
-
-static void scale_entries(const BenchOptions *options, BenchReport *report)
-{
-    double load[2], store[2], ratio;
-
-    if (!options->entries) {
-        bench_report_add(report, "p4_30m_pages", BENCH_NONE, "<= 1.5",
-                         "skipped: --entries 0");
+    order = clients_order(corpus, &n);
+    if (!order) {
+        bench_report_add_one(report, "p4_64_clients", BENCH_NONE, "<= 1.05",
+                             "not measured: the corpus has fewer than 2048 "
+                             "pages");
         return;
     }
-    probe_entries(SMALL_ENTRIES, &load[0], &store[0]);
-    probe_entries(options->entries, &load[1], &store[1]);
-    ratio = MAX(load[1] / load[0], store[1] / store[0]);
-    bench_report_add(report, "entries", options->entries, NULL,
-                     "entries of the large store");
-    bench_report_add(report, options->entries >= 30000000 ? "p4_30m_pages" :
-                     "p4_entries", ratio, "<= 1.5",
-                     "random load or store at many entries / at 10 k");
+    for (int i = 0; i < options->rounds; i++) {
+        BenchSide sides[2];
+        double s[2], l[2];
+
+        bench_say("clients, round %d of %d", i + 1, options->rounds);
+        for (int j = 0; j < 2; j++) {
+            clients_open(&c[j], corpus, j ? NR_CLIENTS : 1);
+            sides[j] = (BenchSide) { clients_store, clients_load, NULL, &c[j] };
+        }
+        bench_duel(sides, 2, BENCH_STORE, corpus, order, 0, n, s);
+        bench_duel(sides, 2, BENCH_STORE, corpus, order, 0, n, s);
+        bench_duel(sides, 2, BENCH_LOAD, corpus, order, 0, n, l);
+        store[i] = s[1] / s[0];
+        load[i] = l[1] / l[0];
+        both[i] = (s[1] + l[1]) / (s[0] + l[0]);
+        for (int j = 0; j < 2; j++) {
+            clients_close(&c[j]);
+        }
+    }
+    bench_report_add(report, "p4_64_clients", both, options->rounds, "<= 1.05",
+                     "time of a store and a load with 64 clients / one");
+    bench_report_add(report, "clients_store", store, options->rounds, NULL,
+                     "- of a store");
+    bench_report_add(report, "clients_load", load, options->rounds, NULL,
+                     "- of a load");
 }
 
 void bench_scale(const BenchCorpus *corpus, const BenchOptions *options,
                  BenchReport *report)
 {
+    bench_report_section(report, "P4: threads, clients, stored pages");
     scale_threads(corpus, options, report);
     scale_clients(corpus, options, report);
-    scale_entries(options, report);
 }

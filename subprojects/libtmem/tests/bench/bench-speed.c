@@ -1,183 +1,244 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tmem-bench: P1, one thread against raw LZ4 and a copy
+ * tmem-bench: P1 and zram: one thread, all sides on the same pages
  *
- * The limit that nothing can beat without a faster codec: LZ4_compress_default
- * into a buffer and a memcpy of the result to the end of a log; to load,
- * LZ4_decompress_safe out of the log.  Same pages, same random order, rounds in
- * turn so that a drift of the machine hits both.
+ * libtmem is measured three times: in batches of 32 with
+ * tmem_page_prefetch(), as front ends work, and one by one, both without a
+ * bounce copy; and through the decoder of requests, which copies each page, to
+ * be held against zram.
  */
-#include <lz4.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "bench.h"
 
-typedef struct RawLog {
-    uint8_t *log;
-    uint64_t *at;               /* by position in store_order */
-    uint32_t *len;
-} RawLog;
+enum { RAW, BATCH, SINGLE, REQ, ZRAM, SIDES };
+enum { STORE, LOAD, STORE_SEQ, LOAD_SEQ, STORE_NEW, STORE_OVER, RUNS };
 
-static double raw_store(const BenchCorpus *corpus, RawLog *raw)
+typedef struct Speed {
+    BenchSide sides[SIDES];
+    int nr_sides;               /* the last is zram, if it is there */
+    int rounds;
+    double *us[RUNS][SIDES];    /* by round */
+} Speed;
+
+static void keep(Speed *speed, int run, int round, const double *us)
 {
-    char buffer[LZ4_COMPRESSBOUND(TMEM_PAGE_SIZE)];
-    uint64_t at = 0;
-    double start = bench_now();
-
-    for (size_t n = 0; n < corpus->nr_pages; n++) {
-        const char *page = (const char *)bench_corpus_page(corpus, n);
-        int len = LZ4_compress_default(page, buffer, TMEM_PAGE_SIZE,
-                                       sizeof(buffer));
-
-        memcpy(raw->log + at, buffer, len);
-        raw->at[n] = at;
-        raw->len[n] = len;
-        at += len;
+    for (int i = 0; i < speed->nr_sides; i++) {
+        speed->us[run][i][round] = us[i];
     }
-    return (bench_now() - start) / corpus->nr_pages;
 }
 
-static double raw_load(const BenchCorpus *corpus, RawLog *raw)
+/* One round on stores and a log that were never used before. */
+static void speed_round(const BenchCorpus *corpus, Speed *speed, int round)
 {
-    char page[TMEM_PAGE_SIZE];
-    double start = bench_now();
+    size_t n = corpus->nr_pages;
+    BenchStore s[3];
+    BenchReq *req;
+    BenchRaw raw;
+    double us[SIDES];
 
-    for (size_t i = 0; i < corpus->nr_pages; i++) {
-        size_t n = corpus->load_order[i];
+    for (int i = 0; i < 3; i++) {
+        bench_store_open(&s[i], bench_store_size(corpus, n),
+                         TMEM_POOL_PERSISTENT);
+    }
+    bench_raw_open(&raw, corpus);
+    req = bench_req_open(&s[2]);
+    speed->sides[RAW] = bench_side_raw(&raw);
+    speed->sides[BATCH] = bench_side_batch(&s[0]);
+    speed->sides[SINGLE] = bench_side_single(&s[1]);
+    speed->sides[REQ] = bench_side_req(req);
 
-        if (LZ4_decompress_safe((char *)raw->log + raw->at[n], page,
-                                raw->len[n], sizeof(page)) != sizeof(page)) {
-            fprintf(stderr, "tmem-bench: raw LZ4 lost page %zu\n", n);
-            exit(1);
+    bench_duel(speed->sides, speed->nr_sides, BENCH_STORE, corpus,
+               corpus->store_order, 0, n, us);
+    keep(speed, STORE_NEW, round, us);
+    raw.end = 0;
+    bench_duel(speed->sides, speed->nr_sides, BENCH_STORE, corpus,
+               corpus->identity, 0, n, us);
+    keep(speed, STORE_OVER, round, us);
+    bench_duel_store(speed->sides, speed->nr_sides, corpus,
+                     corpus->ascending, us);
+    keep(speed, STORE_SEQ, round, us);
+    bench_duel(speed->sides, speed->nr_sides, BENCH_LOAD, corpus,
+               corpus->identity, 0, n, us);
+    keep(speed, LOAD_SEQ, round, us);
+    bench_duel_store(speed->sides, speed->nr_sides, corpus,
+                     corpus->store_order, us);
+    keep(speed, STORE, round, us);
+    bench_duel(speed->sides, speed->nr_sides, BENCH_LOAD, corpus,
+               corpus->load_order, 0, n, us);
+    keep(speed, LOAD, round, us);
+
+    for (int i = 0; i < 3; i++) {
+        bench_verify(corpus, &s[i]);
+    }
+    bench_req_close(req);
+    bench_raw_close(&raw);
+    for (int i = 0; i < 3; i++) {
+        bench_store_close(&s[i]);
+    }
+}
+
+static void add_us(BenchReport *report, const Speed *speed, const char *key,
+                   int run, int side, const char *text)
+{
+    bench_report_add(report, key, speed->us[run][side], speed->rounds, NULL,
+                     text);
+}
+
+/* Round by round, so that a slow round is slow on both sides. */
+static void add_ratio(BenchReport *report, const Speed *speed, const char *key,
+                      int run, int side, int over, const char *goal,
+                      const char *text)
+{
+    g_autofree double *ratio = g_new(double, speed->rounds);
+
+    for (int i = 0; i < speed->rounds; i++) {
+        ratio[i] = speed->us[run][side][i] / speed->us[run][over][i];
+    }
+    bench_report_add(report, key, ratio, speed->rounds, goal, text);
+}
+
+static void report_p1(BenchReport *report, const Speed *speed)
+{
+    bench_report_section(report, "P1: one thread against raw LZ4 + copy; "
+                         "random order, batches of 32 unless said otherwise");
+    add_us(report, speed, "raw_store_us", STORE, RAW,
+           "us per page: raw LZ4 + copy");
+    add_us(report, speed, "raw_load_us", LOAD, RAW,
+           "us per page: raw LZ4 decompression");
+    add_us(report, speed, "store_us", STORE, BATCH, "us per page: store");
+    add_us(report, speed, "load_us", LOAD, BATCH, "us per page: load");
+    add_ratio(report, speed, "p1_store_ratio", STORE, BATCH, RAW, "<= 1.08",
+              "store / raw");
+    add_ratio(report, speed, "p1_load_ratio", LOAD, BATCH, RAW, "<= 1.20",
+              "load / raw");
+    add_ratio(report, speed, "single_store_ratio", STORE, SINGLE, RAW, NULL,
+              "store / raw, one by one");
+    add_ratio(report, speed, "single_load_ratio", LOAD, SINGLE, RAW, NULL,
+              "load / raw, one by one");
+    add_ratio(report, speed, "seq_store_ratio", STORE_SEQ, BATCH, RAW, NULL,
+              "store / raw, ascending order");
+    add_ratio(report, speed, "seq_load_ratio", LOAD_SEQ, BATCH, RAW, NULL,
+              "load / raw, ascending order");
+    add_ratio(report, speed, "new_store_ratio", STORE_NEW, BATCH, RAW, NULL,
+              "store / raw, into memory that was never used");
+    add_ratio(report, speed, "over_store_ratio", STORE_OVER, BATCH, RAW, NULL,
+              "store / raw, over an older page (ascending)");
+}
+
+static void report_zram(BenchReport *report, const Speed *speed,
+                        BenchZram *zram, const char *why)
+{
+    static const char *const keys[] = {
+        "zram_store_us", "zram_load_us", "zram_store_ratio",
+        "zram_load_ratio", "zram_seq_store_ratio", "zram_seq_load_ratio",
+        "zram_density",
+    };
+
+    bench_report_section(report, "The host's zram (lz4), 128 KiB O_DIRECT "
+                         "requests, against requests of 32 pages through the "
+                         "decoder");
+    add_us(report, speed, "req_store_us", STORE, REQ,
+           "us per page: store, decoder and bounce copy counted");
+    add_us(report, speed, "req_load_us", LOAD, REQ,
+           "us per page: load, the same");
+    if (!zram) {
+        for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
+            bench_report_add_one(report, keys[i], BENCH_NONE, NULL, why);
         }
+        return;
     }
-    return (bench_now() - start) / corpus->nr_pages;
-}
-
-static double tmem_store_all(const BenchCorpus *corpus, BenchStore *s)
-{
-    double start = bench_now();
-
-    for (size_t n = 0; n < corpus->nr_pages; n++) {
-        TmemHandle handle = bench_handle(s->pool, n);
-
-        if (tmem_page_store(s->ctx, &handle, bench_corpus_page(corpus, n)) !=
-            TMEM_STATUS_OK) {
-            fprintf(stderr, "tmem-bench: page %zu was refused\n", n);
-            exit(1);
-        }
-    }
-    return (bench_now() - start) / corpus->nr_pages;
-}
-
-static double tmem_load_all(const BenchCorpus *corpus, BenchStore *s)
-{
-    void *page = tmem_context_bounce(s->ctx);
-    double start = bench_now();
-
-    for (size_t i = 0; i < corpus->nr_pages; i++) {
-        TmemHandle handle = bench_handle(s->pool, corpus->load_order[i]);
-
-        if (tmem_page_load(s->ctx, &handle, page, NULL) != TMEM_STATUS_OK) {
-            fprintf(stderr, "tmem-bench: page %u is gone\n",
-                    corpus->load_order[i]);
-            exit(1);
-        }
-    }
-    return (bench_now() - start) / corpus->nr_pages;
-}
-
-/* Every page once more, compared: a fast wrong answer is no answer. */
-static void verify_all(const BenchCorpus *corpus, BenchStore *s)
-{
-    void *page = tmem_context_bounce(s->ctx);
-
-    for (size_t n = 0; n < corpus->nr_pages; n++) {
-        TmemHandle handle = bench_handle(s->pool, n);
-
-        if (tmem_page_load(s->ctx, &handle, page, NULL) != TMEM_STATUS_OK ||
-            memcmp(page, bench_corpus_page(corpus, n), TMEM_PAGE_SIZE)) {
-            fprintf(stderr, "tmem-bench: page %zu came back wrong\n", n);
-            exit(1);
-        }
-    }
-}
-
-/* One same-filled page over and over, seconds per store and load. */
-static double tmem_same_filled(size_t nr, BenchStore *s)
-{
-    uint64_t page[TMEM_PAGE_SIZE / 8];
-    double start;
-
-    for (size_t i = 0; i < G_N_ELEMENTS(page); i++) {
-        page[i] = 0x0123456789abcdefull;
-    }
-    start = bench_now();
-    for (size_t n = 0; n < nr; n++) {
-        TmemHandle handle = bench_handle(s->pool, n);
-
-        tmem_page_store(s->ctx, &handle, page);
-    }
-    for (size_t n = 0; n < nr; n++) {
-        TmemHandle handle = bench_handle(s->pool, n);
-
-        tmem_page_load(s->ctx, &handle, tmem_context_bounce(s->ctx), NULL);
-    }
-    return (bench_now() - start) / nr;
+    add_us(report, speed, "zram_store_us", STORE, ZRAM, "us per page: write");
+    add_us(report, speed, "zram_load_us", LOAD, ZRAM, "us per page: read");
+    add_ratio(report, speed, "zram_store_ratio", STORE, REQ, ZRAM, "<= 1.00",
+              "ours / zram's");
+    add_ratio(report, speed, "zram_load_ratio", LOAD, REQ, ZRAM, "<= 1.00",
+              "ours / zram's");
+    add_ratio(report, speed, "zram_seq_store_ratio", STORE_SEQ, REQ, ZRAM,
+              NULL, "ours / zram's, ascending order");
+    add_ratio(report, speed, "zram_seq_load_ratio", LOAD_SEQ, REQ, ZRAM, NULL,
+              "ours / zram's, ascending order");
+    bench_report_add_one(report, "zram_density", bench_zram_density(zram),
+                         NULL, "its memory / compressed bytes, without its "
+                         "16 bytes a page");
 }
 
 void bench_speed(const BenchCorpus *corpus, const BenchOptions *options,
                  BenchReport *report)
 {
-    size_t size = corpus->nr_pages << TMEM_PAGE_SHIFT;
-    int rounds = options->rounds;
-    g_autofree double *rs = g_new(double, rounds), *rl = g_new(double, rounds);
-    g_autofree double *ts = g_new(double, rounds), *tl = g_new(double, rounds);
-    g_autofree double *same = g_new(double, rounds);
-    RawLog raw = {
-        /* Incompressible pages grow a little. */
-        .log = g_malloc(size + corpus->nr_pages * 32),
-        .at = g_new(uint64_t, corpus->nr_pages),
-        .len = g_new(uint32_t, corpus->nr_pages),
-    };
-    double store, load, raw_s, raw_l;
+    const char *why = "zram was skipped: --no-zram";
+    BenchZram *zram = options->no_zram ? NULL : bench_zram_open(corpus, &why);
+    Speed speed = { .rounds = options->rounds, .nr_sides = SIDES - !zram };
 
-    /* A warm-up round touches all memory of the log. */
-    raw_store(corpus, &raw);
-    for (int i = 0; i < rounds; i++) {
-        BenchStore s;
-
-        bench_store_open(&s, 2 * size + (64 << 20));
-        /* As with the log: measure the store, not the kernel's page faults. */
-        tmem_store_all(corpus, &s);
-        rs[i] = raw_store(corpus, &raw);
-        ts[i] = tmem_store_all(corpus, &s);
-        rl[i] = raw_load(corpus, &raw);
-        tl[i] = tmem_load_all(corpus, &s);
-        verify_all(corpus, &s);
-        same[i] = tmem_same_filled(corpus->nr_pages, &s);
-        bench_store_close(&s);
+    if (zram) {
+        speed.sides[ZRAM] = bench_side_zram(zram);
+    } else {
+        bench_say("%s", why);
     }
-    raw_s = bench_median(rs, rounds) * 1e6;
-    raw_l = bench_median(rl, rounds) * 1e6;
-    store = bench_median(ts, rounds) * 1e6;
-    load = bench_median(tl, rounds) * 1e6;
-    bench_report_add(report, "raw_store_us", raw_s, NULL,
-                     "raw LZ4 + copy, per page");
-    bench_report_add(report, "raw_load_us", raw_l, NULL,
-                     "raw LZ4 decompression, per page");
-    bench_report_add(report, "store_us", store, NULL, "store, per page");
-    bench_report_add(report, "load_us", load, NULL, "load, per page");
-    bench_report_add(report, "p1_store_ratio", store / raw_s, "<= 1.08",
-                     "store / raw LZ4 + copy");
-    bench_report_add(report, "p1_load_ratio", load / raw_l, "<= 1.20",
-                     "load / raw LZ4");
-    bench_report_add(report, "p1_samefilled_speedup",
-                     (store + load) / (bench_median(same, rounds) * 1e6),
-                     ">= 10", "LZ4 store + load / same-filled");
-    g_free(raw.log);
-    g_free(raw.at);
-    g_free(raw.len);
+    for (int run = 0; run < RUNS; run++) {
+        for (int i = 0; i < SIDES; i++) {
+            speed.us[run][i] = g_new(double, options->rounds);
+        }
+    }
+    for (int round = 0; round < options->rounds; round++) {
+        bench_say("speed, round %d of %d", round + 1, options->rounds);
+        speed_round(corpus, &speed, round);
+    }
+    report_p1(report, &speed);
+    bench_same_filled(corpus, options, report);
+    report_zram(report, &speed, zram, why);
+    for (int run = 0; run < RUNS; run++) {
+        for (int i = 0; i < SIDES; i++) {
+            g_free(speed.us[run][i]);
+        }
+    }
+    if (zram) {
+        bench_zram_close(zram);
+    }
+}
+
+/* --- Same-filled pages against those of the corpus that are not --- */
+
+#define SAME_PAGES  16384       /* more than fits any second-level cache */
+
+void bench_same_filled(const BenchCorpus *corpus, const BenchOptions *options,
+                       BenchReport *report)
+{
+    int rounds = options->rounds;
+    g_autofree double *store = g_new(double, rounds);
+    g_autofree double *load = g_new(double, rounds);
+    g_autofree double *least = g_new(double, rounds);
+    BenchCorpus same;
+
+    bench_corpus_same_filled(&same, options->quick ? 1024 : SAME_PAGES);
+    for (int i = 0; i < rounds; i++) {
+        BenchStore s[2];
+        BenchSide side[2];
+        double us[2][2];
+
+        for (int j = 0; j < 2; j++) {
+            const BenchCorpus *c = j ? &same : corpus;
+
+            bench_store_open(&s[j], bench_store_size(c, c->nr_pages),
+                             TMEM_POOL_PERSISTENT);
+            side[j] = bench_side_batch(&s[j]);
+            bench_duel(&side[j], 1, BENCH_STORE, c, c->store_order, 0,
+                       c->nr_pages, us[j]);
+            bench_duel_store(&side[j], 1, c, c->store_order, us[j]);
+            bench_duel(&side[j], 1, BENCH_LOAD, c, c->load_order, 0,
+                       c->nr_pages, us[j] + 1);
+            bench_verify(c, &s[j]);
+            bench_store_close(&s[j]);
+        }
+        store[i] = us[0][0] / us[1][0];
+        load[i] = us[0][1] / us[1][1];
+        least[i] = MIN(store[i], load[i]);
+    }
+    bench_report_add(report, "p1_samefilled_speedup", least, rounds, ">= 10",
+                     "a same-filled page / one of the corpus: the lesser of");
+    bench_report_add(report, "samefilled_store", store, rounds, NULL,
+                     "- how many times faster it is stored");
+    bench_report_add(report, "samefilled_load", load, rounds, NULL,
+                     "- how many times faster it is loaded");
+    bench_corpus_free(&same);
 }

@@ -2,40 +2,43 @@
 /*
  * tmem-bench: a store to measure on
  */
-#include <stdio.h>
-#include <stdlib.h>
-
 #include "bench.h"
 
-static void die(GError *err)
+/* Declared in tmem.h; a library without it is measured without it. */
+#pragma weak tmem_page_prefetch
+
+bool bench_has_prefetch(void)
 {
-    fprintf(stderr, "tmem-bench: %s\n", err->message);
-    exit(1);
+    return tmem_page_prefetch;
 }
 
-void bench_store_open(BenchStore *s, uint64_t size_bytes)
+void bench_prefetch(TmemContext *ctx, const TmemHandle *handles, unsigned nr)
+{
+    if (tmem_page_prefetch) {
+        tmem_page_prefetch(ctx, handles, nr);
+    }
+}
+
+uint64_t bench_store_size(const BenchCorpus *corpus, uint64_t pages)
+{
+    return pages * (bench_corpus_mean(corpus) + 64) * 1.5 + (256 << 20);
+}
+
+void bench_store_open(BenchStore *s, uint64_t size_bytes, TmemPoolKind kind)
 {
     TmemStoreConfig config = { .size_bytes = size_bytes };
     TmemClientConfig client = { .name = "bench" };
     GError *err = NULL;
 
     s->store = tmem_store_new(&config, &err);
-    if (!s->store) {
-        die(err);
-    }
-    s->client = tmem_client_new(s->store, &client, &err);
-    if (!s->client) {
-        die(err);
-    }
-    s->ctx = tmem_context_new(s->client, &err);
+    s->client = s->store ? tmem_client_new(s->store, &client, &err) : NULL;
+    s->ctx = s->client ? tmem_context_new(s->client, &err) : NULL;
     if (!s->ctx) {
-        die(err);
+        bench_die("%s", err->message);
     }
-    if (tmem_pool_create(s->client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
-                         &s->pool) != TMEM_STATUS_OK) {
-        fprintf(stderr, "tmem-bench: no pool in a store of %" PRIu64
-                " bytes\n", size_bytes);
-        exit(1);
+    if (tmem_pool_create(s->client, kind, TMEM_PAGE_SHIFT, &s->pool) !=
+        TMEM_STATUS_OK) {
+        bench_die("no pool in a store of %" PRIu64 " bytes", size_bytes);
     }
 }
 

@@ -2,26 +2,36 @@
 /*
  * tmem-bench: the peer, a zram of this host with the same pages
  *
- * 128 KiB O_DIRECT requests, as swap would send them at best.  Without zram, or
- * without the right to make one, the figures stay empty.
+ * 128 KiB O_DIRECT requests, as swap would send them at best.  The device is
+ * ours alone: made for this run, and removed when this program ends, in
+ * whatever way.
  */
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/fs.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include "bench.h"
 
 #define CONTROL         "/sys/class/zram-control/"
-#define REQUEST_PAGES   32
-#define REQUEST_BYTES   (REQUEST_PAGES * TMEM_PAGE_SIZE)
+#define REQUEST_BYTES   (BENCH_BATCH * TMEM_PAGE_SIZE)
 
-typedef struct Zram {
+/* How long the guard tries; a device is busy while something has it open. */
+#define REMOVE_SECONDS  10
+
+struct BenchZram {
     int id;
     int fd;
-} Zram;
+    uint8_t *buffer;
+    size_t requests;            /* that the corpus fills */
+    uint32_t *scattered;        /* their places in random order */
+};
 
 static bool write_text(const char *path, const char *text)
 {
@@ -34,125 +44,291 @@ static bool write_text(const char *path, const char *text)
     return ok;
 }
 
-static bool zram_set(Zram *z, const char *attribute, const char *value)
+static bool zram_set(int id, const char *attribute, const char *value)
 {
-    g_autofree char *path = g_strdup_printf("/sys/block/zram%d/%s", z->id,
+    g_autofree char *path = g_strdup_printf("/sys/block/zram%d/%s", id,
                                             attribute);
 
     return write_text(path, value);
 }
 
-static void zram_close(Zram *z)
+/* --- The guard: a child that outlives this process by a moment --- */
+
+static int guard_pipe = -1;
+static pid_t guard_pid;
+
+/* In the child: waits for the end of its parent, then removes device @id. */
+static void guard_main(int fd)
 {
-    g_autofree char *id = g_strdup_printf("%d", z->id);
+    char number[16];
+    ssize_t got;
+    int id = -1;
 
-    if (z->fd >= 0) {
-        close(z->fd);
-    }
-    zram_set(z, "reset", "1");
-    write_text(CONTROL "hot_remove", id);
-}
-
-/* Returns NULL or why there is no zram. */
-static const char *zram_open(Zram *z, uint64_t size)
-{
-    g_autofree char *disksize = g_strdup_printf("%" PRIu64, size);
-    g_autofree char *node = NULL;
-    FILE *add = fopen(CONTROL "hot_add", "r");
-    bool ok;
-
-    if (!add) {
-        return "no zram on this machine";
-    }
-    ok = fscanf(add, "%d", &z->id) == 1;
-    fclose(add);
-    if (!ok) {
-        return "zram's hot_add gave no device";
-    }
-    node = g_strdup_printf("/dev/zram%d", z->id);
-    z->fd = -1;
-    if (zram_set(z, "comp_algorithm", "lz4") &&
-        zram_set(z, "disksize", disksize)) {
-        z->fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
-    }
-    if (z->fd < 0) {
-        zram_close(z);
-        return "zram does not take lz4 or cannot be opened";
-    }
-    return NULL;
-}
-
-/* Seconds per page, or negative after an error. */
-static double zram_write(const BenchCorpus *corpus, Zram *z, uint8_t *buffer)
-{
-    size_t requests = corpus->nr_pages / REQUEST_PAGES;
-    double spent = 0;
-
-    for (size_t r = 0; r < requests; r++) {
-        double start;
-
-        for (int i = 0; i < REQUEST_PAGES; i++) {
-            memcpy(buffer + i * TMEM_PAGE_SIZE,
-                   bench_corpus_page(corpus, r * REQUEST_PAGES + i),
-                   TMEM_PAGE_SIZE);
-        }
-        start = bench_now();
-        if (pwrite(z->fd, buffer, REQUEST_BYTES, r * REQUEST_BYTES) !=
-            REQUEST_BYTES) {
-            return -1;
-        }
-        spent += bench_now() - start;
-    }
-    return spent / (requests * REQUEST_PAGES);
-}
-
-static double zram_read(const BenchCorpus *corpus, Zram *z, uint8_t *buffer)
-{
-    size_t requests = corpus->nr_pages / REQUEST_PAGES;
-    double start = bench_now();
-
-    for (size_t r = 0; r < requests; r++) {
-        size_t at = corpus->load_order[r] % requests;
-
-        if (pread(z->fd, buffer, REQUEST_BYTES, at * REQUEST_BYTES) !=
-            REQUEST_BYTES) {
-            return -1;
-        }
-    }
-    return (bench_now() - start) / (requests * REQUEST_PAGES);
-}
-
-void bench_zram(const BenchCorpus *corpus, const BenchOptions *options,
-                BenchReport *report)
-{
-    g_autofree double *w = g_new(double, options->rounds);
-    g_autofree double *r = g_new(double, options->rounds);
-    const char *why = "skipped: --no-zram";
-    uint8_t *buffer;
-    Zram z;
-
-    if (corpus->nr_pages < REQUEST_PAGES) {
-        why = "skipped: corpus of fewer than 32 pages";
-    } else if (!options->no_zram) {
-        why = zram_open(&z, corpus->nr_pages << TMEM_PAGE_SHIFT);
-    }
-    if (why) {
-        bench_report_add(report, "zram_store_us", BENCH_NONE, NULL, why);
-        bench_report_add(report, "zram_load_us", BENCH_NONE, NULL, why);
+    do {
+        got = read(fd, &id, sizeof(id));
+    } while (got > 0 || (got < 0 && errno == EINTR));
+    if (id < 0) {
         return;
     }
-    buffer = g_aligned_alloc(1, REQUEST_BYTES, TMEM_PAGE_SIZE);
-    zram_write(corpus, &z, buffer);
-    for (int i = 0; i < options->rounds; i++) {
-        w[i] = zram_write(corpus, &z, buffer);
-        r[i] = zram_read(corpus, &z, buffer);
+    snprintf(number, sizeof(number), "%d", id);
+    for (int i = 0; i < REMOVE_SECONDS * 50; i++) {
+        zram_set(id, "reset", "1");
+        if (write_text(CONTROL "hot_remove", number)) {
+            return;
+        }
+        g_usleep(20000);
     }
-    g_aligned_free(buffer);
-    zram_close(&z);
-    bench_report_add(report, "zram_store_us",
-                     bench_median(w, options->rounds) * 1e6, NULL,
-                     "zram (lz4), 128 KiB O_DIRECT write, per page");
-    bench_report_add(report, "zram_load_us",
-                     bench_median(r, options->rounds) * 1e6, NULL,
-                     "the same, read");
+    fprintf(stderr, "tmem-bench: /dev/zram%d cannot be removed: see who has "
+            "it open, then write %d to " CONTROL "hot_remove\n", id, id);
+}
+
+/* Lets the guard do its work, and waits for it.  Safe in a signal handler. */
+static void guard_release(void)
+{
+    pid_t ended;
+
+    if (guard_pipe >= 0) {
+        close(guard_pipe);
+        guard_pipe = -1;
+        do {
+            ended = waitpid(guard_pid, NULL, 0);
+        } while (ended < 0 && errno == EINTR);
+    }
+}
+
+static int open_zram = -1;      /* closed before the guard can remove it */
+
+static void on_signal(int sig)
+{
+    if (open_zram >= 0) {
+        close(open_zram);
+    }
+    guard_release();
+    /* SA_RESETHAND: this time it ends the program. */
+    raise(sig);
+}
+
+static void on_exit_release(void)
+{
+    if (open_zram >= 0) {
+        close(open_zram);
+        open_zram = -1;
+    }
+    guard_release();
+}
+
+void bench_zram_guard(void)
+{
+    static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
+    struct sigaction action = {
+        .sa_handler = on_signal, .sa_flags = SA_RESETHAND,
+    };
+    int fds[2];
+
+    if (access(CONTROL, F_OK) || pipe(fds)) {
+        return;
+    }
+    guard_pid = fork();
+    if (guard_pid < 0) {
+        close(fds[0]);
+        close(fds[1]);
+        return;
+    }
+    if (!guard_pid) {
+        /* Not hit by the terminal's Ctrl-C. */
+        setsid();
+        close(fds[1]);
+        guard_main(fds[0]);
+        _exit(0);
+    }
+    close(fds[0]);
+    guard_pipe = fds[1];
+    for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+        sigaction(signals[i], &action, NULL);
+    }
+    atexit(on_exit_release);
+}
+
+/* --- The device --- */
+
+/* Returns the number of a new device that is guarded, or -1 and @why. */
+static int hot_add(const char **why)
+{
+    FILE *add = fopen(CONTROL "hot_add", "r");
+    sigset_t all, old;
+    int id = -1;
+
+    if (!add) {
+        *why = errno == EACCES ? "zram was skipped: only root can make one" :
+                                 "zram was skipped: this host has none";
+        return -1;
+    }
+    /* The read makes the device: no signal before the guard knows of it. */
+    sigfillset(&all);
+    sigprocmask(SIG_BLOCK, &all, &old);
+    if (fscanf(add, "%d", &id) != 1 ||
+        write(guard_pipe, &id, sizeof(id)) != sizeof(id)) {
+        *why = "zram was skipped: its hot_add gave no device";
+    }
+    sigprocmask(SIG_SETMASK, &old, NULL);
+    fclose(add);
+    return id;
+}
+
+BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why)
+{
+    size_t requests = corpus->nr_pages / BENCH_BATCH;
+    g_autofree char *size = g_strdup_printf("%zu", requests * REQUEST_BYTES);
+    g_autofree char *node = NULL;
+    BenchZram *z;
+    int id, fd = -1;
+
+    if (guard_pipe < 0) {
+        *why = "zram was skipped: this host has none";
+        return NULL;
+    }
+    if (!requests) {
+        *why = "zram was skipped: the corpus has fewer than 32 pages";
+        return NULL;
+    }
+    id = hot_add(why);
+    if (id < 0) {
+        return NULL;
+    }
+    node = g_strdup_printf("/dev/zram%d", id);
+    if (zram_set(id, "comp_algorithm", "lz4") &&
+        zram_set(id, "disksize", size)) {
+        /* The node appears a moment after the device. */
+        for (int i = 0; i < 100 && fd < 0; i++) {
+            fd = open(node, O_RDWR | O_DIRECT | O_CLOEXEC);
+            if (fd < 0) {
+                g_usleep(10000);
+            }
+        }
+    }
+    if (fd < 0) {
+        *why = "zram was skipped: it does not take lz4, or there is no "
+               "/dev/zramN";
+        return NULL;
+    }
+    open_zram = fd;
+    z = g_new0(BenchZram, 1);
+    z->id = id;
+    z->fd = fd;
+    z->requests = requests;
+    z->buffer = g_aligned_alloc(1, REQUEST_BYTES, TMEM_PAGE_SIZE);
+    z->scattered = g_new(uint32_t, requests);
+    for (size_t i = 0; i < requests; i++) {
+        z->scattered[i] = i;
+    }
+    bench_shuffle(z->scattered, requests, 0xd1342543de82ef95ull);
+    return z;
+}
+
+/* What it holds goes at once; the device itself goes with the process. */
+void bench_zram_close(BenchZram *z)
+{
+    open_zram = -1;
+    close(z->fd);
+    zram_set(z->id, "reset", "1");
+    g_aligned_free(z->buffer);
+    g_free(z->scattered);
+    g_free(z);
+}
+
+/*
+ * Where the request with the order's pages @at ... @at + 31 lies: one behind
+ * the other, or scattered if the order is a random one.
+ */
+static off_t place(const BenchZram *z, const BenchCorpus *corpus,
+                   const uint32_t *order, size_t at)
+{
+    size_t r = at / BENCH_BATCH % z->requests;
+
+    if (order == corpus->load_order || order == corpus->store_order) {
+        r = z->scattered[r];
+    }
+    return (off_t)r * REQUEST_BYTES;
+}
+
+static double zram_store(void *opaque, const BenchCorpus *corpus,
+                         const uint32_t *order, size_t first, size_t n)
+{
+    BenchZram *z = opaque;
+    double spent = 0;
+    size_t done = 0;
+
+    for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
+        off_t at = place(z, corpus, order, i);
+        double start;
+
+        for (int j = 0; j < BENCH_BATCH; j++) {
+            memcpy(z->buffer + j * TMEM_PAGE_SIZE,
+                   bench_corpus_page(corpus, order[i + j]), TMEM_PAGE_SIZE);
+        }
+        start = bench_cpu_now();
+        if (pwrite(z->fd, z->buffer, REQUEST_BYTES, at) != REQUEST_BYTES) {
+            bench_die("writing to zram: %s", g_strerror(errno));
+        }
+        spent += bench_cpu_now() - start;
+        done += BENCH_BATCH;
+    }
+    /* As if the pages of an incomplete request had cost the same. */
+    return done ? spent * n / done : 0;
+}
+
+static double zram_load(void *opaque, const BenchCorpus *corpus,
+                        const uint32_t *order, size_t first, size_t n)
+{
+    BenchZram *z = opaque;
+    double start = bench_cpu_now();
+    size_t done = 0;
+
+    for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
+        off_t at = place(z, corpus, order, i);
+
+        if (pread(z->fd, z->buffer, REQUEST_BYTES, at) != REQUEST_BYTES) {
+            bench_die("reading from zram: %s", g_strerror(errno));
+        }
+        done += BENCH_BATCH;
+    }
+    return done ? (bench_cpu_now() - start) * n / done : 0;
+}
+
+static double zram_drop(void *opaque, const BenchCorpus *corpus,
+                        const uint32_t *order, size_t first, size_t n)
+{
+    BenchZram *z = opaque;
+
+    for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
+        uint64_t range[2] = { place(z, corpus, order, i), REQUEST_BYTES };
+
+        if (ioctl(z->fd, BLKDISCARD, range) < 0) {
+            bench_die("discarding from zram: %s", g_strerror(errno));
+        }
+    }
+    return 0;
+}
+
+BenchSide bench_side_zram(BenchZram *z)
+{
+    return (BenchSide) { zram_store, zram_load, zram_drop, z };
+}
+
+double bench_zram_density(BenchZram *z)
+{
+    g_autofree char *path = g_strdup_printf("/sys/block/zram%d/mm_stat",
+                                            z->id);
+    unsigned long long orig, compressed, used;
+    FILE *file = fopen(path, "r");
+    double density = BENCH_NONE;
+
+    if (file && fscanf(file, "%llu %llu %llu", &orig, &compressed,
+                       &used) == 3 && compressed) {
+        density = (double)used / compressed;
+    }
+    if (file) {
+        fclose(file);
+    }
+    return density;
 }

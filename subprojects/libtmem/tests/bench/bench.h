@@ -15,34 +15,59 @@
 /* A figure that was not measured: "-" in the table, null in JSON. */
 #define BENCH_NONE  (0.0 / 0.0)
 
+/* Operations in one request, as the guest driver batches them. */
+#define BENCH_BATCH 32
+
 /* --- bench-corpus.c --- */
+
+/* Pages of larger files are a sample of about this many. */
+#define BENCH_CORPUS_PAGES_MAX  (128u << 10)
 
 /* A file of raw pages in memory, and the orders in which to visit them. */
 typedef struct BenchCorpus {
     uint8_t *pages;
     size_t nr_pages;
     size_t nr_same_filled;
-    uint32_t *store_order;      /* page numbers, a random permutation */
-    uint32_t *load_order;       /* positions in store_order, another one */
+    /*
+     * What each page is without any store around it: 0 if same-filled, its LZ4
+     * size, or a page if that is more than 7/8 of one.
+     */
+    uint16_t *encoded;
+    uint64_t encoded_bytes;     /* their sum */
+    /*
+     * Page numbers in random order.  A random half of all is the part of
+     * store_order before nr_pages / 2, the rest is the other; ascending has the
+     * same two halves, each in ascending order.
+     */
+    uint32_t *store_order;
+    uint32_t *load_order;
+    uint32_t *ascending;
+    uint32_t *identity;
 } BenchCorpus;
 
 /**
  * bench_corpus_load() - read a corpus
- * @max_pages: read no more than these; 0: all
+ * @max_pages: read no more than about these
  *
  * Returns false and sets @errp if the file cannot be read, is empty, or is
  * not a multiple of 4096 bytes.
  */
 bool bench_corpus_load(BenchCorpus *corpus, const char *path,
                        size_t max_pages, GError **errp);
+/** Makes a corpus of same-filled pages. */
+void bench_corpus_same_filled(BenchCorpus *corpus, size_t nr_pages);
 void bench_corpus_free(BenchCorpus *corpus);
 
-/* The page that is visited as the @n-th when storing. */
 static inline const uint8_t *bench_corpus_page(const BenchCorpus *corpus,
-                                               size_t n)
+                                               size_t nr)
 {
-    return corpus->pages +
-           ((size_t)corpus->store_order[n] << TMEM_PAGE_SHIFT);
+    return corpus->pages + (nr << TMEM_PAGE_SHIFT);
+}
+
+/** Mean bytes of a page as encoded. */
+static inline double bench_corpus_mean(const BenchCorpus *corpus)
+{
+    return (double)corpus->encoded_bytes / corpus->nr_pages;
 }
 
 /* xorshift64*: for orders only, so quality beyond that does not matter. */
@@ -64,10 +89,29 @@ void bench_shuffle(uint32_t *array, size_t n, uint64_t seed);
 /* Seconds on the monotonic clock. */
 double bench_now(void);
 
-/* Anonymous resident bytes of this process, from the kernel. */
+/*
+ * Seconds that this thread has used a CPU, in the kernel included: what one
+ * thread takes for work that waits for nothing, also where other programs take
+ * CPUs away from it.
+ */
+double bench_cpu_now(void);
+
+/* Sleeps until bench_now() would be @when. */
+void bench_sleep_until(double when);
+
+/* Resident bytes of this process, from the kernel. */
 uint64_t bench_rss(void);
 
-double bench_median(double *values, int n);
+/* Bytes that a process may still use without swapping; control groups too. */
+uint64_t bench_memory_available(void);
+
+double bench_median(const double *values, int n);
+
+/* Ends the program: one sentence, exit status 1. */
+void bench_die(const char *format, ...) G_GNUC_PRINTF(1, 2) G_GNUC_NORETURN;
+
+/* A line about work in progress, to stderr. */
+void bench_say(const char *format, ...) G_GNUC_PRINTF(1, 2);
 
 /* --- bench-report.c --- */
 
@@ -75,39 +119,29 @@ typedef struct BenchReport BenchReport;
 
 BenchReport *bench_report_new(void);
 void bench_report_free(BenchReport *report);
-/* @key is the JSON key; @goal may be NULL; @text says what was measured. */
-void bench_report_add(BenchReport *report, const char *key, double value,
-                      const char *goal, const char *text);
+/* A headline in the table. */
+void bench_report_section(BenchReport *report, const char *text);
+/**
+ * bench_report_add() - a figure: the median of @n values
+ * @key: in JSON
+ * @goal: "<= 1.2", ">= 10" or NULL
+ * @text: what was measured, or why it was not
+ */
+void bench_report_add(BenchReport *report, const char *key,
+                      const double *values, int n, const char *goal,
+                      const char *text);
+void bench_report_add_one(BenchReport *report, const char *key, double value,
+                          const char *goal, const char *text);
+/* Words, in JSON and above the table. */
+void bench_report_add_text(BenchReport *report, const char *key,
+                           const char *value);
 void bench_report_print(BenchReport *report);
 bool bench_report_write_json(BenchReport *report, const char *path,
                              GError **errp);
 
-/* --- the measurements, one file each --- */
+/* --- bench-store.c --- */
 
-typedef struct BenchOptions {
-    const char *corpus_path;
-    const char *json_path;
-    int64_t pages;              /* entries of the density measurements */
-    int64_t entries;            /* of the large index; 0: skip */
-    int threads;
-    int rounds;
-    gboolean no_zram;
-} BenchOptions;
-
-/* bench-speed.c: P1, one thread against raw LZ4 + copy. */
-void bench_speed(const BenchCorpus *corpus, const BenchOptions *options,
-                 BenchReport *report);
-/* bench-density.c: P3, resident memory fresh, after churn, given back. */
-void bench_density(const BenchCorpus *corpus, const BenchOptions *options,
-                   BenchReport *report);
-/* bench-scale.c: P4, threads, clients and entries. */
-void bench_scale(const BenchCorpus *corpus, const BenchOptions *options,
-                 BenchReport *report);
-/* bench-zram.c: the same pages through a zram of this host. */
-void bench_zram(const BenchCorpus *corpus, const BenchOptions *options,
-                BenchReport *report);
-
-/* A store with one client, one persistent pool and one context. */
+/* A store with one client, one pool and one context. */
 typedef struct BenchStore {
     TmemStore *store;
     TmemClient *client;
@@ -116,8 +150,11 @@ typedef struct BenchStore {
 } BenchStore;
 
 /* Exits with a sentence if the store cannot be made. */
-void bench_store_open(BenchStore *s, uint64_t size_bytes);
+void bench_store_open(BenchStore *s, uint64_t size_bytes, TmemPoolKind kind);
 void bench_store_close(BenchStore *s);
+
+/* A store size in which @pages of @corpus cannot run out of room. */
+uint64_t bench_store_size(const BenchCorpus *corpus, uint64_t pages);
 
 /* As a swap disk does it: 256 consecutive pages make an object. */
 static inline TmemHandle bench_handle(uint64_t pool, uint64_t page)
@@ -125,5 +162,138 @@ static inline TmemHandle bench_handle(uint64_t pool, uint64_t page)
     return (TmemHandle){ .pool = pool, .object = { page >> 8 },
                          .index = page & 255 };
 }
+
+/* tmem_page_prefetch() of a batch, where the library has it. */
+void bench_prefetch(TmemContext *ctx, const TmemHandle *handles, unsigned nr);
+bool bench_has_prefetch(void);
+
+/* --- bench-duel.c: who competes, and how --- */
+
+/*
+ * A side stores, loads or drops the corpus' pages @order[@first] ...
+ * @order[@first + @n - 1], and returns the seconds that took, without what is
+ * the benchmark's own work.
+ */
+typedef double BenchSideFunc(void *opaque, const BenchCorpus *corpus,
+                             const uint32_t *order, size_t first, size_t n);
+
+typedef struct BenchSide {
+    BenchSideFunc *store;
+    BenchSideFunc *load;
+    BenchSideFunc *drop;        /* before it is stored again; may be NULL */
+    void *opaque;
+} BenchSide;
+
+typedef enum BenchOp {
+    BENCH_STORE,
+    BENCH_LOAD,
+} BenchOp;
+
+/**
+ * bench_duel() - one operation by all sides
+ * @order: the pages, as far as from @first to @first + @n
+ * @us: set to microseconds per page of each side
+ *
+ * They take turns after each thousand pages, so that a drift of the machine
+ * hits all of them, and each works on another part of the corpus than the
+ * others, so that none finds its pages in the cache.
+ */
+void bench_duel(const BenchSide *sides, int nr_sides, BenchOp op,
+                const BenchCorpus *corpus, const uint32_t *order,
+                size_t first, size_t n, double *us);
+
+/**
+ * bench_duel_store() - drop a random half and store it again, then the other
+ * @order: store_order or ascending
+ *
+ * So memory is warm, and nothing is under the handles.
+ */
+void bench_duel_store(const BenchSide *sides, int nr_sides,
+                      const BenchCorpus *corpus, const uint32_t *order,
+                      double *us);
+
+/* A side on a BenchStore, in batches or (single) one by one. */
+BenchSide bench_side_batch(BenchStore *s);
+BenchSide bench_side_single(BenchStore *s);
+
+/* Every page once more, compared: a fast wrong answer is no answer. */
+void bench_verify(const BenchCorpus *corpus, BenchStore *s);
+
+/* --- bench-raw.c: raw LZ4 and a copy --- */
+
+typedef struct BenchRaw {
+    uint8_t *log;
+    size_t log_bytes;
+    size_t end;                 /* of what was written */
+    size_t *at;                 /* by page */
+    uint16_t *len;
+} BenchRaw;
+
+void bench_raw_open(BenchRaw *raw, const BenchCorpus *corpus);
+void bench_raw_close(BenchRaw *raw);
+BenchSide bench_side_raw(BenchRaw *raw);
+
+/* --- bench-req.c: through the decoder of requests --- */
+
+typedef struct BenchReq BenchReq;
+
+BenchReq *bench_req_open(BenchStore *s);
+void bench_req_close(BenchReq *r);
+/* Requests of 32 operations in guest-like vectors; copies each page. */
+BenchSide bench_side_req(BenchReq *r);
+
+/* --- bench-zram.c: the kernel's --- */
+
+typedef struct BenchZram BenchZram;
+
+/**
+ * bench_zram_guard() - start the process that removes our zram device
+ *
+ * Before any other thread, and before memory is used: it is a fork.  However
+ * this program ends, the guard removes the device.
+ */
+void bench_zram_guard(void);
+
+/* Returns NULL and sets @why to a sentence if there is none to be had. */
+BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why);
+void bench_zram_close(BenchZram *z);
+/* O_DIRECT requests of 32 pages. */
+BenchSide bench_side_zram(BenchZram *z);
+/* Memory that it uses / compressed bytes, as the kernel counts both. */
+double bench_zram_density(BenchZram *z);
+
+/* --- the measurements, one file each --- */
+
+typedef struct BenchOptions {
+    const char *corpus_path;
+    const char *json_path;
+    int64_t pages;              /* held when density is measured */
+    int64_t entries;            /* of the large index; 0: skip, -1: auto */
+    uint64_t evict_bytes;
+    int threads;
+    int rounds;
+    gboolean no_zram;
+    gboolean quick;
+} BenchOptions;
+
+typedef void BenchMeasure(const BenchCorpus *corpus,
+                          const BenchOptions *options, BenchReport *report);
+
+BenchMeasure bench_speed;       /* P1 and zram */
+BenchMeasure bench_same_filled; /* P1 */
+BenchMeasure bench_density;     /* P3 */
+BenchMeasure bench_scale;       /* P4: threads, clients */
+BenchMeasure bench_entries;     /* P4: stored pages */
+BenchMeasure bench_evict;       /* P5 */
+BenchMeasure bench_upkeep;      /* P8 */
+
+/* Entries that bench_entries() takes if nobody says how many. */
+#define BENCH_ENTRIES_GOAL  30000000
+/* Memory that an entry of it takes at most, index included. */
+#define BENCH_ENTRY_BYTES   288
+
+/* --- bench-main.c: a sub-command; argv[0] is its name --- */
+
+int bench_main_store(int argc, char **argv);
 
 #endif /* TMEM_BENCH_H */
