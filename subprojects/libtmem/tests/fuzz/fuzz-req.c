@@ -17,22 +17,6 @@
 #include "fuzz.h"
 #include "testreq.h"
 
-typedef struct Input {
-    const uint8_t *data;
-    size_t size;
-} Input;
-
-static uint64_t take(Input *in, size_t bytes)
-{
-    uint64_t v = 0;
-
-    for (; bytes && in->size; bytes--) {
-        v = v << 8 | *in->data++;
-        in->size--;
-    }
-    return v;
-}
-
 /* Lets most operations name a pool that exists and few different pages. */
 static void patch(TestReq *r, Fixture *f, uint8_t how)
 {
@@ -138,11 +122,11 @@ static void check_answer(TestReq *r, Fixture *f)
     check_stores(r, f);
 }
 
-static void one_request(Input *in, Fixture *f)
+static void one_request(FuzzInput *in, Fixture *f)
 {
-    uint8_t how = take(in, 1);
-    size_t out_bytes = MIN(take(in, 1) * 4, in->size);
-    size_t in_bytes = take(in, 2) % 9000;
+    uint8_t how = fuzz_take(in, 1);
+    size_t out_bytes = MIN(fuzz_take(in, 1) * 4, in->size);
+    size_t in_bytes = fuzz_take(in, 2) % 9000;
     TestRand cut = { how };
     TestReq r;
 
@@ -174,7 +158,7 @@ static void one_request(Input *in, Fixture *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    Input in = { data, size };
+    FuzzInput in = { data, size };
     Fixture f;
 
     fixture_set_up(&f, TMEM_STORE_SIZE_MIN, 200 << 10);

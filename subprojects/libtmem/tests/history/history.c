@@ -2,10 +2,10 @@
 /*
  * Is a history of one handle, recorded by several threads, linearisable?
  *
- * A depth-first search in the manner of Wing and Gong (1993), with Lowe's memory
- * of what was already tried (2017).  A thread runs one operation after the
- * other, so a state of the search is how far each thread has come and what is
- * in the variable.
+ * A depth-first search in the manner of Wing and Gong (1993), with Lowe's
+ * memory of what was already tried (2017).  A thread runs one operation after
+ * the other, so a state of the search is how far each thread has come and what
+ * is in the variable.
  */
 #include <string.h>
 
