@@ -89,7 +89,9 @@ static bool check_segment(TmemArena *arena, uint32_t nr,
                               "the index", nr, seg->nr_used, nr_known);
     }
     *unknown |= nr_known < seg->nr_used;
-    if (!seg->frozen && seg->listed != (seg->nr_used < slots)) {
+    if (!seg->frozen && seg->list != TMEM_LIST_DRAINING &&
+        (seg->list == TMEM_LIST_NONE ? seg->nr_used != slots :
+         seg->list != TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots)) {
         return tmem_error_set(errp, "segment %u: on the wrong list", nr);
     }
     return true;

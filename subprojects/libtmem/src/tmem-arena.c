@@ -284,3 +284,14 @@ void tmem_arena_levels(TmemArena *arena, uint64_t *used_bytes,
     *overhead_bytes = arena->used_bytes - arena->heaps_bytes;
     tmem_unlock(&arena->lock);
 }
+
+bool tmem_arena_near_full(TmemArena *arena, unsigned shift)
+{
+    uint64_t idle;
+
+    tmem_lock(&arena->lock);
+    idle = (uint64_t)arena->nr_idle << arena->segment_shift;
+    tmem_unlock(&arena->lock);
+    return arena->size_bytes - tmem_arena_used_bytes(arena) + idle <
+           arena->size_bytes >> shift;
+}

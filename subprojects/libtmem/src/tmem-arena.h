@@ -51,12 +51,12 @@ typedef struct TmemSegment {
     TmemHeap *heap;         /* whose it is; stable while in use */
 
     /* Guarded by the lock of its class; next of a free one by the arena's. */
-    uint32_t next;          /* list of the class's segments with free slots */
+    uint32_t next;          /* on one of its class's lists */
     uint32_t prev;
     uint16_t nr_used;       /* slots handed out now */
     uint16_t watermark;     /* slots handed out at least once */
     uint16_t free_head;     /* unit of the first free slot + 1, 0: none */
-    bool listed;            /* on its class's list */
+    uint8_t list;           /* TmemList */
     bool frozen;            /* being emptied: hand out no slot */
 
     /* Guarded by the arena lock, as are free segments as a whole. */
@@ -196,6 +196,9 @@ uint64_t tmem_arena_used_bytes(const TmemArena *arena);
 /** What is used, and of that what is charged to no heap, at one moment. */
 void tmem_arena_levels(TmemArena *arena, uint64_t *used_bytes,
                        uint64_t *overhead_bytes);
+
+/** Whether less than 1 >> @shift of the size is left. */
+bool tmem_arena_near_full(TmemArena *arena, unsigned shift);
 
 /**
  * tmem_arena_check() - cross-check segments, heaps and budget

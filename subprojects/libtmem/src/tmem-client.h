@@ -24,6 +24,7 @@ struct TmemClient {
     char *name;
     TmemHeap heap;          /* all memory of its pages */
     uint32_t max_pools;
+    bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     uint64_t persistent_pages;  /* atomic */
 
     /* Reserved for max_pools once, so that operations need no lock. */

@@ -23,7 +23,9 @@ bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, uint64_t max_bytes)
     }
     for (uint32_t i = 0; i < nr; i++) {
         tmem_lock_init(&heap->classes[i].lock, TMEM_RANK_CLASS);
-        heap->classes[i].first = TMEM_SEGMENT_NONE;
+        for (int list = 0; list < TMEM_LIST__MAX; list++) {
+            heap->classes[i].first[list] = TMEM_SEGMENT_NONE;
+        }
     }
     for (int space = 0; space < TMEM_SPACE__MAX; space++) {
         heap->order[space].first = TMEM_SEGMENT_NONE;
@@ -77,6 +79,19 @@ static bool over_limit_locked(const TmemHeap *heap, uint64_t bytes)
 {
     return heap->max_bytes && (heap->bytes >= heap->max_bytes ||
                                bytes > heap->max_bytes - heap->bytes);
+}
+
+bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift)
+{
+    TmemArena *arena = heap->arena;
+    bool near;
+
+    tmem_lock(&arena->lock);
+    near = heap->max_bytes &&
+           over_limit_locked(heap, shift ? heap->max_bytes >> shift :
+                                           1ull << arena->segment_shift);
+    tmem_unlock(&arena->lock);
+    return near;
 }
 
 static TmemStatus charge(TmemHeap *heap, int64_t bytes)
@@ -270,37 +285,92 @@ static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
     tmem_unlock(&arena->lock);
 }
 
-static void set_first(TmemClass *c, uint32_t nr)
+/* --- The lists of a class.  Its lock is held. --- */
+
+static void set_first(TmemClass *c, TmemList list, uint32_t nr)
 {
-    __atomic_store_n(&c->first, nr, __ATOMIC_RELAXED);
+    uint8_t bit = 1u << list;
+
+    c->first[list] = nr;
+    if (list >= TMEM_LIST_FILLED_0) {
+        __atomic_store_n(&c->groups, nr == TMEM_SEGMENT_NONE ?
+                                     c->groups & ~bit : c->groups | bit,
+                         __ATOMIC_RELAXED);
+    }
 }
 
-static void list_segment(TmemArena *arena, TmemClass *c, uint32_t nr)
+static void set_list(TmemSegment *seg, TmemList list)
 {
-    TmemSegment *seg = &arena->segments[nr];
-
-    seg->prev = TMEM_SEGMENT_NONE;
-    seg->next = c->first;
-    if (c->first != TMEM_SEGMENT_NONE) {
-        arena->segments[c->first].prev = nr;
-    }
-    set_first(c, nr);
-    seg->listed = true;
+    /* tmem_arena_draining() reads it without the lock. */
+    __atomic_store_n(&seg->list, list, __ATOMIC_RELAXED);
 }
 
 static void unlist_segment(TmemArena *arena, TmemClass *c, uint32_t nr)
 {
     TmemSegment *seg = &arena->segments[nr];
 
+    if (seg->list == TMEM_LIST_NONE) {
+        return;
+    }
     if (seg->prev == TMEM_SEGMENT_NONE) {
-        set_first(c, seg->next);
+        set_first(c, seg->list, seg->next);
     } else {
         arena->segments[seg->prev].next = seg->next;
     }
     if (seg->next != TMEM_SEGMENT_NONE) {
         arena->segments[seg->next].prev = seg->prev;
     }
-    seg->listed = false;
+    set_list(seg, TMEM_LIST_NONE);
+}
+
+static void list_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
+                         TmemList list)
+{
+    TmemSegment *seg = &arena->segments[nr];
+
+    if (seg->list == list) {
+        return;
+    }
+    unlist_segment(arena, c, nr);
+    if (list == TMEM_LIST_NONE) {
+        return;
+    }
+    seg->prev = TMEM_SEGMENT_NONE;
+    seg->next = c->first[list];
+    if (seg->next != TMEM_SEGMENT_NONE) {
+        arena->segments[seg->next].prev = nr;
+    }
+    set_first(c, list, nr);
+    set_list(seg, list);
+}
+
+/* Where a segment belongs from which slots may be taken. */
+static TmemList list_of(const TmemArena *arena, const TmemSegment *seg)
+{
+    uint32_t slots = arena->classes[seg->class_nr].slots;
+
+    return seg->nr_used == slots ? TMEM_LIST_NONE :
+           TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
+}
+
+/* The fullest segment with a free slot. */
+static uint32_t fullest(const TmemClass *c)
+{
+    return c->groups ? c->first[31 - __builtin_clz(c->groups)] :
+                       TMEM_SEGMENT_NONE;
+}
+
+/* A segment joins the class, or leaves it. */
+static void segment_open(TmemArena *arena, TmemClass *c, uint32_t nr)
+{
+    c->nr_segments++;
+    list_segment(arena, c, nr, list_of(arena, &arena->segments[nr]));
+}
+
+static void segment_close(TmemArena *arena, TmemClass *c, uint32_t nr)
+{
+    unlist_segment(arena, c, nr);
+    c->nr_segments--;
 }
 
 /* --- Slots --- */
@@ -329,9 +399,7 @@ static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr)
     }
     seg->nr_used++;
     c->nr_used++;
-    if (seg->nr_used == arena->classes[seg->class_nr].slots) {
-        unlist_segment(arena, c, nr);
-    }
+    list_segment(arena, c, nr, list_of(arena, seg));
     return ref;
 }
 
@@ -340,12 +408,12 @@ static TmemRef slot_of_class(TmemHeap *heap, TmemClass *c)
 {
     TmemRef ref = 0;
 
-    if (__atomic_load_n(&c->first, __ATOMIC_RELAXED) == TMEM_SEGMENT_NONE) {
+    if (!__atomic_load_n(&c->groups, __ATOMIC_RELAXED)) {
         return 0;
     }
     tmem_lock(&c->lock);
-    if (c->first != TMEM_SEGMENT_NONE) {
-        ref = slot_take(heap->arena, c, c->first);
+    if (c->groups) {
+        ref = slot_take(heap->arena, c, fullest(c));
     }
     tmem_unlock(&c->lock);
     return ref;
@@ -373,39 +441,51 @@ static TmemRef slot_of_new_segment(TmemHeap *heap, TmemSpace space,
 
     tmem_lock(&c->lock);
     /* Another thread may just have brought one. */
-    if (c->first == TMEM_SEGMENT_NONE) {
+    if (!c->groups) {
         uint32_t nr = segment_get(heap, space, class_nr, why);
 
         if (nr != TMEM_SEGMENT_NONE) {
-            list_segment(heap->arena, c, nr);
+            segment_open(heap->arena, c, nr);
         }
     }
-    if (c->first != TMEM_SEGMENT_NONE) {
-        ref = slot_take(heap->arena, c, c->first);
+    if (c->groups) {
+        ref = slot_take(heap->arena, c, fullest(c));
     }
     tmem_unlock(&c->lock);
+    return ref;
+}
+
+static uint32_t class_of(const TmemArena *arena, size_t bytes)
+{
+    g_assert(bytes > 0 && bytes <= TMEM_SLOT_BYTES_MAX);
+    return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
+}
+
+TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
+{
+    uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
+    uint32_t class_nr = class_of(heap->arena, bytes);
+    TmemRef ref;
+
+    ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
+    if (!ref) {
+        ref = slot_of_larger(heap, space, class_nr,
+                             bytes + (bytes * slack >> 8));
+    }
     return ref;
 }
 
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why)
 {
-    TmemArena *arena = heap->arena;
-    uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
-    uint32_t class_nr;
+    uint32_t class_nr = class_of(heap->arena, bytes);
     TmemRef ref;
 
-    g_assert(bytes > 0 && bytes <= TMEM_SLOT_BYTES_MAX);
     *why = TMEM_STATUS_NOSPC;
     if (TMEM_FAULT("arena-slot")) {
         return 0;
     }
-    class_nr = arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
-    ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
-    if (!ref) {
-        ref = slot_of_larger(heap, space, class_nr,
-                             bytes + (bytes * slack >> 8));
-    }
+    ref = tmem_heap_alloc_inside(heap, space, bytes);
     if (!ref) {
         ref = slot_of_new_segment(heap, space, class_nr, why);
     }
@@ -431,15 +511,78 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
     c->nr_used--;
     if (!seg->frozen) {
         if (!seg->nr_used) {
-            if (seg->listed) {
-                unlist_segment(arena, c, nr);
-            }
+            segment_close(arena, c, nr);
             segment_put(arena, nr, false);
-        } else if (!seg->listed) {
-            list_segment(arena, c, nr);
+        } else if (seg->list != TMEM_LIST_DRAINING) {
+            list_segment(arena, c, nr, list_of(arena, seg));
         }
     }
     tmem_unlock(&c->lock);
+}
+
+/* --- Compaction --- */
+
+/*
+ * Class lock held: whether what is in @seg would fit the free slots that the
+ * class's other segments would have left beside the @marked ones.
+ */
+static bool others_have_room(const TmemArena *arena, const TmemClass *c,
+                             const TmemSegment *seg, uint32_t nr_marked)
+{
+    uint64_t slots = arena->classes[seg->class_nr].slots;
+    uint64_t left = c->nr_segments - nr_marked - 1;
+
+    /* A slot in 16 stays free, for what comes meanwhile. */
+    return c->nr_used + left * slots / 16 <= left * slots;
+}
+
+/* Segments of a class that one hold of its lock marks. */
+#define DRAIN_MAX   16
+
+uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space)
+{
+    TmemArena *arena = heap->arena;
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < arena->nr_classes; i++) {
+        TmemClass *c = tmem_heap_class(heap, space, i);
+        uint32_t nr_marked = 0;
+
+        tmem_lock(&c->lock);
+        for (uint32_t nr = c->first[TMEM_LIST_DRAINING];
+             nr != TMEM_SEGMENT_NONE; nr = arena->segments[nr].next) {
+            nr_marked++;
+        }
+        while (c->groups && nr_marked < DRAIN_MAX) {
+            uint32_t nr = c->first[__builtin_ctz(c->groups)];
+
+            if (!others_have_room(arena, c, &arena->segments[nr],
+                                  nr_marked)) {
+                break;
+            }
+            list_segment(arena, c, nr, TMEM_LIST_DRAINING);
+            nr_marked++;
+        }
+        tmem_unlock(&c->lock);
+        sum += nr_marked;
+    }
+    return sum;
+}
+
+void tmem_heap_drain_end(TmemHeap *heap, TmemSpace space)
+{
+    TmemArena *arena = heap->arena;
+
+    for (uint32_t i = 0; i < arena->nr_classes; i++) {
+        TmemClass *c = tmem_heap_class(heap, space, i);
+        uint32_t nr;
+
+        tmem_lock(&c->lock);
+        while ((nr = c->first[TMEM_LIST_DRAINING]) != TMEM_SEGMENT_NONE) {
+            list_segment(arena, c, nr, list_of(arena, &arena->segments[nr]));
+        }
+        tmem_unlock(&c->lock);
+    }
 }
 
 /* --- Eviction --- */
@@ -458,9 +601,7 @@ void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
 
     tmem_lock(&c->lock);
     seg->frozen = true;
-    if (seg->listed) {
-        unlist_segment(arena, c, segment);
-    }
+    segment_close(arena, c, segment);
     victim->heap = seg->heap;
     victim->segment = segment;
     victim->nr_slots = seg->watermark;
@@ -477,9 +618,7 @@ static void victim_spare(TmemArena *arena, TmemClass *c, uint32_t nr,
     TmemSegment *seg = &arena->segments[nr];
 
     /* A slot is in the hand of a store that has not published it yet. */
-    if (seg->nr_used < arena->classes[seg->class_nr].slots) {
-        list_segment(arena, c, nr);
-    }
+    segment_open(arena, c, nr);
     tmem_lock(&arena->lock);
     seg->victim = false;
     if (walked) {

@@ -36,10 +36,28 @@ typedef struct TmemFreeSlot {
 
 G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
 
+/*
+ * The lists of a class's segments.  Those with free slots are grouped by how
+ * full they are, and slots are taken from the fullest: sparse ones get a chance
+ * to become empty.
+ */
+typedef enum TmemList {
+    TMEM_LIST_NONE,         /* full, or being emptied by an evictor */
+    TMEM_LIST_DRAINING,
+    TMEM_LIST_FILLED_0,     /* up to a quarter */
+    TMEM_LIST_FILLED_1,
+    TMEM_LIST_FILLED_2,
+    TMEM_LIST_FILLED_3,
+    TMEM_LIST__MAX,
+} TmemList;
+
 typedef struct TmemClass {
     TmemLock lock;
-    uint32_t first;         /* segments with free slots; also read without it */
-    uint64_t nr_used;       /* slots */
+    uint32_t first[TMEM_LIST__MAX];
+    uint8_t groups;         /* bits of TMEM_LIST_FILLED_n that are not empty;
+                               also read without the lock */
+    uint32_t nr_segments;   /* but for those that evictors own */
+    uint64_t nr_used;       /* slots of all */
     uint64_t nr_found;      /* scratch of tmem_arena_check() */
 } TmemClass;
 
@@ -108,6 +126,12 @@ static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)
 }
 
 /**
+ * tmem_heap_near_limit() - whether the heap is full
+ * @shift: or has less than its limit >> @shift left; 0: less than a segment
+ */
+bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
+
+/**
  * tmem_heap_alloc() - take a slot of at least @bytes
  * @any_class: rather than fail, take a slot of any larger class
  * @why: set on failure: QUOTA (the heap's limit) or NOSPC
@@ -117,6 +141,9 @@ static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);
 
+/** As tmem_heap_alloc(), from the segments that the heap has. */
+TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes);
+
 /**
  * tmem_heap_free() - give a slot back, to whatever heap it is of
  *
@@ -124,6 +151,30 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
  * owner.
  */
 void tmem_heap_free(TmemArena *arena, TmemRef ref);
+
+/* --- Compaction: what is in sparse segments moves into others --- */
+
+/**
+ * tmem_heap_drain() - hand out no slots of sparse segments any more
+ * @space: of these
+ *
+ * Marks, in each class, the emptiest segments whose slots all fit the others.
+ * A mover then takes what tmem_arena_draining() says is in one, copies it to a
+ * slot of tmem_heap_alloc_inside() and frees the old; an emptied segment leaves
+ * the heap like any other.  Returns how many segments are marked.
+ */
+uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space);
+
+/** Marked segments that were not emptied are used again. */
+void tmem_heap_drain_end(TmemHeap *heap, TmemSpace space);
+
+/** Whether the slot at @ref, which is in use, is in a marked segment. */
+static inline bool tmem_arena_draining(const TmemArena *arena, TmemRef ref)
+{
+    return __atomic_load_n(
+        &arena->segments[tmem_arena_segment_of(arena, ref)].list,
+        __ATOMIC_RELAXED) == TMEM_LIST_DRAINING;
+}
 
 /* --- Eviction: an evictor takes a segment out of use, slot by slot --- */
 

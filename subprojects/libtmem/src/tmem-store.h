@@ -8,6 +8,7 @@
 #include "libtmem/tmem.h"
 #include "tmem-arena.h"
 #include "tmem-client.h"
+#include "tmem-event.h"
 #include "tmem-evict.h"
 #include "tmem-index.h"
 #include "tmem-lock.h"
@@ -23,6 +24,8 @@ struct TmemStore {
     const TmemEvictPolicy *evict_policy;
     TmemArena arena;
     TmemIndex index;
+
+    TmemEvents events;
 
     TmemLock clients_lock;
     GList *clients;             /* by name; clients_lock */

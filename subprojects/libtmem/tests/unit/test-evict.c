@@ -33,7 +33,7 @@ static void test_busy_segments(void)
         segment = tmem_arena_segment_of(arena, held[i]);
         g_assert_true(!i || segment !=
                       tmem_arena_segment_of(arena, held[i - 1]));
-        while (arena->segments[segment].listed) {
+        while (arena->segments[segment].list != TMEM_LIST_NONE) {
             g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 1, nr),
                                        TEST_PAGE_NOISE, nr), ==, 0);
             nr++;
