@@ -341,6 +341,9 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
 
     delta->pages += sign;
     switch (tmem_entry_kind(entry)) {
+    case TMEM_KIND_ZSTD:
+        delta->pages_zstd += sign;
+        /* fall through */
     case TMEM_KIND_LZ4:
         delta->pages_compressed += sign;
         delta->stored_bytes += sign * (int64_t)tmem_entry_len(entry);
@@ -352,6 +355,9 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     default:
         delta->pages_same_filled += sign;
         break;
+    }
+    if (entry & TMEM_ENTRY_DAMAGED) {
+        delta->pages_damaged += sign;
     }
     if (ref) {
         delta->data_bytes +=
@@ -374,12 +380,22 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
     TmemRef ref = tmem_entry_ref(entry);
 
     if (ref && tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
-        tmem_node_note_hit(index, node);
         tmem_owner_write(tmem_arena_ptr(index->arena, ref),
                          tmem_owner_make(TMEM_OWNER_RECORD,
                                          tmem_owner_shard(node->owner), pos,
                                          node_ref(node)));
     }
+}
+
+/* The same for a page that was just stored. */
+static void publish_stored(TmemIndex *index, const TmemNode *node,
+                           unsigned pos, TmemEntry entry)
+{
+    if (tmem_entry_ref(entry) &&
+        tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
+        tmem_node_note_hit(index, node);
+    }
+    publish_record(index, node, pos, entry);
 }
 
 static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
@@ -579,7 +595,7 @@ void tmem_index_insert(TmemIndex *index, const TmemKey *key, TmemRoom *room,
             (nr - rank) * sizeof(TmemEntry));
     entries[rank] = entry;
     node->bitmap |= 1ull << key->pos;
-    publish_record(index, node, key->pos, entry);
+    publish_stored(index, node, key->pos, entry);
     tmem_index_account(index, entry, 1, delta);
 }
 
@@ -592,8 +608,56 @@ void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
         tmem_index_account(index, *e, -1, delta);
     } else {
         drop_record(index, *e, delta);
-        publish_record(index, node, pos, entry);
+        publish_stored(index, node, pos, entry);
     }
+    *e = entry;
+    tmem_index_account(index, entry, 1, delta);
+}
+
+/* --- The same page, in another form or place --- */
+
+void *tmem_index_record(TmemIndex *index, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    return ref ? tmem_arena_ptr(index->arena, ref) : NULL;
+}
+
+bool tmem_index_still(TmemIndex *index, TmemNode *node, unsigned pos,
+                      TmemEntry seen, uint32_t checksum, const void *data)
+{
+    TmemSpace space = tmem_pool_id_space(node->pool->key);
+    TmemEntry *e = tmem_node_entry(index, node, pos);
+    void *record;
+
+    if (!e || tmem_entry_aged(*e, 0) != tmem_entry_aged(seen, 0)) {
+        return false;
+    }
+    record = tmem_index_record(index, seen);
+    return !record ||
+           (*tmem_record_checksum(record, space) == checksum &&
+            !memcmp(tmem_record_data(record, space), data,
+                    tmem_entry_len(seen)));
+}
+
+void tmem_index_quarantine(TmemIndex *index, TmemNode *node, unsigned pos,
+                           TmemEntry seen, uint32_t checksum,
+                           const void *data, TmemDelta *delta)
+{
+    if (!(seen & TMEM_ENTRY_DAMAGED) &&
+        tmem_index_still(index, node, pos, seen, checksum, data)) {
+        *tmem_node_entry(index, node, pos) |= TMEM_ENTRY_DAMAGED;
+        delta->pages_damaged++;
+    }
+}
+
+void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
+                         TmemEntry entry, TmemDelta *delta)
+{
+    TmemEntry *e = tmem_node_entry(index, node, pos);
+
+    drop_record(index, *e, delta);
+    publish_record(index, node, pos, entry);
     *e = entry;
     tmem_index_account(index, entry, 1, delta);
 }

@@ -45,6 +45,7 @@ typedef struct TmemNode {
     uint64_t entries;       /* capacity 1: the entry; else TmemRef of array */
     uint8_t capacity;       /* entries that fit */
     bool is_head;
+    uint16_t walked;        /* the last pass of upkeep that came here */
     uint32_t nr_siblings;   /* of a head */
 
     /*
@@ -146,6 +147,32 @@ void tmem_index_insert(TmemIndex *index, const TmemKey *key, TmemRoom *room,
 /** Changes the entry at @key, freeing the record of the old one. */
 void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
                         TmemEntry entry, TmemDelta *delta);
+
+/** The record of @entry, NULL if it has none. */
+void *tmem_index_record(TmemIndex *index, TmemEntry entry);
+
+/**
+ * tmem_index_still() - is the page at @pos what was seen there?
+ * @seen: the entry, whatever its age
+ * @checksum: of its record, and @data a copy of what is in it
+ *
+ * Compares all of it: entry and place may be those of another page by now.
+ */
+bool tmem_index_still(TmemIndex *index, TmemNode *node, unsigned pos,
+                      TmemEntry seen, uint32_t checksum, const void *data);
+
+/** Marks the page at @pos as damaged if it still is what was seen there. */
+void tmem_index_quarantine(TmemIndex *index, TmemNode *node, unsigned pos,
+                           TmemEntry seen, uint32_t checksum,
+                           const void *data, TmemDelta *delta);
+
+/**
+ * tmem_index_exchange() - give the page at @pos, which has a record, another
+ *
+ * As tmem_index_replace(), but nobody used the page: eviction is not told.
+ */
+void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
+                         TmemEntry entry, TmemDelta *delta);
 
 /**
  * tmem_index_remove() - drop the page at @pos of @node

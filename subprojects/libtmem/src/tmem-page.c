@@ -116,6 +116,7 @@ static void count_kept(Operation *op, TmemKind kind, bool replaced)
     }
     switch (kind) {
     case TMEM_KIND_LZ4:
+    case TMEM_KIND_ZSTD:
         tmem_count(&op->tally->stores_compressed, 1);
         break;
     case TMEM_KIND_RAW:
@@ -233,7 +234,8 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
         return end_no_pool(ctx);
     }
     seed = seed_of(&op, handle->index);
-    tmem_codec_encode(&ctx->codec, op.store->policy.codec.compressor, page, &enc);
+    tmem_codec_encode_page(&ctx->codec, tmem_pool_codec(op.store, op.pool),
+                           TMEM_CODEC_MAX, page, &enc);
     for (;;) {
         status = try_store(&op, &enc, seed, last);
         if (last || (status != TMEM_STATUS_NOSPC &&
@@ -254,10 +256,13 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
 
 /* --- Load --- */
 
-/* What tmem_page_take() recognises a stored page by. */
+/*
+ * What tmem_page_take() recognises a stored page by.  Not by its age, nor by
+ * the place of its record, which may move.
+ */
 static uint64_t version_of(TmemEntry entry, uint32_t checksum)
 {
-    return entry ^ (uint64_t)checksum << 8;
+    return (tmem_entry_aged(entry, 0) ^ tmem_entry_ref(entry)) + checksum;
 }
 
 /* Shard locked: the checksum of an entry's record, 0 if it has none. */
@@ -294,20 +299,23 @@ static void note_hit(Operation *op, const TmemNode *node, TmemEntry entry)
     }
 }
 
-/* Remembers that the page cannot be read, unless it was replaced since. */
-static void quarantine(Operation *op, TmemEntry seen)
+/*
+ * Remembers that the page cannot be read, unless it was replaced since.  An
+ * entry may look the same and be another page's: what is marked are the very
+ * bytes that were found unreadable, which lie in the codec's input.
+ */
+static void quarantine(Operation *op, TmemEntry seen, uint32_t checksum)
 {
     TmemNode *node;
-    TmemEntry *entry;
 
     if (!enter(op)) {
         return;
     }
     node = tmem_index_find(&op->store->index, &op->key);
-    entry = node ? tmem_node_entry(&op->store->index, node, op->key.pos) :
-                   NULL;
-    if (entry && *entry == seen) {
-        *entry |= TMEM_ENTRY_DAMAGED;
+    if (node) {
+        tmem_index_quarantine(&op->store->index, node, op->key.pos, seen,
+                              checksum, op->ctx->codec.in, &op->delta);
+        settle(op);
     }
     /* The load was counted as a hit when the entry was found. */
     tmem_count(&op->tally->loads_hit, -1);
@@ -335,6 +343,9 @@ static TmemStatus look_up(Operation *op, TmemEntry *entry, uint32_t *checksum)
     tmem_count(&op->tally->loads_hit, 1);
     *checksum = read_checksum(op, *entry);
     copy_out(op, *entry);
+    if (tmem_entry_age(*entry)) {
+        *found = tmem_entry_aged(*entry, 0);
+    }
     note_hit(op, node, *entry);
     return TMEM_STATUS_OK;
 }
@@ -372,7 +383,7 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
 
     if (status == TMEM_STATUS_OK &&
         !decode(&op, entry, checksum, seed_of(&op, handle->index), page)) {
-        quarantine(&op, entry);
+        quarantine(&op, entry, checksum);
         status = TMEM_STATUS_IO;
     }
     if (status != TMEM_STATUS_OK) {

@@ -4,8 +4,10 @@
  */
 #include <string.h>
 
+#include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-os.h"
+#include "tmem-policy.h"
 #include "tmem-store.h"
 
 const char *tmem_pool_kind_str(TmemPoolKind kind)
@@ -72,6 +74,38 @@ TmemPool *tmem_pool_find(TmemClient *client, uint64_t id)
     }
     pool = &client->pools[slot];
     return tmem_pool_is(pool, id) ? pool : NULL;
+}
+
+/* --- Codec --- */
+
+TmemCodecChoice tmem_pool_codec(TmemStore *store, const TmemPool *pool)
+{
+    uint32_t word = __atomic_load_n(&pool->codec, __ATOMIC_RELAXED);
+
+    if (!word) {
+        word = __atomic_load_n(&store->codec, __ATOMIC_RELAXED);
+    }
+    return tmem_codec_unpack(word);
+}
+
+bool tmem_pool_set_codec(TmemClient *client, uint64_t id,
+                         const TmemCodecChoice *codec, GError **errp)
+{
+    TmemPool *pool;
+
+    tmem_assert_unlocked();
+    if (codec && !tmem_codec_choice_check(codec, errp)) {
+        return false;
+    }
+    tmem_lock(&client->lock);
+    pool = tmem_pool_find(client, id);
+    if (pool) {
+        __atomic_store_n(&pool->codec, codec ? tmem_codec_pack(codec) : 0,
+                         __ATOMIC_RELAXED);
+    }
+    tmem_unlock(&client->lock);
+    return pool || tmem_error_set(errp, "client '%s' has no pool with ID 0x%"
+                                  G_GINT64_MODIFIER "x", client->name, id);
 }
 
 /* --- Creation --- */
@@ -167,6 +201,7 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
     pool = &client->pools[slot];
     pool->client = client;
     pool->objects = pool->objects_last = 0;
+    pool->codec = 0;
     memset(&pool->shared, 0, sizeof(pool->shared));
     for (GList *l = client->contexts; l; l = l->next) {
         TmemContext *ctx = l->data;

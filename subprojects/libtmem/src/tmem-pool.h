@@ -53,6 +53,9 @@ typedef struct TmemPool {
     TmemRef objects;
     TmemRef objects_last;
 
+    /* tmem_codec_pack() of a choice of its own, 0: the store's.  Atomic. */
+    uint32_t codec;
+
     /* Changes made without a context: eviction, destruction.  Atomic. */
     TmemTally shared;
 
@@ -110,6 +113,9 @@ static inline void tmem_count(uint64_t *counter, uint64_t n)
     __atomic_store_n(counter, __atomic_load_n(counter, __ATOMIC_RELAXED) + n,
                      __ATOMIC_RELAXED);
 }
+
+/** How a page that is stored in @pool now is to be compressed. */
+TmemCodecChoice tmem_pool_codec(TmemStore *store, const TmemPool *pool);
 
 /** Destroys all pools of @client.  No context may be in an operation. */
 void tmem_pool_destroy_all(TmemClient *client);

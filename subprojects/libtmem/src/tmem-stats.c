@@ -76,6 +76,8 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
             .id = __atomic_load_n(&pool->id, __ATOMIC_RELAXED),
             .kind = tmem_pool_id_kind(pool->key),
             .page_shift = TMEM_PAGE_SHIFT,
+            .has_codec = __atomic_load_n(&pool->codec, __ATOMIC_RELAXED),
+            .codec = tmem_pool_codec(client->store, pool),
         };
 
         if (info.id) {

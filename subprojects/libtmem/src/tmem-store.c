@@ -98,6 +98,7 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
     if (config->policy) {
         store->policy = *config->policy;
     }
+    store->codec = tmem_codec_pack(&store->policy.codec);
     tmem_lock_init(&store->policy_lock, TMEM_RANK_POLICY);
     store->evict_policy = &tmem_evict_policy_second_chance;
     if (!tmem_arena_init(&store->arena, config->size_bytes, errp)) {
@@ -139,6 +140,8 @@ bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
     }
     tmem_lock(&store->policy_lock);
     store->policy = *policy;
+    __atomic_store_n(&store->codec, tmem_codec_pack(&policy->codec),
+                     __ATOMIC_RELAXED);
     tmem_unlock(&store->policy_lock);
     return true;
 }

@@ -20,6 +20,7 @@ struct TmemStore {
     TmemLock policy_lock;
     /* Written as a whole under policy_lock; hot paths read single members. */
     TmemPolicy policy;
+    uint32_t codec;             /* tmem_codec_pack() of its codec; atomic */
 
     const TmemEvictPolicy *evict_policy;
     TmemArena arena;

@@ -44,7 +44,9 @@
     X(object_invalidates_pages, CUMULATIVE, PAGES,                            \
       "pages dropped by object invalidates")                                  \
     X(taken, CUMULATIVE, PAGES, "pages removed by exclusive loads")           \
-    X(evicted, CUMULATIVE, PAGES, "ephemeral pages evicted by the host")
+    X(evicted, CUMULATIVE, PAGES, "ephemeral pages evicted by the host")      \
+    X(recompressed, CUMULATIVE, PAGES, "idle pages compressed again")         \
+    X(moved, CUMULATIVE, PAGES, "pages moved to bring memory together")
 
 /* Per pool, levels: kept under the locks that guard the pages. */
 #define TMEM_POOL_LEVELS(X)                                                   \
@@ -52,6 +54,8 @@
     X(pages_same_filled, INSTANT, PAGES, "of these, same-filled")             \
     X(pages_compressed, INSTANT, PAGES, "of these, compressed")               \
     X(pages_raw, INSTANT, PAGES, "of these, stored as they are")              \
+    X(pages_zstd, INSTANT, PAGES, "of those compressed, with zstd")           \
+    X(pages_damaged, INSTANT, PAGES, "found unreadable: loads end in an error") \
     X(objects, INSTANT, COUNT, "objects with at least one page")              \
     X(stored_bytes, INSTANT, BYTES, "compressed and raw data as encoded")     \
     X(data_bytes, INSTANT, BYTES, "memory of records as allocated")           \
