@@ -189,7 +189,8 @@ static bool check_heap_locked(TmemHeap *heap, GError **errp)
     uint32_t nr_order = 0;
 
     for (int space = 0; space < TMEM_SPACE__MAX; space++) {
-        for (uint32_t nr = heap->order[space].first; nr != TMEM_SEGMENT_NONE;
+        for (uint32_t nr = heap->order[space].first;
+             nr != TMEM_SEGMENT_NONE && nr_order <= arena->nr_virgin;
              nr = arena->segments[nr].order_next) {
             nr_order++;
         }

@@ -33,6 +33,9 @@ static bool mark(Check *c, TmemRef ref, const char *what)
         tmem_arena_segment_of(arena, ref) >= arena->nr_segments) {
         return tmem_error_set(c->errp, "%s outside of the arena", what);
     }
+    if (!arena->segments[tmem_arena_segment_of(arena, ref)].in_use) {
+        return tmem_error_set(c->errp, "%s in a free segment", what);
+    }
     if (c->is_used[unit / 64] >> unit % 64 & 1) {
         return tmem_error_set(c->errp, "%s shares its slot", what);
     }
@@ -40,12 +43,18 @@ static bool mark(Check *c, TmemRef ref, const char *what)
     return true;
 }
 
-static bool in_space(Check *c, TmemRef ref, TmemSpace space, const char *what)
+/* What belongs to @node lies in a segment of its client and of @space. */
+static bool in_place(Check *c, TmemRef ref, const TmemNode *node,
+                     TmemSpace space, const char *what)
 {
     TmemArena *arena = &c->store->arena;
+    TmemSegment *seg = &arena->segments[tmem_arena_segment_of(arena, ref)];
 
-    if (arena->segments[tmem_arena_segment_of(arena, ref)].space != space) {
+    if (seg->space != space) {
         return tmem_error_set(c->errp, "%s in the wrong space", what);
+    }
+    if (seg->heap != &node->pool->client->heap) {
+        return tmem_error_set(c->errp, "%s in another client's segment", what);
     }
     return true;
 }
@@ -69,7 +78,7 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     if (kind == TMEM_KIND_FILL32) {
         return true;
     }
-    if (!mark(c, ref, "a record") || !in_space(c, ref, space, "a record")) {
+    if (!mark(c, ref, "a record") || !in_place(c, ref, node, space, "a record")) {
         return false;
     }
     if (!len || (kind != TMEM_KIND_RAW && len > TMEM_CODEC_MAX) ||
@@ -107,7 +116,7 @@ static bool check_entries(Check *c, TmemNode *node, TmemDelta *found)
                                          tmem_owner_node(node->owner));
 
         if (!mark(c, node->entries, "an array") ||
-            !in_space(c, node->entries,
+            !in_place(c, node->entries, node,
                       tmem_pool_id_index_space(node->pool->key),
                       "an array")) {
             return false;
@@ -176,7 +185,7 @@ static bool check_node(Check *c, TmemShard *shard, uint32_t bucket,
     if (!found) {
         return tmem_error_set(c->errp, "node of a pool that does not exist");
     }
-    if (!in_space(c, ref, tmem_pool_id_index_space(node->pool->key),
+    if (!in_place(c, ref, node, tmem_pool_id_index_space(node->pool->key),
                   "a node")) {
         return false;
     }
