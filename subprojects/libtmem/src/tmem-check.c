@@ -78,7 +78,8 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     if (kind == TMEM_KIND_FILL32) {
         return true;
     }
-    if (!mark(c, ref, "a record") || !in_place(c, ref, node, space, "a record")) {
+    if (!mark(c, ref, "a record") ||
+        !in_place(c, ref, node, space, "a record")) {
         return false;
     }
     if (!len || (kind != TMEM_KIND_RAW && len > TMEM_CODEC_MAX) ||

@@ -45,8 +45,8 @@ static void put_right(World *w)
 }
 
 /*
- * Object 1 of each pool has pages 0 to 9 of all sorts in one node with an array;
- * object 2 has two nodes of one page each.
+ * Object 1 of each pool has pages 0 to 9 of all sorts in one node with an
+ * array; object 2 has two nodes of one page each.
  */
 static TmemHandle page_of(World *w, bool ephemeral, unsigned i)
 {
@@ -441,7 +441,14 @@ static void test_case(gconstpointer opaque)
     tear_down(&w);
 }
 
-/* Every level of a pool. */
+static void check_pool_level(World *w, uint64_t *level, const char *name)
+{
+    g_autofree char *sentence = g_strdup_printf("pool %s: counters say", name);
+
+    plant(w, level, sizeof(*level), *level + 1);
+    expect_sentence(w, sentence);
+}
+
 static void test_pool_levels(void)
 {
     TmemPool *pool;
@@ -450,8 +457,7 @@ static void test_pool_levels(void)
     set_up(&w);
     pool = tmem_pool_find(w.f.client, w.f.ephemeral);
 #define LEVEL(name, kind, unit, text)                                         \
-    PLANT(&w, pool->shared.name, pool->shared.name + 1);                      \
-    expect_sentence(&w, "pool " #name ": counters say");
+    check_pool_level(&w, &pool->shared.name, #name);
     TMEM_POOL_LEVELS(LEVEL)
 #undef LEVEL
     tear_down(&w);
