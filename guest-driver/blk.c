@@ -47,6 +47,7 @@ struct vtmem_disk {
 	unsigned int max_segments;
 	int index;
 	bool added;			/* users may have seen it */
+	unsigned int openers;		/* under vtmem_open_mutex */
 
 	spinlock_t lock;		/* discards */
 	struct list_head discards;	/* of vtmem_rq */
@@ -338,6 +339,7 @@ static int vtmem_open_disk(struct gendisk *gd)
 	dev = gd->private_data;
 	if (dev) {
 		kref_get(&dev->ref);
+		dev->disk->openers++;
 		err = 0;
 	}
 	mutex_unlock(&vtmem_open_mutex);
@@ -352,6 +354,9 @@ static void vtmem_release_disk(struct gendisk *gd)
 	/* After swapoff nothing comes that would take freed slots along. */
 	for (i = 0; i < dev->nr_queues; i++)
 		vtmem_queue_flush(&dev->queues[i]);
+	mutex_lock(&vtmem_open_mutex);
+	dev->disk->openers--;
+	mutex_unlock(&vtmem_open_mutex);
 	vtmem_dev_put(dev);
 }
 
@@ -518,6 +523,41 @@ void vtmem_disk_free(struct vtmem_dev *dev)
 	if (disk->area)
 		vtmem_area_free(disk->area);
 	kfree(disk);
+}
+
+/* Ends a disk that nobody has open, or whose creation failed half way. */
+void vtmem_disk_discard(struct vtmem_dev *dev)
+{
+	struct vtmem_disk *disk = dev->disk;
+
+	if (!disk)
+		return;
+	vtmem_disk_remove(dev);
+	if (disk->area)
+		vtmem_area_close(disk->area);
+	vtmem_disk_free(dev);
+	dev->disk = NULL;
+}
+
+/*
+ * Ends the disk of a device that goes on, with all pages on it; -EBUSY if
+ * somebody has it open.  The caller holds vtmem_devices_mutex.
+ */
+int vtmem_disk_retire(struct vtmem_dev *dev)
+{
+	struct vtmem_disk *disk = dev->disk;
+
+	mutex_lock(&vtmem_open_mutex);
+	if (disk->openers) {
+		mutex_unlock(&vtmem_open_mutex);
+		return -EBUSY;
+	}
+	/* From here on there is nothing to open. */
+	disk->gd->private_data = NULL;
+	mutex_unlock(&vtmem_open_mutex);
+
+	vtmem_disk_discard(dev);
+	return 0;
 }
 
 int vtmem_blk_init(void)

@@ -156,6 +156,9 @@ static int vtmem_fs_store(unsigned int type, pgoff_t offset, struct page *page)
 	struct vtmem_area *area = vtmem_fs_area(type);
 	unsigned int i;
 
+	/* The kernel has already invalidated what was under the slot. */
+	if (!READ_ONCE(vtmem_param_frontswap))
+		return -1;
 	if (!area) {
 		vtmem_fs_want(fs, page);
 		return -1;
@@ -303,6 +306,12 @@ void vtmem_frontswap_attach(struct vtmem_dev *dev)
 	if (!registered)
 		vtmem_fs_register();
 	dev_info(d, "frontswap: active; the module cannot be unloaded any more\n");
+}
+
+/* Do new areas of frontswap use @dev? */
+bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
+{
+	return READ_ONCE(vtmem_fs_dev) == dev;
 }
 
 /* No new area uses @dev; those there are end with swapoff. */

@@ -20,48 +20,32 @@
 #include "compat/virtio.h"
 #include "vtmem.h"
 
-static bool disk = true;
-module_param(disk, bool, 0444);
-MODULE_PARM_DESC(disk, "Make a swap disk /dev/vtmemN of each device that offers one (default: yes)");
-
-bool vtmem_param_frontswap = IS_ENABLED(CONFIG_VTMEM_FRONTSWAP);
-module_param_named(frontswap, vtmem_param_frontswap, bool, 0444);
-MODULE_PARM_DESC(frontswap, "Store pages of all swap areas on the host, on kernels whose frontswap modules can use (default there: yes)");
-
-bool vtmem_param_lost_panics;
-
-static int vtmem_lost_set(const char *val, const struct kernel_param *kp)
-{
-	if (sysfs_streq(val, "wait")) {
-		vtmem_param_lost_panics = false;
-	} else if (sysfs_streq(val, "panic")) {
-		vtmem_param_lost_panics = true;
-	} else {
-		pr_err("virtio_tmem: frontswap_lost=%.*s is unknown: use \"wait\" or \"panic\"\n",
-		       (int)strcspn(val, "\n"), val);
-		return -EINVAL;
-	}
-	return 0;
-}
-
-static int vtmem_lost_get(char *buffer, const struct kernel_param *kp)
-{
-	return sysfs_emit(buffer, "%s\n",
-			  vtmem_param_lost_panics ? "panic" : "wait");
-}
-
-static const struct kernel_param_ops vtmem_lost_ops = {
-	.set = vtmem_lost_set,
-	.get = vtmem_lost_get,
-};
-module_param_cb(frontswap_lost, &vtmem_lost_ops, NULL, 0644);
-MODULE_PARM_DESC(frontswap_lost, "If the host loses a page of a swap area on another disk, \"wait\" for ever or \"panic\" (default: wait)");
-
 struct workqueue_struct *vtmem_wq;
 /* For status_work alone: the other's work may wait for a broken device. */
 static struct workqueue_struct *vtmem_status_wq;
 
-static atomic_t vtmem_nr_devices = ATOMIC_INIT(0);
+/* Devices that are in service, and which of their front ends are. */
+DEFINE_MUTEX(vtmem_devices_mutex);
+static LIST_HEAD(vtmem_devices);
+
+/*
+ * Calls @fn for each device, under vtmem_devices_mutex, also after an error, of
+ * which it returns the first.
+ */
+int vtmem_devices_do(int (*fn)(struct vtmem_dev *dev))
+{
+	struct vtmem_dev *dev;
+	int err, first = 0;
+
+	mutex_lock(&vtmem_devices_mutex);
+	list_for_each_entry(dev, &vtmem_devices, node) {
+		err = fn(dev);
+		if (!first)
+			first = err;
+	}
+	mutex_unlock(&vtmem_devices_mutex);
+	return first;
+}
 
 /* The caller holds vtmem_open_mutex. */
 static void vtmem_dev_release(struct kref *ref)
@@ -71,6 +55,7 @@ static void vtmem_dev_release(struct kref *ref)
 	/* Users of areas may have asked for it after vtmem_stop(). */
 	cancel_work_sync(&dev->status_work);
 	vtmem_disk_free(dev);
+	vtmem_eph_free(dev);
 	vtmem_queues_free(dev);
 	vtmem_ctrl_free(dev);
 	kfree(dev);
@@ -100,10 +85,13 @@ static void vtmem_dev_fail(struct vtmem_dev *dev)
 	vtmem_queues_abort(dev);
 }
 
-static unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev)
+/* Pages that would be lost with the device.  The caller holds dev->lock. */
+unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev)
 {
 	struct vtmem_area *area;
 	unsigned long nr = 0;
+
+	lockdep_assert_held(&dev->lock);
 
 	list_for_each_entry(area, &dev->areas, node)
 		nr += vtmem_area_nr_held(area);
@@ -218,6 +206,7 @@ static void vtmem_stop(struct vtmem_dev *dev)
 	virtio_reset_device(vdev);
 	cancel_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
+	vtmem_eph_cancel_work(dev);
 	if (dev->ctrl.vq)
 		vdev->config->del_vqs(vdev);
 	dev->vdev = NULL;
@@ -253,12 +242,14 @@ static void vtmem_log_found(struct vtmem_dev *dev)
 		dev_info(d, "swap disk %s, %llu MiB, %u queues\n",
 			 vtmem_disk_name(dev), dev->disk_bytes >> 20,
 			 dev->nr_queues);
-	else if (!disk)
+	else if (!vtmem_param_disk)
 		dev_info(d, "no swap disk: switched off (disk=0)\n");
 	else
 		dev_info(d, "no swap disk: the host offers none\n");
 	if (!IS_ENABLED(CONFIG_VTMEM_FRONTSWAP))
 		dev_info(d, "frontswap: not in this kernel\n");
+	if (!IS_ENABLED(CONFIG_VTMEM_CLEANCACHE))
+		dev_info(d, "cleancache: not in this kernel\n");
 }
 
 static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
@@ -278,6 +269,28 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	init_waitqueue_head(&dev->idle);
 	kref_init(&dev->ref);
 	return dev;
+}
+
+/* Starts the front ends, from now on as the module's parameters say. */
+static int vtmem_enter_service(struct vtmem_dev *dev)
+{
+	int err = 0;
+
+	mutex_lock(&vtmem_devices_mutex);
+	if (vtmem_param_disk && dev->disk_bytes >= PAGE_SIZE)
+		err = vtmem_disk_create(dev);
+	if (!err) {
+		vtmem_log_found(dev);
+		vtmem_frontswap_attach(dev);
+		vtmem_cleancache_attach(dev);
+		list_add_tail(&dev->node, &vtmem_devices);
+	} else {
+		dev_err(&dev->vdev->dev,
+			"cannot make a swap disk of %llu MiB: error %d\n",
+			dev->disk_bytes >> 20, err);
+	}
+	mutex_unlock(&vtmem_devices_mutex);
+	return err;
 }
 
 static int vtmem_probe(struct virtio_device *vdev)
@@ -305,20 +318,11 @@ static int vtmem_probe(struct virtio_device *vdev)
 		goto err_put;
 	vtmem_queues_set_state(dev, VTMEM_RUNNING);
 
-	if (disk && dev->disk_bytes >= PAGE_SIZE) {
-		err = vtmem_disk_create(dev);
-		if (err) {
-			dev_err(&vdev->dev,
-				"cannot make a swap disk of %llu MiB: error %d\n",
-				dev->disk_bytes >> 20, err);
-			goto err_stop;
-		}
-	}
+	err = vtmem_enter_service(dev);
+	if (err)
+		goto err_stop;
 	vtmem_stats_add(dev);
-	vtmem_log_found(dev);
-	vtmem_frontswap_attach(dev);
 	register_pm_notifier(&dev->pm_nb);
-	atomic_inc(&vtmem_nr_devices);
 	return 0;
 
 err_stop:
@@ -335,7 +339,11 @@ static void vtmem_remove(struct virtio_device *vdev)
 	unsigned long held;
 
 	unregister_pm_notifier(&dev->pm_nb);
+	mutex_lock(&vtmem_devices_mutex);
+	list_del(&dev->node);
+	mutex_unlock(&vtmem_devices_mutex);
 	vtmem_frontswap_detach(dev);
+	vtmem_cleancache_detach(dev);
 	/* Areas end with swapoff, which may come at the same time. */
 	mutex_lock(&dev->lock);
 	/* With no reference but ours, nobody misses what is still there. */
@@ -353,8 +361,34 @@ static void vtmem_remove(struct virtio_device *vdev)
 	vtmem_stats_remove(dev);
 	vtmem_stop(dev);
 	vtmem_dev_put(dev);
-	atomic_dec(&vtmem_nr_devices);
 }
+
+/*
+ * The machine goes down, or kexec starts another kernel, whose memory this
+ * device must not write to.  Nothing comes after this but the end.
+ */
+static void vtmem_shutdown(struct virtio_device *vdev)
+{
+	struct vtmem_dev *dev = vdev->priv;
+
+	mutex_lock(&dev->lock);
+	if (!dev->failed && dev->ctrl.vq) {
+		vtmem_ctrl_set_state(dev, VTMEM_FROZEN);
+		vtmem_queues_shut(dev);
+		/* Who posted before is not about to notify any more (vq.c). */
+		synchronize_rcu();
+		virtio_reset_device(vdev);
+		vtmem_ctrl_abort(dev);
+	}
+	mutex_unlock(&dev->lock);
+}
+
+#ifndef HAVE_VIRTIO_DRIVER_SHUTDOWN
+static void vtmem_device_shutdown(struct device *d)
+{
+	vtmem_shutdown(dev_to_virtio(d));
+}
+#endif
 
 static int vtmem_validate(struct virtio_device *vdev)
 {
@@ -409,6 +443,7 @@ static int vtmem_freeze(struct virtio_device *vdev)
 	virtio_reset_device(vdev);
 	cancel_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
+	vtmem_cleancache_reset(dev);
 	/* Against status_work: who waits goes on asking for it. */
 	mutex_lock(&dev->lock);
 	vtmem_queues_forget(dev);
@@ -470,6 +505,8 @@ static int vtmem_restore(struct virtio_device *vdev)
 static const unsigned int vtmem_features[] = {
 	VIRTIO_TMEM_F_DISK,
 	VIRTIO_TMEM_F_MQ,
+	VIRTIO_TMEM_F_EPHEMERAL,
+	VIRTIO_TMEM_F_EXCLUSIVE,
 };
 
 static const struct virtio_device_id vtmem_ids[] = {
@@ -483,6 +520,7 @@ static struct virtio_driver vtmem_driver = {
 	.driver.owner		= THIS_MODULE,
 	/* Unbinding would lose pages that are in use. */
 	.driver.suppress_bind_attrs = true,
+	.driver.dev_groups	= vtmem_groups,
 	.feature_table		= vtmem_features,
 	.feature_table_size	= ARRAY_SIZE(vtmem_features),
 	.id_table		= vtmem_ids,
@@ -490,6 +528,11 @@ static struct virtio_driver vtmem_driver = {
 	.probe			= vtmem_probe,
 	.remove			= vtmem_remove,
 	.config_changed		= vtmem_config_changed,
+#ifdef HAVE_VIRTIO_DRIVER_SHUTDOWN
+	.shutdown		= vtmem_shutdown,
+#else
+	.driver.shutdown	= vtmem_device_shutdown,
+#endif
 #ifdef CONFIG_PM_SLEEP
 	.freeze			= vtmem_freeze,
 	.restore		= vtmem_restore,
@@ -522,7 +565,7 @@ static int __init vtmem_init(void)
 	err = register_virtio_driver(&vtmem_driver);
 	if (err)
 		goto err_stats;
-	if (!atomic_read(&vtmem_nr_devices))
+	if (list_empty_careful(&vtmem_devices))
 		pr_info("virtio_tmem: no usable virtio-tmem device found yet; the host adds one with -device virtio-tmem\n");
 	return 0;
 

@@ -40,9 +40,6 @@
  */
 #define VTMEM_PIGGYBACK		16
 
-/* Enough for any cache line: parts the device writes share none with others. */
-#define VTMEM_DMA_ALIGN		128
-
 /* A request without its pages, as the device sees it. */
 struct vtmem_wire {
 	struct virtio_tmem_req req;
@@ -244,10 +241,11 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 
 	rcu_read_lock();
 	spin_lock_irqsave(&q->lock, flags);
-	if (q->state == VTMEM_FAILED) {
+	if (q->state == VTMEM_FAILED ||
+	    (q->state == VTMEM_SHUT && job->op != VIRTIO_TMEM_OP_LOAD)) {
 		memset(job->status, VIRTIO_TMEM_S_IO, sizeof(job->status));
 		ret = 1;
-	} else if (q->state == VTMEM_FROZEN || !list_empty(&q->backlog)) {
+	} else if (q->state != VTMEM_RUNNING || !list_empty(&q->backlog)) {
 		ret = -EBUSY;
 	} else {
 		ret = vtmem_post_job(q, job);
@@ -475,6 +473,33 @@ void vtmem_queues_wait_idle(struct vtmem_dev *dev)
 		while (!wait_event_timeout(dev->idle, vtmem_queue_idle(q),
 					   VTMEM_POLL))
 			vtmem_dev_broken(dev);
+}
+
+/*
+ * The machine goes down, or another kernel takes over, and the device will be
+ * reset.  Who reads a page then must not be told that it is lost: it waits, and
+ * nobody will miss it.  Stores fail, because reclaim on the way down may need
+ * the memory, and what waits for room may hold all of the disk's requests.
+ */
+void vtmem_queues_shut(struct vtmem_dev *dev)
+{
+	struct vtmem_job *job, *next;
+	struct vtmem_queue *q;
+	LIST_HEAD(done);
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		q->state = VTMEM_SHUT;
+		list_for_each_entry_safe(job, next, &q->backlog, node) {
+			if (job->op == VIRTIO_TMEM_OP_LOAD)
+				continue;
+			memset(job->status, VIRTIO_TMEM_S_IO,
+			       sizeof(job->status));
+			list_move_tail(&job->node, &done);
+		}
+		spin_unlock_irq(&q->lock);
+	}
+	vtmem_jobs_end(&done);
 }
 
 /*

@@ -11,10 +11,11 @@
  *
  * Lock order:
  *
- *   vtmem_open_mutex (blk.c) or frontswap's mutex
- *     vtmem_dev.lock
- *       vtmem_ctrl.mutex
- *         vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
+ *   vtmem_devices_mutex (main.c)
+ *     vtmem_open_mutex (blk.c) or frontswap's mutex
+ *       vtmem_dev.lock
+ *         vtmem_ctrl.mutex
+ *           vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
  *
  * The kernel's swap locks are outside of vtmem_queue.lock, so nothing of the
  * kernel's that takes locks is called under it, except the virtio ring and the
@@ -74,16 +75,27 @@ enum vtmem_counter {
 	VTMEM_REQUESTS,			/* descriptor chains */
 	VTMEM_KICKS,			/* notifications to the host */
 	VTMEM_INTERRUPTS,		/* notifications from the host */
+	VTMEM_EPH_STORES,		/* of the above, ephemeral */
+	VTMEM_EPH_STORES_SKIPPED,	/* no slot: not asked of the host */
+	VTMEM_EPH_LOADS_HIT,		/* given to a file system */
+	VTMEM_EPH_LOADS_SPOILED,	/* hits that an invalidate overtook */
+	VTMEM_EPH_LOADS_GIVEN_UP,	/* the host kept silent */
+	VTMEM_EPH_POOLS_SPOILED,	/* pools given up, see ephemeral.c */
 	VTMEM_NR_COUNTERS
 };
 
 enum vtmem_state {
 	VTMEM_FROZEN,	/* jobs wait: no rings yet, or the system sleeps */
 	VTMEM_RUNNING,
+	VTMEM_SHUT,	/* shutdown: loads wait for ever, other jobs fail */
 	VTMEM_FAILED,	/* jobs fail; for good */
 };
 
+/* Enough for any cache line: parts the device writes share none with others. */
+#define VTMEM_DMA_ALIGN		128
+
 struct vtmem_slot;
+struct vtmem_eph_queue;
 struct vtmem_queue;
 
 /*
@@ -115,6 +127,7 @@ struct vtmem_queue {
 	/* Written while no other thread can see the queue. */
 	struct vtmem_dev *dev;
 	struct vtmem_slot *slots;
+	struct vtmem_eph_queue *eph;	/* NULL: without cleancache */
 	struct delayed_work flush_work;
 	char name[16];
 } ____cacheline_aligned_in_smp;
@@ -138,9 +151,10 @@ struct vtmem_dev {
 	unsigned int max_batch;
 	unsigned int ring_min;		/* descriptors one request may need */
 	struct vtmem_queue *queues;
-	struct vtmem_disk *disk;	/* NULL: none */
+	struct vtmem_disk *disk;	/* NULL: none; vtmem_devices_mutex */
 	u64 disk_bytes;			/* offered by the device */
 	struct vtmem_ctrl ctrl;
+	struct vtmem_eph_dev *eph;	/* NULL: without cleancache */
 
 	struct mutex lock;		/* life cycle, and the list of areas */
 	struct virtio_device *vdev;	/* NULL after removal; under lock */
@@ -151,6 +165,7 @@ struct vtmem_dev {
 	wait_queue_head_t idle;		/* woken when a count reaches 0 */
 	struct kref ref;		/* driver core, disk openers, areas */
 	struct dentry *debugfs;
+	struct list_head node;		/* in main.c's list of devices */
 	char name[32];			/* for messages after vdev is gone */
 };
 
@@ -212,12 +227,56 @@ struct vtmem_job {
 	u8 status[VTMEM_BATCH_MAX];
 };
 
+/* Maps of bits over all ephemeral pools of a device, see ephemeral.c. */
+struct vtmem_eph_dev {
+	unsigned long *objects;
+	unsigned long *pages;
+	unsigned int nr_pages;		/* bits, a power of 2 */
+	bool exclusive;			/* the device knows exclusive loads */
+};
+
+enum vtmem_eph_state {
+	VTMEM_EPH_NONE,		/* the host has no pool: misses */
+	VTMEM_EPH_LIVE,
+	VTMEM_EPH_SPOILED,	/* the host has one, to be replaced: misses */
+};
+
+/*
+ * struct vtmem_eph - an ephemeral pool
+ *
+ * @work: queued when the state needs to be changed by someone who can sleep
+ */
+struct vtmem_eph {
+	struct vtmem_dev *dev;
+	enum vtmem_eph_state state;
+	__le64 host;			/* its id; while live */
+	u32 hash;			/* start value: pools differ */
+	atomic_t inflight;		/* operations the device has, and loads */
+	unsigned long used;		/* jiffies, about */
+	struct work_struct work;
+};
+
+struct vtmem_eph_name {
+	__le64 object[3];
+	u64 index;
+};
+
 /* main.c */
+extern bool vtmem_param_cleancache;
 extern struct workqueue_struct *vtmem_wq;
-extern bool vtmem_param_frontswap;
-extern bool vtmem_param_lost_panics;
+extern struct mutex vtmem_devices_mutex;
+int vtmem_devices_do(int (*fn)(struct vtmem_dev *dev));
+unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev);
 void vtmem_dev_put(struct vtmem_dev *dev);
 void vtmem_dev_broken(struct vtmem_dev *dev);
+
+/* param.c */
+extern bool vtmem_param_disk;
+extern bool vtmem_param_frontswap;
+extern bool vtmem_param_lost_panics;
+
+/* sysfs.c */
+extern const struct attribute_group *vtmem_groups[];
 
 /* vq.c */
 int vtmem_queues_alloc(struct vtmem_dev *dev);
@@ -225,6 +284,7 @@ void vtmem_queues_free(struct vtmem_dev *dev);
 int vtmem_vqs_find(struct vtmem_dev *dev);
 void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state);
 void vtmem_queues_wait_idle(struct vtmem_dev *dev);
+void vtmem_queues_shut(struct vtmem_dev *dev);
 void vtmem_queues_abort(struct vtmem_dev *dev);
 void vtmem_queues_forget(struct vtmem_dev *dev);
 void vtmem_queues_cancel_work(struct vtmem_dev *dev);
@@ -264,6 +324,29 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 		       u8 status);
 void vtmem_area_drop_pending(struct vtmem_queue *q, struct vtmem_area *only);
 
+/* ephemeral.c */
+#ifdef CONFIG_VTMEM_CLEANCACHE
+int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive);
+void vtmem_eph_free(struct vtmem_dev *dev);
+void vtmem_eph_store(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
+		     struct page *page);
+bool vtmem_eph_load(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
+		    struct page *page);
+void vtmem_eph_invalidate(struct vtmem_eph *pool,
+			  const struct vtmem_eph_name *name, bool whole);
+void vtmem_eph_drain(struct vtmem_eph *pool);
+void vtmem_eph_clear_maps(struct vtmem_dev *dev);
+void vtmem_eph_cancel_work(struct vtmem_dev *dev);
+#else
+static inline void vtmem_eph_free(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_eph_cancel_work(struct vtmem_dev *dev)
+{
+}
+#endif
+
 /* pool.c */
 int vtmem_ctrl_alloc(struct vtmem_dev *dev);
 void vtmem_ctrl_free(struct vtmem_dev *dev);
@@ -271,6 +354,7 @@ void vtmem_ctrl_done(struct virtqueue *vq);
 void vtmem_ctrl_set_state(struct vtmem_dev *dev, enum vtmem_state state);
 void vtmem_ctrl_abort(struct vtmem_dev *dev);
 int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool);
+int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool);
 void vtmem_pool_destroy(struct vtmem_dev *dev, __le64 pool);
 
 /* blk.c */
@@ -278,6 +362,8 @@ extern struct mutex vtmem_open_mutex;
 int vtmem_disk_create(struct vtmem_dev *dev);
 void vtmem_disk_remove(struct vtmem_dev *dev);
 void vtmem_disk_free(struct vtmem_dev *dev);
+void vtmem_disk_discard(struct vtmem_dev *dev);
+int vtmem_disk_retire(struct vtmem_dev *dev);
 struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
 const char *vtmem_disk_name(struct vtmem_dev *dev);
 int vtmem_blk_init(void);
@@ -287,6 +373,7 @@ void vtmem_blk_exit(void);
 #ifdef CONFIG_VTMEM_FRONTSWAP
 void vtmem_frontswap_attach(struct vtmem_dev *dev);
 void vtmem_frontswap_detach(struct vtmem_dev *dev);
+bool vtmem_frontswap_served_by(struct vtmem_dev *dev);
 #else
 static inline void vtmem_frontswap_attach(struct vtmem_dev *dev)
 {
@@ -295,11 +382,41 @@ static inline void vtmem_frontswap_attach(struct vtmem_dev *dev)
 static inline void vtmem_frontswap_detach(struct vtmem_dev *dev)
 {
 }
+
+static inline bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
+{
+	return false;
+}
+#endif
+
+/* cleancache.c */
+#ifdef CONFIG_VTMEM_CLEANCACHE
+void vtmem_cleancache_attach(struct vtmem_dev *dev);
+void vtmem_cleancache_detach(struct vtmem_dev *dev);
+void vtmem_cleancache_reset(struct vtmem_dev *dev);
+void vtmem_cleancache_off(void);
+#else
+static inline void vtmem_cleancache_attach(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_cleancache_detach(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_cleancache_reset(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_cleancache_off(void)
+{
+}
 #endif
 
 /* stats.c */
 void vtmem_stats_init(void);
 void vtmem_stats_exit(void);
+u64 vtmem_stats_sum(struct vtmem_dev *dev, enum vtmem_counter counter);
 void vtmem_stats_add(struct vtmem_dev *dev);
 void vtmem_stats_remove(struct vtmem_dev *dev);
 

@@ -42,6 +42,16 @@ void f(struct virtio_device *d)
 }
 END
 
+probe VIRTIO_DRIVER_SHUTDOWN <<'END'
+#include <linux/virtio.h>
+static void s(struct virtio_device *d)
+{
+}
+
+extern struct virtio_driver drv;
+struct virtio_driver drv = { .shutdown = s };
+END
+
 probe BLK_MQ_ALLOC_DISK <<'END'
 #include <linux/blk-mq.h>
 struct gendisk *f(struct blk_mq_tag_set *s);
