@@ -46,7 +46,7 @@ class QMP:
         except ValueError as e:
             raise QMPError(f'{self.path} sent no JSON: {line[:80]!r}') from e
 
-    def cmd(self, name, **arguments):
+    def cmd(self, name, /, **arguments):
         """Run a command; events that arrive in between are dropped."""
         request = {'execute': name}
         if arguments:
