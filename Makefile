@@ -5,7 +5,7 @@
 # ~/.cache/virtio-tmem or $VIRTIO_TMEM_CACHE.
 
 .NOTPARALLEL:
-.PHONY: all lib qemu modules demo check clean clean-cache help
+.PHONY: all lib qemu modules demo bench check clean clean-cache help
 
 #? make              lib, qemu and modules; 15 min the first time, then seconds
 all: lib qemu modules
@@ -29,6 +29,10 @@ modules:
 #? make demo         a guest swaps into the host's store, live; 90 s once all is built
 demo:
 	@scripts/demo
+
+#? make bench        libtmem against raw LZ4 and the host's zram; 15 min, on an idle machine
+bench:
+	@scripts/bench store
 
 #? make check        every test, 15 min once all is built; scripts/check runs parts of it
 check:

@@ -25,7 +25,7 @@ void bench_duel(const BenchSide *sides, int nr_sides, BenchOp op,
                 side->opaque, corpus, order, first + at, MIN(TURN, n - at));
         }
     }
-    for (int i = 0; i < nr_sides; i++) {
+    for (int i = 0; n && i < nr_sides; i++) {
         us[i] *= 1e6 / n;
     }
 }
@@ -50,7 +50,8 @@ void bench_duel_store(const BenchSide *sides, int nr_sides,
                    h ? second : us);
     }
     for (int i = 0; i < nr_sides; i++) {
-        us[i] = (us[i] + second[i]) / 2;
+        us[i] = (us[i] * half + second[i] * (corpus->nr_pages - half)) /
+                corpus->nr_pages;
     }
 }
 

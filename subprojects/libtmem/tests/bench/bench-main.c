@@ -2,11 +2,13 @@
 /*
  * tmem-bench store: command line, and the measurements in turn
  */
+#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -95,6 +97,24 @@ static int parse(int argc, char **argv)
                            options.rounds);
     }
     return 0;
+}
+
+/* Said before minutes of work, not after. */
+static void check_json(void)
+{
+    g_autofree char *dir = NULL;
+
+    if (!options.json_path) {
+        return;
+    }
+    dir = g_path_get_dirname(options.json_path);
+    if (access(dir, W_OK | X_OK)) {
+        bench_die("cannot write '%s': %s: %s", options.json_path, dir,
+                  g_strerror(errno));
+    }
+    if (g_file_test(options.json_path, G_FILE_TEST_IS_DIR)) {
+        bench_die("cannot write '%s': it is a directory", options.json_path);
+    }
 }
 
 /* Short enough for a test, and of every part something. */
@@ -192,6 +212,7 @@ int bench_main_store(int argc, char **argv)
     if (status) {
         return status;
     }
+    check_json();
     if (options.quick) {
         make_quick();
     }

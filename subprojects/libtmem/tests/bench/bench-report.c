@@ -91,7 +91,7 @@ static const char *met(const Line *line)
 {
     double limit;
 
-    if (!line->goal || isnan(line->value)) {
+    if (!line->goal || !isfinite(line->value)) {
         return "";
     }
     limit = g_ascii_strtod(line->goal + 2, NULL);
@@ -105,12 +105,12 @@ static void print_figure(const Line *line)
 {
     g_autofree char *range = NULL;
 
-    if (isnan(line->value)) {
+    if (!isfinite(line->value)) {
         printf("%-23s %9s", line->key, "-");
     } else {
         printf("%-23s %9.3f", line->key, line->value);
     }
-    if (line->rounds > 1 && !isnan(line->value)) {
+    if (line->rounds > 1 && isfinite(line->value)) {
         range = g_strdup_printf("%.3f-%.3f", line->low, line->high);
     }
     printf("  %-15s %-8s %-4s %s\n", range ?: "", line->goal ?: "", met(line),
@@ -166,7 +166,7 @@ bool bench_report_write_json(BenchReport *report, const char *path,
         if (line->words) {
             append_string(json, line->words);
         } else {
-            g_string_append(json, isnan(line->value) ? "null" :
+            g_string_append(json, !isfinite(line->value) ? "null" :
                             g_ascii_formatd(number, sizeof(number), "%.6g",
                                             line->value));
         }

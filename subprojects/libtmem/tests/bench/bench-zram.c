@@ -121,7 +121,8 @@ void bench_zram_guard(void)
 {
     static const int signals[] = { SIGINT, SIGTERM, SIGHUP };
     struct sigaction action = {
-        .sa_handler = on_signal, .sa_flags = SA_RESETHAND,
+        .sa_handler = on_signal,
+        .sa_flags = SA_RESETHAND,
     };
     int fds[2];
 
@@ -135,8 +136,12 @@ void bench_zram_guard(void)
         return;
     }
     if (!guard_pid) {
-        /* Not hit by the terminal's Ctrl-C. */
+        /* What ends the parent, from a terminal or a script, ends not this. */
         setsid();
+        action.sa_handler = SIG_IGN;
+        for (size_t i = 0; i < G_N_ELEMENTS(signals); i++) {
+            sigaction(signals[i], &action, NULL);
+        }
         close(fds[1]);
         guard_main(fds[0]);
         _exit(0);
@@ -212,6 +217,7 @@ BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why)
         return NULL;
     }
     open_zram = fd;
+    bench_say("zram, /dev/zram%d is ours until the end", id);
     z = g_new0(BenchZram, 1);
     z->id = id;
     z->fd = fd;
