@@ -146,7 +146,7 @@ bool tmem_arena_charge(TmemArena *arena, uint64_t bytes)
     }
     if (!charge(arena, bytes)) {
         /* Idle segments count as used. */
-        tmem_arena_trim_all(arena);
+        tmem_arena_trim_bytes(arena, UINT64_MAX);
         return charge(arena, bytes);
     }
     return true;
@@ -236,13 +236,15 @@ static uint32_t idle_keep_locked(const TmemArena *arena)
     return MIN(IDLE_KEEP_MAX, arena->nr_in_use / IDLE_KEEP_FRACTION);
 }
 
-static uint64_t trim(TmemArena *arena, bool all)
+/* Gives back what is beyond @keep idle segments, and about @max_bytes of it. */
+static uint64_t trim(TmemArena *arena, bool keep, uint64_t max_bytes)
 {
     size_t bytes = (size_t)1 << arena->segment_shift;
     uint64_t returned = 0;
 
     tmem_lock(&arena->lock);
-    while (arena->nr_idle > (all ? 0 : idle_keep_locked(arena))) {
+    while (arena->nr_idle > (keep ? idle_keep_locked(arena) : 0) &&
+           returned < max_bytes) {
         uint32_t nr = arena->idle;
 
         arena->idle = arena->segments[nr].next;
@@ -265,13 +267,13 @@ static uint64_t trim(TmemArena *arena, bool all)
 void tmem_arena_trim(TmemArena *arena)
 {
     if (__atomic_load_n(&arena->nr_idle, __ATOMIC_RELAXED)) {
-        trim(arena, false);
+        trim(arena, true, UINT64_MAX);
     }
 }
 
-uint64_t tmem_arena_trim_all(TmemArena *arena)
+uint64_t tmem_arena_trim_bytes(TmemArena *arena, uint64_t bytes)
 {
-    return trim(arena, true);
+    return trim(arena, false, bytes);
 }
 
 /* --- Statistics --- */
@@ -283,15 +285,4 @@ void tmem_arena_levels(TmemArena *arena, uint64_t *used_bytes,
     *used_bytes = arena->used_bytes;
     *overhead_bytes = arena->used_bytes - arena->heaps_bytes;
     tmem_unlock(&arena->lock);
-}
-
-bool tmem_arena_near_full(TmemArena *arena, unsigned shift)
-{
-    uint64_t idle;
-
-    tmem_lock(&arena->lock);
-    idle = (uint64_t)arena->nr_idle << arena->segment_shift;
-    tmem_unlock(&arena->lock);
-    return arena->size_bytes - tmem_arena_used_bytes(arena) + idle <
-           arena->size_bytes >> shift;
 }

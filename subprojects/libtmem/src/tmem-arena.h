@@ -97,8 +97,10 @@ typedef struct TmemArena {
     uint64_t used_bytes;
     uint64_t charged_bytes; /* of these, not for segments */
     uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
+    uint64_t heaps_charged_bytes;   /* of these, not for segments */
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
+    uint32_t nr_ephemeral;  /* of these, with data or index of ephemeral pools */
     uint32_t nr_victims;    /* of these, owned by an evictor */
     uint32_t nr_idle;       /* free, still resident, still in used_bytes */
     uint32_t idle;          /* list of these */
@@ -106,6 +108,11 @@ typedef struct TmemArena {
     uint32_t nr_virgin;     /* segments never used start here */
     uint32_t order_clock;
     TmemHeap *heaps;        /* all, in no order */
+    /* See tmem-share.h. */
+    uint64_t min_bytes;     /* of all heaps together */
+    uint64_t weights;
+    uint64_t promised_bytes;
+    bool is_tight;          /* also read without the lock */
 } TmemArena;
 
 /**
@@ -186,8 +193,12 @@ void tmem_arena_push_locked(TmemArena *arena, uint32_t nr);
  */
 void tmem_arena_trim(TmemArena *arena);
 
-/** The same, keeping none.  Returns how many bytes went back. */
-uint64_t tmem_arena_trim_all(TmemArena *arena);
+/**
+ * tmem_arena_trim_bytes() - give idle segments back until these are @bytes
+ *
+ * Keeps none for later.  Returns how many bytes went back.
+ */
+uint64_t tmem_arena_trim_bytes(TmemArena *arena, uint64_t bytes);
 
 /* --- For statistics and tmem_store_check() --- */
 
@@ -196,9 +207,6 @@ uint64_t tmem_arena_used_bytes(const TmemArena *arena);
 /** What is used, and of that what is charged to no heap, at one moment. */
 void tmem_arena_levels(TmemArena *arena, uint64_t *used_bytes,
                        uint64_t *overhead_bytes);
-
-/** Whether less than 1 >> @shift of the size is left. */
-bool tmem_arena_near_full(TmemArena *arena, unsigned shift);
 
 /**
  * tmem_arena_check() - cross-check segments, heaps and budget

@@ -75,31 +75,35 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
         client->pools_bytes = max_pools * sizeof(TmemPool);
         client->pools = tmem_os_reserve(client->pools_bytes);
     }
-    if (!client || !client->pools ||
-        !tmem_heap_init(&client->heap, &store->arena,
-                        config->limits.max_bytes)) {
-        tmem_error_set(errp, "client '%s': cannot reserve its tables: %s",
+    if (!client || !client->pools) {
+        tmem_error_set(errp, "client '%s': cannot reserve its pool table: %s",
                        config->name, g_strerror(ENOMEM));
-        if (client) {
-            tmem_os_release(client->pools, client->pools_bytes);
-        }
-        g_free(client);
-        return NULL;
+        goto err_client;
+    }
+    if (!tmem_heap_init(&client->heap, &store->arena, config->name,
+                        &config->limits, errp)) {
+        goto err_pools;
     }
     client->store = store;
     client->name = g_strdup(config->name);
     client->max_pools = max_pools;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
-    if (!attach(store, client, errp)) {
-        tmem_heap_destroy(&client->heap);
-        tmem_lock_destroy(&client->lock);
-        tmem_os_release(client->pools, client->pools_bytes);
-        g_free(client->name);
-        g_free(client);
-        return NULL;
+    if (!tmem_upkeep_start(store, &store->policy, errp) ||
+        !attach(store, client, errp)) {
+        goto err_heap;
     }
     return client;
+
+err_heap:
+    tmem_heap_destroy(&client->heap);
+    tmem_lock_destroy(&client->lock);
+    g_free(client->name);
+err_pools:
+    tmem_os_release(client->pools, client->pools_bytes);
+err_client:
+    g_free(client);
+    return NULL;
 }
 
 void tmem_client_free(TmemClient *client)
@@ -113,12 +117,15 @@ void tmem_client_free(TmemClient *client)
     g_assert(!client->contexts);
     tmem_pool_destroy_all(client);
 
+    /* It may still hold a slot for a page that is gone. */
+    tmem_upkeep_pause(store);
     tmem_lock(&store->clients_lock);
     store->clients = g_list_remove(store->clients, client);
     __atomic_fetch_sub(&store->nr_clients, 1, __ATOMIC_RELAXED);
     tmem_unlock(&store->clients_lock);
 
     tmem_heap_destroy(&client->heap);
+    tmem_upkeep_resume(store);
     tmem_lock_destroy(&client->lock);
     tmem_os_release(client->pools, client->pools_bytes);
     g_free(client->name);

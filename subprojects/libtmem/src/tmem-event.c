@@ -8,6 +8,12 @@
 /* How much must be free again before it is said to be: 1/16. */
 #define HYSTERESIS_SHIFT    4
 
+static bool is_full(TmemStore *store)
+{
+    return tmem_share_available(&store->arena) <
+           store->size_bytes >> HYSTERESIS_SHIFT;
+}
+
 void tmem_store_set_event_func(TmemStore *store, TmemEventFunc *func,
                                void *opaque)
 {
@@ -36,7 +42,7 @@ void tmem_event_refused(TmemClient *client, TmemStatus status)
         if (edge(&client->is_at_limit, true)) {
             tmem_event_emit(client->store, TMEM_EVENT_LIMIT_REACHED, client);
         }
-    } else if (status == TMEM_STATUS_NOSPC) {
+    } else if (status == TMEM_STATUS_NOSPC && is_full(client->store)) {
         if (edge(&client->store->events.is_full, true)) {
             tmem_event_emit(client->store, TMEM_EVENT_FULL, NULL);
         }
@@ -53,8 +59,7 @@ void tmem_event_freed(TmemClient *client)
         tmem_event_emit(store, TMEM_EVENT_LIMIT_LEFT, client);
     }
     if (__atomic_load_n(&store->events.is_full, __ATOMIC_RELAXED) &&
-        !tmem_arena_near_full(&store->arena, HYSTERESIS_SHIFT) &&
-        edge(&store->events.is_full, false)) {
+        !is_full(store) && edge(&store->events.is_full, false)) {
         tmem_event_emit(store, TMEM_EVENT_NOT_FULL, NULL);
     }
 }

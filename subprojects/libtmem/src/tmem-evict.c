@@ -15,6 +15,12 @@
  */
 #define RECORDS_MAX     1024
 
+/*
+ * How often an operator's eviction finds a segment that it cannot empty: with
+ * RECORDS_MAX at a time, the largest of the index takes 80 visits.
+ */
+#define BUSY_MAX        256
+
 static uint32_t second_chance_pick_locked(TmemHeap *heap)
 {
     TmemArena *arena = heap->arena;
@@ -103,26 +109,12 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
     return tmem_victim_end(arena, victim, i == victim->nr_slots);
 }
 
-/* The client whose oldest ephemeral segment is the oldest of all. */
-static TmemHeap *choose_heap_locked(TmemArena *arena)
-{
-    TmemHeap *oldest = NULL;
-    uint32_t stamp = 0;
-
-    for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
-        uint32_t nr = tmem_heap_oldest_locked(heap);
-
-        if (nr != TMEM_SEGMENT_NONE &&
-            (!oldest ||
-             (int32_t)(arena->segments[nr].order_stamp - stamp) < 0)) {
-            oldest = heap;
-            stamp = arena->segments[nr].order_stamp;
-        }
-    }
-    return oldest;
-}
-
-TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)
+/*
+ * Empties a segment of @heap, or of whom tmem_share_victim_locked() names.
+ * @records: rather than of the index, which would take them all with it.
+ */
+static TmemEvicted evict_one(TmemStore *store, TmemHeap *heap,
+                             const TmemWish *wish, bool records)
 {
     TmemArena *arena = &store->arena;
     uint32_t nr = TMEM_SEGMENT_NONE;
@@ -133,7 +125,7 @@ TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)
     tmem_assert_unlocked();
     tmem_lock(&arena->lock);
     nr_victims = heap ? heap->nr_victims : arena->nr_victims;
-    heap = heap ? heap : choose_heap_locked(arena);
+    heap = heap ? heap : tmem_share_victim_locked(arena, wish);
     if (heap) {
         nr = store->evict_policy->pick_locked(heap);
     }
@@ -141,11 +133,22 @@ TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)
         tmem_unlock(&arena->lock);
         return nr_victims ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
     }
+    if (records && heap->order[TMEM_SPACE_EPHEMERAL].first !=
+                   TMEM_SEGMENT_NONE) {
+        nr = heap->order[TMEM_SPACE_EPHEMERAL].first;
+    }
     of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
     tmem_victim_begin(arena, nr, &victim);
     return empty_segment(store, &victim, of_index) ? TMEM_EVICTED_FREED :
                                                      TMEM_EVICTED_BUSY;
 }
+
+TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)
+{
+    return evict_one(store, heap, &(TmemWish) { .past_minimums = true }, false);
+}
+
+/* --- For operations --- */
 
 static bool go_on(TmemEvicted evicted, TmemEvictTries *tries)
 {
@@ -161,12 +164,71 @@ static bool go_on(TmemEvicted evicted, TmemEvictTries *tries)
     }
 }
 
-bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries)
+bool tmem_evict_for(TmemClient *client, TmemSpace space,
+                    TmemEvictTries *tries)
 {
-    return go_on(tmem_evict_segment(store, NULL), tries);
+    TmemWish wish = {
+        .for_heap = &client->heap,
+        .pinning = space == TMEM_SPACE_PERSISTENT,
+    };
+
+    /* Free memory is not what is missing then. */
+    if (wish.pinning && !tmem_share_admits(&client->heap)) {
+        return false;
+    }
+    return go_on(evict_one(client->store, NULL, &wish, false), tries);
 }
 
 bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries)
 {
     return go_on(tmem_evict_segment(client->store, &client->heap), tries);
+}
+
+/* --- For the operator --- */
+
+/* As evict_one(), but waits for others that are at work, within reason. */
+static bool evict_one_surely(TmemStore *store, TmemHeap *heap, TmemWish *wish)
+{
+    unsigned busy = 0;
+
+    while (busy < BUSY_MAX) {
+        switch (evict_one(store, heap, wish, true)) {
+        case TMEM_EVICTED_FREED:
+            return true;
+        case TMEM_EVICTED_BUSY:
+            sched_yield();
+            busy++;
+            break;
+        default:
+            return false;
+        }
+    }
+    return false;
+}
+
+void tmem_evict_to_limit(TmemClient *client)
+{
+    TmemWish wish = {};
+
+    while (tmem_heap_over_limit(&client->heap) &&
+           evict_one_surely(client->store, &client->heap, &wish)) {
+        /* one segment a time */
+    }
+}
+
+uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes)
+{
+    uint64_t returned = tmem_arena_trim_bytes(&store->arena, bytes);
+    TmemWish wish = {};
+
+    while (returned < bytes) {
+        if (evict_one_surely(store, heap, &wish)) {
+            returned += tmem_arena_trim_bytes(&store->arena, bytes - returned);
+        } else if (wish.past_minimums || heap) {
+            break;
+        } else {
+            wish.past_minimums = true;
+        }
+    }
+    return returned;
 }

@@ -61,11 +61,13 @@ typedef struct TmemEvictTries {
 } TmemEvictTries;
 
 /**
- * tmem_evict_for() - make room for an operation that found none
+ * tmem_evict_for() - make room for an operation of @client that found none
+ * @space: where it wanted memory
  *
  * No lock held.  Returns false if the next attempt is to be the last.
  */
-bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries);
+bool tmem_evict_for(TmemClient *client, TmemSpace space,
+                    TmemEvictTries *tries);
 
 /**
  * tmem_evict_own() - make room within a client's limit
@@ -74,5 +76,16 @@ bool tmem_evict_for(TmemStore *store, TmemEvictTries *tries);
  * false if the next attempt is to be the last.
  */
 bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries);
+
+/** Evicts what @client's limit does not allow, as far as there is any. */
+void tmem_evict_to_limit(TmemClient *client);
+
+/**
+ * tmem_evict_bytes() - evict, and give back to the operating system
+ * @heap: of this client; NULL: of those furthest over their share
+ *
+ * Returns how many bytes went back.
+ */
+uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes);
 
 #endif /* TMEM_EVICT_H */

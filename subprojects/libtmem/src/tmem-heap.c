@@ -4,22 +4,34 @@
  */
 #include <string.h>
 
+#include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-heap.h"
+#include "tmem-share.h"
 
 /* --- Life --- */
 
-bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, uint64_t max_bytes)
+static void free_classes(TmemHeap *heap)
+{
+    for (uint32_t i = 0; i < TMEM_SPACE__MAX * heap->arena->nr_classes; i++) {
+        tmem_lock_destroy(&heap->classes[i].lock);
+    }
+    g_free(heap->classes);
+}
+
+bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
+                    const TmemLimits *limits, GError **errp)
 {
     uint32_t nr = TMEM_SPACE__MAX * arena->nr_classes;
+    bool ok;
 
     memset(heap, 0, sizeof(*heap));
     heap->arena = arena;
-    heap->max_bytes = max_bytes;
     heap->slack = UINT32_MAX;
     heap->classes = TMEM_FAULT("heap") ? NULL : g_try_new0(TmemClass, nr);
     if (!heap->classes) {
-        return false;
+        return tmem_error_set(errp, "client '%s': no memory for its tables",
+                              name);
     }
     for (uint32_t i = 0; i < nr; i++) {
         tmem_lock_init(&heap->classes[i].lock, TMEM_RANK_CLASS);
@@ -32,13 +44,15 @@ bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, uint64_t max_bytes)
         heap->order[space].last = TMEM_SEGMENT_NONE;
     }
     tmem_lock(&arena->lock);
-    heap->next = arena->heaps;
-    if (heap->next) {
-        heap->next->prev = heap;
+    ok = tmem_share_check_locked(arena, NULL, name, limits, errp);
+    if (ok) {
+        tmem_share_join_locked(heap, limits);
     }
-    arena->heaps = heap;
     tmem_unlock(&arena->lock);
-    return true;
+    if (!ok) {
+        free_classes(heap);
+    }
+    return ok;
 }
 
 void tmem_heap_destroy(TmemHeap *heap)
@@ -50,35 +64,35 @@ void tmem_heap_destroy(TmemHeap *heap)
         pthread_cond_wait(&arena->victims_done, &arena->lock.mutex);
     }
     g_assert(!heap->bytes);
-    if (heap->prev) {
-        heap->prev->next = heap->next;
-    } else {
-        arena->heaps = heap->next;
-    }
-    if (heap->next) {
-        heap->next->prev = heap->prev;
-    }
+    tmem_share_leave_locked(heap);
     tmem_unlock(&arena->lock);
-    for (uint32_t i = 0; i < TMEM_SPACE__MAX * arena->nr_classes; i++) {
-        tmem_lock_destroy(&heap->classes[i].lock);
-    }
-    g_free(heap->classes);
+    free_classes(heap);
 }
 
 /* --- What it is charged with --- */
 
-static void add_bytes_locked(TmemHeap *heap, int64_t bytes)
+static void add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned)
 {
     __atomic_store_n(&heap->bytes, heap->bytes + bytes, __ATOMIC_RELAXED);
     __atomic_store_n(&heap->bytes_peak, MAX(heap->bytes_peak, heap->bytes),
                      __ATOMIC_RELAXED);
     heap->arena->heaps_bytes += bytes;
+    if (pinned) {
+        tmem_share_pin_locked(heap, bytes);
+    }
 }
 
 static bool over_limit_locked(const TmemHeap *heap, uint64_t bytes)
 {
     return heap->max_bytes && (heap->bytes >= heap->max_bytes ||
                                bytes > heap->max_bytes - heap->bytes);
+}
+
+bool tmem_heap_over_limit(TmemHeap *heap)
+{
+    uint64_t max_bytes = __atomic_load_n(&heap->max_bytes, __ATOMIC_RELAXED);
+
+    return max_bytes && tmem_heap_bytes(heap) > max_bytes;
 }
 
 bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift)
@@ -102,13 +116,15 @@ static TmemStatus charge(TmemHeap *heap, int64_t bytes)
     tmem_lock(&arena->lock);
     if (bytes > 0 && over_limit_locked(heap, bytes)) {
         status = TMEM_STATUS_QUOTA;
-    } else if (bytes > 0 && (uint64_t)bytes >
-                            arena->size_bytes - arena->used_bytes) {
+    } else if (bytes > 0 &&
+               ((uint64_t)bytes > arena->size_bytes - arena->used_bytes ||
+                !tmem_share_admits_locked(heap, bytes))) {
         status = TMEM_STATUS_NOSPC;
     } else {
-        add_bytes_locked(heap, bytes);
         heap->charged_bytes += bytes;
         arena->charged_bytes += bytes;
+        arena->heaps_charged_bytes += bytes;
+        add_bytes_locked(heap, bytes, true);
         tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
     }
     tmem_unlock(&arena->lock);
@@ -128,7 +144,7 @@ TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes)
     status = charge(heap, bytes);
     if (status == TMEM_STATUS_NOSPC) {
         /* Idle segments count as used. */
-        tmem_arena_trim_all(heap->arena);
+        tmem_arena_trim_bytes(heap->arena, UINT64_MAX);
         status = charge(heap, bytes);
     }
     return status;
@@ -240,7 +256,8 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
     tmem_lock(&arena->lock);
     if (over_limit_locked(heap, bytes)) {
         *why = TMEM_STATUS_QUOTA;
-    } else {
+    } else if (space != TMEM_SPACE_PERSISTENT ||
+               tmem_share_admits_locked(heap, bytes)) {
         nr = tmem_arena_pop_locked(arena);
     }
     if (nr != TMEM_SEGMENT_NONE) {
@@ -252,9 +269,10 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
         seg->space = space;
         seg->in_use = true;
         arena->nr_in_use++;
+        arena->nr_ephemeral += space != TMEM_SPACE_PERSISTENT;
         heap->nr_segments++;
         set_slack_locked(heap);
-        add_bytes_locked(heap, bytes);
+        add_bytes_locked(heap, bytes, space == TMEM_SPACE_PERSISTENT);
         if (space != TMEM_SPACE_PERSISTENT) {
             order_append_locked(arena, nr);
         }
@@ -277,9 +295,11 @@ static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
         seg->victim = false;
         tmem_arena_push_locked(arena, nr);
         arena->nr_in_use--;
+        arena->nr_ephemeral -= seg->space != TMEM_SPACE_PERSISTENT;
         heap->nr_segments--;
         set_slack_locked(heap);
-        add_bytes_locked(heap, -(1ll << arena->segment_shift));
+        add_bytes_locked(heap, -(1ll << arena->segment_shift),
+                         seg->space == TMEM_SPACE_PERSISTENT);
     }
     /* else the evictor, who waits for the class lock, puts it */
     tmem_unlock(&arena->lock);
@@ -375,6 +395,12 @@ static void segment_close(TmemArena *arena, TmemClass *c, uint32_t nr)
 
 /* --- Slots --- */
 
+/* Class lock held; read without it. */
+static void count_used(TmemClass *c, int64_t nr)
+{
+    __atomic_store_n(&c->nr_used, c->nr_used + nr, __ATOMIC_RELAXED);
+}
+
 /* Class lock held: takes a slot from a listed segment. */
 static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr)
 {
@@ -398,7 +424,7 @@ static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr)
         seg->watermark++;
     }
     seg->nr_used++;
-    c->nr_used++;
+    count_used(c, 1);
     list_segment(arena, c, nr, list_of(arena, seg));
     return ref;
 }
@@ -485,6 +511,11 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
     if (TMEM_FAULT("arena-slot")) {
         return 0;
     }
+    if (space == TMEM_SPACE_PERSISTENT &&
+        __atomic_load_n(&heap->arena->is_tight, __ATOMIC_RELAXED) &&
+        !tmem_share_admits_slot(heap, bytes)) {
+        return 0;
+    }
     ref = tmem_heap_alloc_inside(heap, space, bytes);
     if (!ref) {
         ref = slot_of_new_segment(heap, space, class_nr, why);
@@ -508,7 +539,7 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
     slot->next = seg->free_head;
     seg->free_head = ref - tmem_arena_ref(arena, nr, 0) + 1;
     seg->nr_used--;
-    c->nr_used--;
+    count_used(c, -1);
     if (!seg->frozen) {
         if (!seg->nr_used) {
             segment_close(arena, c, nr);
@@ -546,14 +577,14 @@ uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space)
 
     for (uint32_t i = 0; i < arena->nr_classes; i++) {
         TmemClass *c = tmem_heap_class(heap, space, i);
-        uint32_t nr_marked = 0;
+        uint32_t nr_marked = 0, nr_new = 0;
 
         tmem_lock(&c->lock);
         for (uint32_t nr = c->first[TMEM_LIST_DRAINING];
              nr != TMEM_SEGMENT_NONE; nr = arena->segments[nr].next) {
             nr_marked++;
         }
-        while (c->groups && nr_marked < DRAIN_MAX) {
+        while (c->groups && nr_new++ < DRAIN_MAX) {
             uint32_t nr = c->first[__builtin_ctz(c->groups)];
 
             if (!others_have_room(arena, c, &arena->segments[nr],

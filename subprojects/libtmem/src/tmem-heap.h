@@ -77,7 +77,11 @@ struct TmemHeap {
     uint64_t bytes;         /* segments and charged_bytes */
     uint64_t bytes_peak;
     uint64_t charged_bytes; /* by tmem_heap_charge() */
-    uint64_t max_bytes;
+    uint64_t pinned_bytes;  /* these, and persistent segments */
+    uint64_t min_bytes;     /* guaranteed */
+    uint64_t max_bytes;     /* 0: no limit but the store's size */
+    uint32_t weight;
+    uint64_t share_bytes;   /* see tmem-share.h */
     uint32_t nr_segments;
     uint32_t nr_victims;    /* of these, owned by an evictor */
     struct {                /* scratch of tmem_arena_check() */
@@ -90,8 +94,14 @@ struct TmemHeap {
     } order[TMEM_SPACE__MAX];
 };
 
-/** Returns false without memory. */
-bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, uint64_t max_bytes);
+/**
+ * tmem_heap_init() - make a heap that shares the arena with the others
+ * @name: of the client
+ *
+ * Returns false and sets @errp if the limits are impossible, or without memory.
+ */
+bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
+                    const TmemLimits *limits, GError **errp);
 
 /**
  * tmem_heap_destroy() - free an empty heap
@@ -124,6 +134,9 @@ static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)
 {
     return __atomic_load_n(&heap->bytes, __ATOMIC_RELAXED);
 }
+
+/** Whether the heap holds more than its limit, which was lowered. */
+bool tmem_heap_over_limit(TmemHeap *heap);
 
 /**
  * tmem_heap_near_limit() - whether the heap is full

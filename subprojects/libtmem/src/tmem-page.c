@@ -243,7 +243,7 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
             break;
         }
         last = status == TMEM_STATUS_NOSPC ?
-               !tmem_evict_for(op.store, &tries) :
+               !tmem_evict_for(ctx->client, op.space, &tries) :
                !tmem_evict_own(ctx->client, &tries);
     }
     tmem_arena_trim(&op.store->arena);

@@ -256,7 +256,7 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
         }
         last = status == TMEM_STATUS_QUOTA ?
                !tmem_evict_own(client, &tries) :
-               !tmem_evict_for(client->store, &tries);
+               !tmem_evict_for(client, TMEM_SPACE_PERSISTENT, &tries);
     }
 }
 

@@ -56,8 +56,11 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
     stats->bytes = tmem_heap_bytes(&client->heap);
     stats->bytes_peak = __atomic_load_n(&client->heap.bytes_peak,
                                         __ATOMIC_RELAXED);
-    stats->max_bytes = client->heap.max_bytes ? client->heap.max_bytes :
-                                                client->store->size_bytes;
+    stats->max_bytes = __atomic_load_n(&client->heap.max_bytes,
+                                       __ATOMIC_RELAXED);
+    if (!stats->max_bytes) {
+        stats->max_bytes = client->store->size_bytes;
+    }
 }
 
 uint64_t tmem_client_persistent_pages(TmemClient *client)

@@ -12,6 +12,7 @@
 #include "tmem-evict.h"
 #include "tmem-index.h"
 #include "tmem-lock.h"
+#include "tmem-share.h"
 
 struct TmemStore {
     uint64_t size_bytes;

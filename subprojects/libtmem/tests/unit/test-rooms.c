@@ -218,7 +218,7 @@ static void test_arena_classes(void)
         TmemHeap heap;
 
         g_assert_true(tmem_arena_init(arena, sizes[i], NULL));
-        g_assert_true(tmem_heap_init(&heap, arena, 0));
+        g_assert_true(tmem_heap_init(&heap, arena, "test", &(TmemLimits) {}, NULL));
         for (unsigned bytes = 1; bytes <= TMEM_SLOT_BYTES_MAX; bytes++) {
             TmemRef ref = tmem_heap_alloc(&heap, TMEM_SPACE_PERSISTENT, bytes,
                                           false, &why);
@@ -249,7 +249,7 @@ static void test_arena_slots(void)
     TmemHeap heap;
 
     g_assert_true(tmem_arena_init(arena, TMEM_STORE_SIZE_MIN, NULL));
-    g_assert_true(tmem_heap_init(&heap, arena, 0));
+    g_assert_true(tmem_heap_init(&heap, arena, "test", &(TmemLimits) {}, NULL));
     for (int i = 0; i < 200000; i++) {
         unsigned n = test_rand_below(&r, G_N_ELEMENTS(slot));
         uint8_t *p;

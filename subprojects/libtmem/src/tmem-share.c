@@ -1,0 +1,250 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: which client may have how much
+ */
+#include "tmem-error.h"
+#include "tmem-share.h"
+
+/* --- Promises --- */
+
+static uint64_t promised(const TmemHeap *heap, uint64_t pinned_bytes)
+{
+    return MAX(pinned_bytes, heap->min_bytes);
+}
+
+/* Overhead that stays: idle segments are as good as free. */
+static uint64_t overhead_locked(const TmemArena *arena)
+{
+    return arena->charged_bytes - arena->heaps_charged_bytes;
+}
+
+static uint64_t available_locked(const TmemArena *arena, uint64_t all_promised)
+{
+    uint64_t taken = all_promised + overhead_locked(arena);
+
+    return arena->size_bytes - MIN(taken, arena->size_bytes);
+}
+
+static void set_promised_locked(TmemArena *arena, uint64_t bytes)
+{
+    arena->promised_bytes = bytes;
+    __atomic_store_n(&arena->is_tight, available_locked(arena, bytes) <
+                     arena->size_bytes >> TMEM_TIGHT_SHIFT, __ATOMIC_RELAXED);
+}
+
+static uint64_t share_bytes_locked(const TmemHeap *heap)
+{
+    const TmemArena *arena = heap->arena;
+    uint64_t taken = arena->min_bytes + overhead_locked(arena);
+    uint64_t left = arena->size_bytes - MIN(taken, arena->size_bytes);
+
+    return heap->min_bytes +
+           (unsigned __int128)left * heap->weight / arena->weights;
+}
+
+void tmem_share_pin_locked(TmemHeap *heap, int64_t bytes)
+{
+    TmemArena *arena = heap->arena;
+    uint64_t old = promised(heap, heap->pinned_bytes);
+
+    __atomic_store_n(&heap->pinned_bytes, heap->pinned_bytes + bytes,
+                     __ATOMIC_RELAXED);
+    set_promised_locked(arena, arena->promised_bytes - old +
+                        promised(heap, heap->pinned_bytes));
+    /* Overhead may have grown or shrunk meanwhile. */
+    __atomic_store_n(&heap->share_bytes, share_bytes_locked(heap),
+                     __ATOMIC_RELAXED);
+}
+
+uint64_t tmem_share_available(TmemArena *arena)
+{
+    uint64_t bytes;
+
+    tmem_lock(&arena->lock);
+    bytes = available_locked(arena, arena->promised_bytes);
+    tmem_unlock(&arena->lock);
+    return bytes;
+}
+
+/* --- Limits --- */
+
+static void add_locked(TmemHeap *heap, int sign)
+{
+    TmemArena *arena = heap->arena;
+
+    arena->min_bytes += sign * (int64_t)heap->min_bytes;
+    arena->weights += sign * (int64_t)heap->weight;
+    set_promised_locked(arena, arena->promised_bytes + sign *
+                        (int64_t)promised(heap, heap->pinned_bytes));
+}
+
+/* When one share changes all do; they are read without the lock. */
+static void update_shares_locked(TmemArena *arena)
+{
+    for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
+        __atomic_store_n(&heap->share_bytes, share_bytes_locked(heap),
+                         __ATOMIC_RELAXED);
+    }
+}
+
+static void take_limits(TmemHeap *heap, const TmemLimits *limits)
+{
+    heap->min_bytes = limits->min_bytes;
+    __atomic_store_n(&heap->max_bytes, limits->max_bytes, __ATOMIC_RELAXED);
+    heap->weight = limits->weight ? limits->weight : TMEM_WEIGHT_DEFAULT;
+}
+
+void tmem_share_join_locked(TmemHeap *heap, const TmemLimits *limits)
+{
+    TmemArena *arena = heap->arena;
+
+    heap->next = arena->heaps;
+    if (heap->next) {
+        heap->next->prev = heap;
+    }
+    arena->heaps = heap;
+    take_limits(heap, limits);
+    add_locked(heap, 1);
+    update_shares_locked(arena);
+}
+
+void tmem_share_leave_locked(TmemHeap *heap)
+{
+    TmemArena *arena = heap->arena;
+
+    add_locked(heap, -1);
+    if (heap->prev) {
+        heap->prev->next = heap->next;
+    } else {
+        arena->heaps = heap->next;
+    }
+    if (heap->next) {
+        heap->next->prev = heap->prev;
+    }
+    update_shares_locked(arena);
+}
+
+void tmem_share_set_locked(TmemHeap *heap, const TmemLimits *limits)
+{
+    add_locked(heap, -1);
+    take_limits(heap, limits);
+    add_locked(heap, 1);
+    update_shares_locked(heap->arena);
+}
+
+bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
+                             const char *name, const TmemLimits *limits,
+                             GError **errp)
+{
+    uint64_t others = arena->min_bytes - (heap ? heap->min_bytes : 0);
+
+    if (limits->weight > TMEM_WEIGHT_MAX) {
+        return tmem_error_set(errp, "client '%s': weight %u is out of range; "
+                              "possible are 1 to %u", name, limits->weight,
+                              TMEM_WEIGHT_MAX);
+    }
+    if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
+        return tmem_error_set(errp, "client '%s': the minimum of %"
+                              G_GUINT64_FORMAT " bytes is above the maximum of %"
+                              G_GUINT64_FORMAT " bytes", name,
+                              limits->min_bytes, limits->max_bytes);
+    }
+    if (limits->min_bytes > arena->size_bytes - others) {
+        return tmem_error_set(errp, "client '%s': a minimum of %"
+                              G_GUINT64_FORMAT " bytes is more than the %"
+                              G_GUINT64_FORMAT " bytes of the store that the "
+                              "minimums of its other clients leave", name,
+                              limits->min_bytes, arena->size_bytes - others);
+    }
+    return true;
+}
+
+/* --- Shares --- */
+
+bool tmem_share_admits_locked(const TmemHeap *heap, uint64_t bytes)
+{
+    const TmemArena *arena = heap->arena;
+    uint64_t pinned = heap->pinned_bytes + bytes;
+    uint64_t after = arena->promised_bytes -
+                     promised(heap, heap->pinned_bytes) +
+                     promised(heap, pinned);
+
+    if (after == arena->promised_bytes) {
+        return true;
+    }
+    if (after + overhead_locked(arena) > arena->size_bytes) {
+        return false;
+    }
+    return available_locked(arena, after) >=
+           arena->size_bytes >> TMEM_TIGHT_SHIFT ||
+           pinned <= share_bytes_locked(heap);
+}
+
+bool tmem_share_admits(TmemHeap *heap)
+{
+    TmemArena *arena = heap->arena;
+    bool admits;
+
+    tmem_lock(&arena->lock);
+    admits = tmem_share_admits_locked(heap, 1ull << arena->segment_shift);
+    tmem_unlock(&arena->lock);
+    return admits;
+}
+
+bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
+{
+    uint64_t share = __atomic_load_n(&heap->share_bytes, __ATOMIC_RELAXED);
+    uint64_t used = bytes;
+
+    if (__atomic_load_n(&heap->pinned_bytes, __ATOMIC_RELAXED) <= share) {
+        return true;
+    }
+    for (uint32_t i = 0; i < heap->arena->nr_classes; i++) {
+        TmemClass *c = tmem_heap_class(heap, TMEM_SPACE_PERSISTENT, i);
+
+        used += __atomic_load_n(&c->nr_used, __ATOMIC_RELAXED) *
+                heap->arena->classes[i].slot_bytes;
+    }
+    return used <= share;
+}
+
+/* --- Whose pages go --- */
+
+static bool has_evictable(const TmemHeap *heap)
+{
+    return heap->order[TMEM_SPACE_EPHEMERAL].first != TMEM_SEGMENT_NONE ||
+           heap->order[TMEM_SPACE_EPHEMERAL_INDEX].first != TMEM_SEGMENT_NONE;
+}
+
+/* What @heap holds, in proportion to its share. */
+static double fill_of(const TmemHeap *heap)
+{
+    return (double)heap->bytes / (heap->share_bytes + 1);
+}
+
+TmemHeap *tmem_share_victim_locked(TmemArena *arena, const TmemWish *wish)
+{
+    const TmemHeap *for_heap = wish->for_heap;
+    uint64_t segment = 1ull << arena->segment_shift;
+    TmemHeap *victim = NULL;
+
+    for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
+        if (!has_evictable(heap)) {
+            continue;
+        }
+        if (heap != for_heap) {
+            if (!wish->past_minimums &&
+                heap->bytes < heap->min_bytes + segment) {
+                continue;
+            }
+            if (for_heap && !wish->pinning &&
+                fill_of(heap) < fill_of(for_heap)) {
+                continue;
+            }
+        }
+        if (!victim || fill_of(heap) > fill_of(victim)) {
+            victim = heap;
+        }
+    }
+    return victim;
+}

@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: which client may have how much
+ *
+ * Each client has a guaranteed minimum, a hard maximum, and a *share*: its
+ * minimum, and a part by weight of what all minimums leave over.  A client may
+ * hold more than its share while there is room.
+ *
+ * What is *pinned* is what cannot be evicted: persistent segments and what was
+ * charged for tables.  What is *promised* to a client is the larger of what it
+ * has pinned and of its minimum.  As long as all promises fit the store, whoever
+ * is below its minimum gets memory: free, or evicted from others.
+ *
+ * Everything here is guarded by the arena lock.
+ */
+#ifndef TMEM_SHARE_H
+#define TMEM_SHARE_H
+
+#include "tmem-heap.h"
+
+/*
+ * When less than 1/16 of the store is neither pinned nor promised nor overhead
+ * it is *tight*: clients above their share pin no more.
+ */
+#define TMEM_TIGHT_SHIFT    4
+
+/** A heap joins those that share the arena, or leaves them. */
+void tmem_share_join_locked(TmemHeap *heap, const TmemLimits *limits);
+void tmem_share_leave_locked(TmemHeap *heap);
+
+void tmem_share_set_locked(TmemHeap *heap, const TmemLimits *limits);
+
+/**
+ * tmem_share_check_locked() - whether these limits are possible
+ * @heap: for this one; NULL: for one that is about to join
+ * @name: of the client, for the sentence in @errp
+ */
+bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
+                             const char *name, const TmemLimits *limits,
+                             GError **errp);
+
+/** Books @bytes, which may be negative, as pinned by @heap. */
+void tmem_share_pin_locked(TmemHeap *heap, int64_t bytes);
+
+/** Whether @heap may pin @bytes more, as far as others are concerned. */
+bool tmem_share_admits_locked(const TmemHeap *heap, uint64_t bytes);
+
+/** The same for one more segment; takes the lock. */
+bool tmem_share_admits(TmemHeap *heap);
+
+/**
+ * tmem_share_admits_slot() - whether @heap may take a slot of @bytes
+ *
+ * Asked when the store is tight, without any lock: a client above its share
+ * may still use the segments that it has, up to its share.
+ */
+bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes);
+
+/* Who wants memory that others hold. */
+typedef struct TmemWish {
+    const TmemHeap *for_heap;   /* NULL: the operator */
+    bool pinning;               /* for what cannot be evicted */
+    bool past_minimums;         /* even from clients below their minimum */
+} TmemWish;
+
+/**
+ * tmem_share_victim_locked() - whose ephemeral pages are to go
+ *
+ * Of the clients that have any, the one that holds most in proportion to its
+ * share, leaving all their minimums.  An ephemeral page never makes way for one
+ * of a client that is further over its share.  Returns NULL if there is none.
+ */
+TmemHeap *tmem_share_victim_locked(TmemArena *arena, const TmemWish *wish);
+
+/** Bytes that are neither pinned nor promised to anyone; takes the lock. */
+uint64_t tmem_share_available(TmemArena *arena);
+
+#endif /* TMEM_SHARE_H */
