@@ -8,6 +8,35 @@
 
 #ifdef TMEM_DEBUG
 
+#include <glib.h>
+
+/* Points that failed in this process. */
+static GMutex ever_lock;
+static const char *ever[64];
+static unsigned nr_ever;
+
+bool tmem_fault_fired(const char *name)
+{
+    bool found = false;
+
+    g_mutex_lock(&ever_lock);
+    for (unsigned i = 0; i < nr_ever; i++) {
+        found |= !strcmp(ever[i], name);
+    }
+    g_mutex_unlock(&ever_lock);
+    return found;
+}
+
+static void note_fired(const char *name)
+{
+    if (!tmem_fault_fired(name)) {
+        g_mutex_lock(&ever_lock);
+        g_assert(nr_ever < G_N_ELEMENTS(ever));
+        ever[nr_ever++] = name;
+        g_mutex_unlock(&ever_lock);
+    }
+}
+
 static _Thread_local struct {
     const char *only;
     const char *fired;
@@ -52,6 +81,7 @@ bool tmem_fault_hit(const char *name)
     if (!fault.sticky) {
         fault.countdown = 0;
     }
+    note_fired(name);
     return true;
 }
 

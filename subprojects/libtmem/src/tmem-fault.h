@@ -33,6 +33,9 @@ void tmem_fault_arm_from(const char *name, unsigned nth);
 /** Ends the arming; returns the name of the point that failed, or NULL. */
 const char *tmem_fault_disarm(void);
 
+/** Whether the point @name failed in this process, on any thread. */
+bool tmem_fault_fired(const char *name);
+
 bool tmem_fault_hit(const char *name);
 
 #define TMEM_FAULT(name)    tmem_fault_hit(name)

@@ -63,7 +63,8 @@ void *tmem_os_reserve(size_t bytes)
      * memory is not populated, so first unlock it, then open it.
      */
     munlock(addr, tmem_os_round_up(bytes));
-    if (mprotect(addr, tmem_os_round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
+    if (TMEM_FAULT("os-protect") ||
+        mprotect(addr, tmem_os_round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
         int saved = errno;
 
         munmap(addr, tmem_os_round_up(bytes));
@@ -103,6 +104,9 @@ bool tmem_os_random(void *buf, size_t bytes)
 {
     uint8_t *p = buf;
 
+    if (TMEM_FAULT("os-random")) {
+        return false;
+    }
     while (bytes) {
         ssize_t n = getrandom(p, bytes, 0);
 

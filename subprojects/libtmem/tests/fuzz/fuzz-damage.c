@@ -109,6 +109,20 @@ static void change(World *w, unsigned i, unsigned at, uint8_t by)
     w->pages[i].changed |= by;
 }
 
+/* Record @to becomes a copy of record @from, if that fits. */
+static void copy(World *w, unsigned from, unsigned to)
+{
+    TestPeek a, b;
+
+    if (from == to || !test_peek(w->f.ctx, handle_of(w, from), &a) ||
+        !test_peek(w->f.ctx, handle_of(w, to), &b) || a.len != b.len ||
+        !a.checksum || !b.checksum) {
+        return;
+    }
+    memcpy(b.checksum, a.checksum, sizeof(uint32_t) + a.len);
+    w->pages[to].changed = true;
+}
+
 /* Fills the store, so that what is ephemeral goes, damaged or not. */
 static void fill(World *w, unsigned nr)
 {
@@ -139,6 +153,8 @@ static void step(World *w, FuzzInput *in)
             invalidate_object(w, i);
         } else if (what >> 3 == 1) {
             fill(w, i * 8);
+        } else if (what >> 3 < 8) {
+            copy(w, fuzz_take(in, 1) % (2 * PAGES), i);
         } else {
             load(w, i, false);
         }

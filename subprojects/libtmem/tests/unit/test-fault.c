@@ -235,7 +235,7 @@ static void test_fault_store_new(void)
         if (!fired) {
             g_assert_cmpuint(n, >, 4);
             /* Smaller hash tables do if there is no room for large ones. */
-            g_assert_cmpuint(mended, ==, 1);
+            g_assert_cmpuint(mended, ==, 2);
             break;
         }
     }
@@ -299,6 +299,110 @@ static void test_table_cannot_grow(void)
     fixture_tear_down(&f);
 }
 
+/* --- All of them --- */
+
+typedef struct Walk {
+    const char *path;
+    void (*func)(void);
+} Walk;
+
+static const Walk walks[] = {
+    { "/tmem/B8/fault/pool", test_fault_pool },
+    { "/tmem/fault/context", test_fault_context },
+    { "/tmem/fault/client", test_fault_client },
+    { "/tmem/fault/store", test_fault_store_new },
+    { "/tmem/fault/no-memory-needed", test_no_memory_needed },
+    { "/tmem/fault/table-cannot-grow", test_table_cannot_grow },
+};
+
+static unsigned nr_walked;      /* of these, ended */
+
+static void walk(gconstpointer opaque)
+{
+    const Walk *w = opaque;
+
+    w->func();
+    nr_walked++;
+}
+
+/* Names of the points in a source, of which each is to have failed once. */
+static unsigned check_points(const char *path)
+{
+    g_autoptr(GRegex) point = g_regex_new("TMEM_FAULT\\(\"([^\"]*)\"\\)", 0, 0,
+                                          NULL);
+    g_autoptr(GMatchInfo) match = NULL;
+    g_autofree char *text = NULL;
+    unsigned nr = 0;
+
+    g_assert_true(g_file_get_contents(path, &text, NULL, NULL));
+    g_regex_match(point, text, 0, &match);
+    for (; g_match_info_matches(match); g_match_info_next(match, NULL)) {
+        g_autofree char *name = g_match_info_fetch(match, 1);
+
+        if (!tmem_fault_fired(name)) {
+            g_test_message("%s: the fault point '%s' is walked by no test "
+                           "before this one", path, name);
+            g_test_fail();
+        }
+        nr++;
+    }
+    return nr;
+}
+
+/* What can fail and does not say so first: a call in a statement without. */
+static void check_silent(const char *path)
+{
+    g_autoptr(GRegex) call =
+        g_regex_new("[^;{}]*\\b(g_try_\\w+|mmap|mprotect|getrandom|open|"
+                    "pthread_create|g_thread_try_new)\\s*\\(", 0, 0, NULL);
+    g_autoptr(GRegex) comment = g_regex_new("/\\*.*?\\*/", G_REGEX_DOTALL, 0,
+                                            NULL);
+    g_autoptr(GMatchInfo) match = NULL;
+    g_autofree char *whole = NULL;
+    g_autofree char *text = NULL;
+    gint start, end;
+
+    g_assert_true(g_file_get_contents(path, &whole, NULL, NULL));
+    text = g_regex_replace_literal(comment, whole, -1, 0, "", 0, NULL);
+    g_regex_match(call, text, 0, &match);
+    for (; g_match_info_matches(match); g_match_info_next(match, NULL)) {
+        g_autofree char *what = g_match_info_fetch(match, 1);
+        g_autofree char *before = NULL;
+
+        g_match_info_fetch_pos(match, 0, &start, &end);
+        /* Some lines above will do: a guard at the function's beginning. */
+        start = MAX(start - 400, 0);
+        before = g_strndup(text + start, end - start);
+        if (!strstr(before, "TMEM_FAULT")) {
+            g_test_message("%s: no fault point before %s()", path, what);
+            g_test_fail();
+        }
+    }
+}
+
+/* The list of points is the source itself. */
+static void test_all_points(void)
+{
+    g_autoptr(GDir) dir = g_dir_open(TMEM_SOURCE_DIR, 0, NULL);
+    unsigned nr = 0;
+    const char *name;
+
+    if (nr_walked < G_N_ELEMENTS(walks)) {
+        g_test_skip("other tests of this program were left out");
+        return;
+    }
+    g_assert_nonnull(dir);
+    while ((name = g_dir_read_name(dir))) {
+        g_autofree char *path = g_build_filename(TMEM_SOURCE_DIR, name, NULL);
+
+        if (g_str_has_suffix(name, ".c")) {
+            nr += check_points(path);
+            check_silent(path);
+        }
+    }
+    g_assert_cmpuint(nr, >=, 11);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -308,11 +412,10 @@ int main(int argc, char **argv)
 
         g_test_add_data_func(path, &store_cases[i], test_fault_store);
     }
-    g_test_add_func("/tmem/B8/fault/pool", test_fault_pool);
-    g_test_add_func("/tmem/fault/context", test_fault_context);
-    g_test_add_func("/tmem/fault/client", test_fault_client);
-    g_test_add_func("/tmem/fault/store", test_fault_store_new);
-    g_test_add_func("/tmem/fault/no-memory-needed", test_no_memory_needed);
-    g_test_add_func("/tmem/fault/table-cannot-grow", test_table_cannot_grow);
+    for (unsigned i = 0; i < G_N_ELEMENTS(walks); i++) {
+        g_test_add_data_func(walks[i].path, &walks[i], walk);
+    }
+    /* After all others. */
+    g_test_add_func("/tmem/fault/points/all", test_all_points);
     return g_test_run();
 }
