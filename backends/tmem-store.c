@@ -2,7 +2,7 @@
 /*
  * tmem-store: the QOM object that owns a libtmem store
  *
- * -object tmem-store,id=ID,size=SIZE[,compressor=lz4|none]
+ * -object tmem-store,id=ID,size=SIZE[,compressor=lz4|zstd|none]
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -10,21 +10,8 @@
 #include "qemu/cutils.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
-#include "qemu/queue.h"
 #include "qom/object_interfaces.h"
-#include "system/tmem-store.h"
-
-struct TmemStoreObject {
-    Object parent_obj;
-
-    /* Properties, constant once the store exists. */
-    uint64_t size;              /* bytes */
-    TmemPolicy policy;
-
-    TmemStore *store;           /* NULL until completed */
-    unsigned users;             /* BQL */
-    QTAILQ_ENTRY(TmemStoreObject) next;
-};
+#include "tmem-store-internal.h"
 
 /* Completed objects that have a name, in the order of their creation; BQL. */
 static QTAILQ_HEAD(, TmemStoreObject) tmem_stores =
@@ -127,25 +114,6 @@ static void tmem_store_set_size(Object *o, Visitor *v, const char *name,
     obj->size = size;
 }
 
-static char *tmem_store_get_compressor(Object *o, Error **errp)
-{
-    return g_strdup(tmem_compressor_str(TMEM_STORE(o)->policy.codec.compressor));
-}
-
-static void tmem_store_set_compressor(Object *o, const char *value,
-                                      Error **errp)
-{
-    TmemStoreObject *obj = TMEM_STORE(o);
-    GError *err = NULL;
-
-    if (!tmem_store_can_set(obj, TMEM_STORE_COMPRESSOR_PROP, errp)) {
-        return;
-    }
-    if (!tmem_codec_choice_parse(value, &obj->policy.codec, &err)) {
-        tmem_propagate_gerror(errp, err);
-    }
-}
-
 static void tmem_store_complete(UserCreatable *uc, Error **errp)
 {
     TmemStoreObject *obj = TMEM_STORE(uc);
@@ -222,11 +190,7 @@ static void tmem_store_class_init(ObjectClass *oc, void *data)
                               NULL, NULL);
     object_class_property_set_description(oc, TMEM_STORE_SIZE_PROP,
         "Host memory that the store may use at most, metadata included");
-    object_class_property_add_str(oc, TMEM_STORE_COMPRESSOR_PROP,
-                                  tmem_store_get_compressor,
-                                  tmem_store_set_compressor);
-    object_class_property_set_description(oc, TMEM_STORE_COMPRESSOR_PROP,
-        "How pages are compressed: lz4 (default) or none");
+    tmem_store_policy_class_init(oc);
 }
 
 static const TypeInfo tmem_store_info = {
