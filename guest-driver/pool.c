@@ -128,14 +128,8 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 	return ctrl->wire->resp.status;
 }
 
-/**
- * vtmem_pool_create() - make a persistent, private pool
- * @dev:  a running device
- * @pool: its id, as the wire has it
- *
- * Sleeps.  Returns 0 or a negative error.
- */
-int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool)
+static int vtmem_pool_create_kind(struct vtmem_dev *dev, u16 flags,
+				  __le64 *pool)
 {
 	struct vtmem_ctrl *ctrl = &dev->ctrl;
 	int status;
@@ -144,6 +138,7 @@ int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool)
 	ctrl->wire->req.create = (struct virtio_tmem_create_pool) {
 		.type = VIRTIO_TMEM_T_CREATE_POOL,
 		.page_shift = PAGE_SHIFT,
+		.flags = cpu_to_le16(flags),
 	};
 	status = vtmem_ctrl_send(dev, sizeof(ctrl->wire->req.create));
 	*pool = ctrl->wire->resp.pool;
@@ -160,6 +155,25 @@ int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool)
 	default:
 		return -EIO;
 	}
+}
+
+/**
+ * vtmem_pool_create() - make a persistent, private pool
+ * @dev:  a running device
+ * @pool: its id, as the wire has it
+ *
+ * Sleeps.  Returns 0; -ENOSPC if there is no room for one more; another
+ * negative error.
+ */
+int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool)
+{
+	return vtmem_pool_create_kind(dev, 0, pool);
+}
+
+/* The same for an ephemeral one, which the device must have offered. */
+int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool)
+{
+	return vtmem_pool_create_kind(dev, VIRTIO_TMEM_POOL_EPHEMERAL, pool);
 }
 
 /* Sleeps.  There is nothing a caller could do about a failure. */

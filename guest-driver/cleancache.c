@@ -1,0 +1,455 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: cleancache
+ *
+ * Kernels up to 5.16, built with CONFIG_CLEANCACHE, offer each clean page of a
+ * file that they are about to drop, and ask for it before they read the disk.
+ * Each mounted file system that takes part (ext4, btrfs, ocfs2) has an ephemeral
+ * pool; a file is an object, named by the key that cleancache makes for it.
+ *
+ * The file system knows a pool by a number that is not used again before 2^31
+ * others were: a hook that read the number before an unmount must not reach the
+ * pool of the file system that is mounted next.
+ *
+ * The pool on the host is made by a worker when the first page is offered, for
+ * which nothing can wait, so the first pages are lost.  In return a mount costs
+ * nothing and cannot fail, and what is mounted but not used has no pool.  That
+ * is more than thrift: ext4 asks for a pool again when it is remounted writable,
+ * and forgets the one it had without a word.  When the host has no room for one
+ * more pool, the one that was used least recently goes, if that is long ago;
+ * it comes back when it is needed.
+ *
+ * A shared file system (ocfs2) gets a pool of its own, too.  That is right,
+ * because a node that may lose its lock on a file drops the pages of that file
+ * from its page cache, and then cleancache invalidates the whole file here.
+ * What it gives away is that nodes on one host could use each other's pages.
+ *
+ * Loads are exclusive if the host can do that: the page is in the guest now, and
+ * would be stored again when it is dropped again.
+ *
+ * What the host gives back is believed, as the disk's content is: file systems
+ * that check or decrypt what they read from a disk (fs-verity, fscrypt) had done
+ * so before the page was stored, and do not again.
+ *
+ * Hooks cannot be unregistered, so the module stays once they are.
+ *
+ * Locking: store, load and invalidate find a pool under RCU.  store and
+ * invalidate run under the lock of a file's page tree, with interrupts off.  The
+ * state of a pool is changed by its work alone, but for the step from live to
+ * spoiled, which anybody may take (ephemeral.c), and during system sleep, when
+ * no work runs.  vtmem_cc_work_mutex serialises the works, which wait for the
+ * host, and may be held when vtmem_cc_mutex is taken, which guards the device and
+ * is all that a mount takes.
+ */
+#include <linux/cleancache.h>
+#include <linux/jhash.h>
+#include <linux/module.h>
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+#include <linux/virtio_config.h>
+#include <linux/xarray.h>
+
+#include "vtmem.h"
+
+/* A pool that had nothing to do for so long may lose its place to another. */
+#define VTMEM_CC_IDLE		(10 * HZ)
+
+struct vtmem_cc_pool {
+	struct vtmem_eph eph;		/* first: the hooks' */
+	int id;
+	unsigned long retry_at;		/* jiffies: when to ask for it again */
+	struct work_struct end_work;	/* queued once, at unmount */
+	struct rcu_head rcu;
+};
+
+static DEFINE_XARRAY_ALLOC(vtmem_cc_pools);	/* by id */
+static u32 vtmem_cc_next_id;
+static DEFINE_MUTEX(vtmem_cc_work_mutex);
+static unsigned int vtmem_cc_nr_live;	/* pools on the host */
+
+static DEFINE_MUTEX(vtmem_cc_mutex);
+static struct vtmem_dev *vtmem_cc_dev;	/* for new pools; referenced */
+static bool vtmem_cc_registered;
+
+static struct vtmem_cc_pool *vtmem_cc_from_work(struct work_struct *work)
+{
+	return container_of(work, struct vtmem_cc_pool, eph.work);
+}
+
+/* The host's pool goes, with all that is in it. */
+static void vtmem_cc_drop(struct vtmem_cc_pool *pool)
+{
+	struct vtmem_eph *eph = &pool->eph;
+
+	lockdep_assert_held(&vtmem_cc_work_mutex);
+
+	if (eph->state == VTMEM_EPH_NONE)
+		return;
+	WRITE_ONCE(eph->state, VTMEM_EPH_SPOILED);
+	vtmem_eph_drain(eph);
+	vtmem_pool_destroy(eph->dev, eph->host);
+	WRITE_ONCE(eph->state, VTMEM_EPH_NONE);
+	vtmem_cc_nr_live--;
+}
+
+/* Has the pool that was idle the longest give up its place on the host. */
+static void vtmem_cc_make_room(void)
+{
+	struct vtmem_cc_pool *pool, *oldest = NULL;
+	unsigned long id;
+
+	lockdep_assert_held(&vtmem_cc_work_mutex);
+
+	rcu_read_lock();
+	xa_for_each(&vtmem_cc_pools, id, pool)
+		if (pool->eph.state != VTMEM_EPH_NONE &&
+		    time_after(jiffies, pool->eph.used + VTMEM_CC_IDLE) &&
+		    (!oldest || time_before(pool->eph.used, oldest->eph.used)))
+			oldest = pool;
+	if (oldest && cmpxchg(&oldest->eph.state, VTMEM_EPH_LIVE,
+			      VTMEM_EPH_SPOILED) == VTMEM_EPH_LIVE)
+		queue_work(system_freezable_wq, &oldest->eph.work);
+	rcu_read_unlock();
+}
+
+/* Makes a pool live. */
+static void vtmem_cc_make(struct vtmem_cc_pool *pool)
+{
+	struct vtmem_eph *eph = &pool->eph;
+	__le64 host;
+	int err;
+
+	lockdep_assert_held(&vtmem_cc_work_mutex);
+
+	if (!READ_ONCE(vtmem_param_cleancache) ||
+	    eph->dev != READ_ONCE(vtmem_cc_dev) || READ_ONCE(eph->dev->failed))
+		return;
+	err = vtmem_pool_create_ephemeral(eph->dev, &host);
+	if (err == -ENOSPC)
+		vtmem_cc_make_room();
+	if (err) {
+		pr_warn_ratelimited("virtio_tmem %s: cleancache: no pool for file system %d yet: %s\n",
+				    eph->dev->name, pool->id, err == -ENOSPC ?
+				    "the host has no room for one more" :
+				    "the host refused it");
+		return;
+	}
+	if (!vtmem_cc_nr_live++)
+		vtmem_eph_clear_maps(eph->dev);
+	eph->host = host;
+	eph->used = jiffies;
+	/* Pairs with vtmem_cc_find(): who sees it live sees the rest. */
+	smp_store_release(&eph->state, VTMEM_EPH_LIVE);
+}
+
+/*
+ * A pool without a place on the host is to get one; one that cannot be believed
+ * loses it.  Allocates nothing, but waits for the host.
+ */
+static void vtmem_cc_work(struct work_struct *work)
+{
+	struct vtmem_cc_pool *pool = vtmem_cc_from_work(work);
+
+	mutex_lock(&vtmem_cc_work_mutex);
+	switch (READ_ONCE(pool->eph.state)) {
+	case VTMEM_EPH_NONE:
+		vtmem_cc_make(pool);
+		break;
+	case VTMEM_EPH_SPOILED:
+		vtmem_cc_drop(pool);
+		break;
+	case VTMEM_EPH_LIVE:
+		break;
+	}
+	mutex_unlock(&vtmem_cc_work_mutex);
+}
+
+/* After the file system has forgotten the pool. */
+static void vtmem_cc_end_work(struct work_struct *work)
+{
+	struct vtmem_cc_pool *pool = container_of(work, struct vtmem_cc_pool,
+						  end_work);
+
+	/* A hook that found it before may still be asking for the work. */
+	synchronize_rcu();
+	cancel_work_sync(&pool->eph.work);
+	mutex_lock(&vtmem_cc_work_mutex);
+	vtmem_cc_drop(pool);
+	mutex_unlock(&vtmem_cc_work_mutex);
+	vtmem_dev_put(pool->eph.dev);
+	kfree(pool);
+}
+
+/* Called by a mount, or a remount, which may sleep. */
+static int vtmem_cc_init_fs(size_t page_size)
+{
+	struct vtmem_cc_pool *pool;
+	u32 id;
+	int err;
+
+	if (page_size != PAGE_SIZE)
+		return -1;
+	pool = kzalloc(sizeof(*pool), GFP_KERNEL);
+	if (!pool)
+		return -1;
+	INIT_WORK(&pool->eph.work, vtmem_cc_work);
+	INIT_WORK(&pool->end_work, vtmem_cc_end_work);
+	pool->retry_at = jiffies;
+
+	mutex_lock(&vtmem_cc_mutex);
+	err = -ENODEV;
+	if (vtmem_cc_dev) {
+		/* GFP_KERNEL: no lock is held that reclaim could want. */
+		err = xa_alloc_cyclic(&vtmem_cc_pools, &id, pool,
+				      XA_LIMIT(0, INT_MAX), &vtmem_cc_next_id,
+				      GFP_KERNEL);
+	}
+	if (err < 0) {
+		mutex_unlock(&vtmem_cc_mutex);
+		kfree(pool);
+		return -1;
+	}
+	/* Nobody is told the number before all is there. */
+	kref_get(&vtmem_cc_dev->ref);
+	pool->eph.dev = vtmem_cc_dev;
+	pool->eph.hash = jhash_1word(id, 0);
+	pool->id = id;
+	mutex_unlock(&vtmem_cc_mutex);
+	return id;
+}
+
+static int vtmem_cc_init_shared_fs(uuid_t *uuid, size_t page_size)
+{
+	return vtmem_cc_init_fs(page_size);
+}
+
+/* The pool of @id, if there is something to do with it.  Under RCU. */
+static struct vtmem_cc_pool *vtmem_cc_find(int id, bool live)
+{
+	struct vtmem_cc_pool *pool = xa_load(&vtmem_cc_pools, id);
+
+	/* Pairs with vtmem_cc_make(). */
+	if (pool && live &&
+	    smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE)
+		return NULL;
+	return pool;
+}
+
+static struct vtmem_eph_name vtmem_cc_name(const struct cleancache_filekey *key,
+					   pgoff_t index)
+{
+	const u32 *word = key->u.key;
+	struct vtmem_eph_name name;
+	unsigned int i;
+
+	BUILD_BUG_ON(sizeof(key->u.key) != sizeof(name.object));
+
+	for (i = 0; i < ARRAY_SIZE(name.object); i++)
+		name.object[i] = cpu_to_le64(word[2 * i] |
+					     (u64)word[2 * i + 1] << 32);
+	name.index = index;
+	return name;
+}
+
+/* A clean page is about to be dropped. */
+static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
+			      pgoff_t index, struct page *page)
+{
+	struct vtmem_eph_name name = vtmem_cc_name(&key, index);
+	struct vtmem_cc_pool *pool;
+
+	rcu_read_lock();
+	pool = vtmem_cc_find(id, false);
+	if (!pool) {
+		/* Forgotten. */
+	} else if (smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE) {
+		/* Races of two askers are harmless. */
+		if (time_after_eq(jiffies, READ_ONCE(pool->retry_at))) {
+			WRITE_ONCE(pool->retry_at, jiffies + HZ);
+			queue_work(system_freezable_wq, &pool->eph.work);
+		}
+	} else if (PageTransCompound(page)) {
+		/*
+		 * Only the first page of a huge one is offered, and nothing is
+		 * said about what was stored of the others.
+		 */
+		vtmem_eph_invalidate(&pool->eph, &name, true);
+	} else {
+		vtmem_eph_store(&pool->eph, &name, page);
+	}
+	rcu_read_unlock();
+}
+
+/* Returns 0 if the page is what it was when it was put, else -1. */
+static int vtmem_cc_get_page(int id, struct cleancache_filekey key,
+			     pgoff_t index, struct page *page)
+{
+	struct vtmem_eph_name name = vtmem_cc_name(&key, index);
+	struct vtmem_cc_pool *pool;
+	bool hit;
+
+	rcu_read_lock();
+	pool = vtmem_cc_find(id, true);
+	if (pool)
+		atomic_inc(&pool->eph.inflight);
+	rcu_read_unlock();
+	if (!pool)
+		return -1;
+	hit = vtmem_eph_load(&pool->eph, &name, page);
+	atomic_dec(&pool->eph.inflight);
+	return hit ? 0 : -1;
+}
+
+static void vtmem_cc_invalidate(int id, const struct cleancache_filekey *key,
+				pgoff_t index, bool whole)
+{
+	struct vtmem_eph_name name = vtmem_cc_name(key, index);
+	struct vtmem_cc_pool *pool;
+
+	rcu_read_lock();
+	pool = vtmem_cc_find(id, true);
+	if (pool)
+		vtmem_eph_invalidate(&pool->eph, &name, whole);
+	rcu_read_unlock();
+}
+
+static void vtmem_cc_invalidate_page(int id, struct cleancache_filekey key,
+				     pgoff_t index)
+{
+	vtmem_cc_invalidate(id, &key, index, false);
+}
+
+static void vtmem_cc_invalidate_inode(int id, struct cleancache_filekey key)
+{
+	vtmem_cc_invalidate(id, &key, 0, true);
+}
+
+/* At unmount, which does not wait for the host. */
+static void vtmem_cc_invalidate_fs(int id)
+{
+	struct vtmem_cc_pool *pool = xa_erase(&vtmem_cc_pools, id);
+
+	if (pool)
+		queue_work(system_freezable_wq, &pool->end_work);
+}
+
+static const struct cleancache_ops vtmem_cc_ops = {
+	.init_fs		= vtmem_cc_init_fs,
+	.init_shared_fs		= vtmem_cc_init_shared_fs,
+	.get_page		= vtmem_cc_get_page,
+	.put_page		= vtmem_cc_put_page,
+	.invalidate_page	= vtmem_cc_invalidate_page,
+	.invalidate_inode	= vtmem_cc_invalidate_inode,
+	.invalidate_fs		= vtmem_cc_invalidate_fs,
+};
+
+/* Why @dev is not to serve cleancache, or NULL. */
+static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
+{
+	if (!vtmem_param_cleancache)
+		return "switched off (cleancache=0)";
+	if (!virtio_has_feature(dev->vdev, VIRTIO_TMEM_F_EPHEMERAL))
+		return "the host offers no ephemeral pools";
+	if (vtmem_cc_dev == dev)
+		return "switched on again";
+	if (vtmem_cc_dev)
+		return "another device serves it";
+	if (vtmem_eph_alloc(dev, virtio_has_feature(dev->vdev,
+						    VIRTIO_TMEM_F_EXCLUSIVE)))
+		return "not enough memory";
+	return NULL;
+}
+
+/* Makes @dev the device for cleancache, if there is none yet.  Sleeps. */
+void vtmem_cleancache_attach(struct vtmem_dev *dev)
+{
+	struct device *d = &dev->vdev->dev;
+	const char *why_not;
+	bool registered;
+	int err = 0;
+
+	mutex_lock(&vtmem_cc_mutex);
+	why_not = vtmem_cc_why_not(dev);
+	registered = vtmem_cc_registered;
+	if (!why_not) {
+		kref_get(&dev->ref);
+		WRITE_ONCE(vtmem_cc_dev, dev);
+		vtmem_cc_registered = true;
+	}
+	mutex_unlock(&vtmem_cc_mutex);
+	if (why_not) {
+		dev_info(d, "cleancache: %s\n", why_not);
+		return;
+	}
+
+	if (!registered) {
+		/* Calls init_fs for what is mounted already. */
+		__module_get(THIS_MODULE);
+		err = cleancache_register_ops(&vtmem_cc_ops);
+	}
+	if (err) {
+		module_put(THIS_MODULE);
+		dev_info(d, "cleancache: another driver serves it\n");
+		/* Hooks that nobody calls: another device need not try. */
+		vtmem_cleancache_detach(dev);
+		return;
+	}
+	dev_info(d, "cleancache: active; the module cannot be unloaded any more\n");
+}
+
+/* No new pool uses @dev; those there are end with their file systems. */
+void vtmem_cleancache_detach(struct vtmem_dev *dev)
+{
+	bool ours;
+
+	mutex_lock(&vtmem_cc_mutex);
+	ours = vtmem_cc_dev == dev;
+	if (ours)
+		WRITE_ONCE(vtmem_cc_dev, NULL);
+	mutex_unlock(&vtmem_cc_mutex);
+	if (ours)
+		vtmem_dev_put(dev);
+}
+
+/*
+ * Gives up all pages on the host.  Pools are not made again as long as the
+ * parameter says so, which is the caller's.
+ */
+void vtmem_cleancache_off(void)
+{
+	struct vtmem_cc_pool *pool;
+	unsigned long id;
+
+	/* Unmounted file systems' pools go by themselves; RCU keeps them here. */
+	rcu_read_lock();
+	xa_for_each(&vtmem_cc_pools, id, pool)
+		if (cmpxchg(&pool->eph.state, VTMEM_EPH_LIVE,
+			    VTMEM_EPH_SPOILED) == VTMEM_EPH_LIVE)
+			queue_work(system_freezable_wq, &pool->eph.work);
+	rcu_read_unlock();
+	pr_info("virtio_tmem: cleancache: switched off (cleancache=0)\n");
+}
+
+/*
+ * The device was reset for system sleep: the host has no pool.  The works do not
+ * run at this time, and what the hooks asked for has ended.
+ */
+void vtmem_cleancache_reset(struct vtmem_dev *dev)
+{
+	struct vtmem_cc_pool *pool;
+	unsigned long id;
+
+	if (!dev->eph)
+		return;
+	mutex_lock(&vtmem_cc_work_mutex);
+	xa_for_each(&vtmem_cc_pools, id, pool)
+		if (pool->eph.dev == dev &&
+		    pool->eph.state != VTMEM_EPH_NONE) {
+			WRITE_ONCE(pool->eph.state, VTMEM_EPH_SPOILED);
+			vtmem_eph_drain(&pool->eph);
+			WRITE_ONCE(pool->eph.state, VTMEM_EPH_NONE);
+			vtmem_cc_nr_live--;
+		}
+	mutex_unlock(&vtmem_cc_work_mutex);
+	vtmem_eph_cancel_work(dev);
+}
