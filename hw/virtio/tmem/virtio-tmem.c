@@ -229,7 +229,11 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
     g_autofree char *store_id = NULL;
     TmemClientConfig config = {
         .name = s->conf.client ?: name,
-        .limits.max_bytes = s->conf.max_size,
+        .limits = {
+            .min_bytes = s->conf.min_size,
+            .max_bytes = s->conf.max_size,
+            .weight = s->conf.weight,
+        },
         .max_pools = s->conf.max_pools,
     };
     GError *err = NULL;
@@ -239,7 +243,10 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
     if (!s->client) {
         tmem_propagate_gerror(errp, err);
         error_append_hint(errp, "Its name is set with '"
-                          VIRTIO_TMEM_CLIENT_PROP "=NAME'.\n");
+                          VIRTIO_TMEM_CLIENT_PROP "=NAME', its share with '"
+                          VIRTIO_TMEM_MIN_SIZE_PROP "', '"
+                          VIRTIO_TMEM_MAX_SIZE_PROP "' and '"
+                          VIRTIO_TMEM_WEIGHT_PROP "'.\n");
         return false;
     }
     store_id = tmem_store_object_id(s->store);
@@ -392,7 +399,9 @@ static const Property virtio_tmem_properties[] = {
     DEFINE_PROP_STRING(VIRTIO_TMEM_CLIENT_PROP, VirtIOTmem, conf.client),
     DEFINE_PROP_SIZE(VIRTIO_TMEM_DISK_SIZE_PROP, VirtIOTmem, conf.disk_size,
                      VIRTIO_TMEM_AUTO_SIZE),
+    DEFINE_PROP_SIZE(VIRTIO_TMEM_MIN_SIZE_PROP, VirtIOTmem, conf.min_size, 0),
     DEFINE_PROP_SIZE(VIRTIO_TMEM_MAX_SIZE_PROP, VirtIOTmem, conf.max_size, 0),
+    DEFINE_PROP_UINT32(VIRTIO_TMEM_WEIGHT_PROP, VirtIOTmem, conf.weight, 0),
     DEFINE_PROP_UINT32(VIRTIO_TMEM_MAX_POOLS_PROP, VirtIOTmem, conf.max_pools,
                        TMEM_CLIENT_POOLS_DEFAULT),
     DEFINE_PROP_UINT16(VIRTIO_TMEM_NUM_QUEUES_PROP, VirtIOTmem,

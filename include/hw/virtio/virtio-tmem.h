@@ -21,7 +21,9 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_STORE_SIZE_PROP         "store-size"
 #define VIRTIO_TMEM_CLIENT_PROP             "client"
 #define VIRTIO_TMEM_DISK_SIZE_PROP          "disk-size"
+#define VIRTIO_TMEM_MIN_SIZE_PROP           "min-size"
 #define VIRTIO_TMEM_MAX_SIZE_PROP           "max-size"
+#define VIRTIO_TMEM_WEIGHT_PROP             "weight"
 #define VIRTIO_TMEM_MAX_POOLS_PROP          "max-pools"
 #define VIRTIO_TMEM_NUM_QUEUES_PROP         "num-queues"
 #define VIRTIO_TMEM_IOTHREAD_PROP           "iothread"
@@ -41,7 +43,9 @@ typedef struct VirtIOTmemConf {
     uint64_t store_size;        /* bytes, of our own store */
     char *client;
     uint64_t disk_size;         /* bytes, 0: no disk */
+    uint64_t min_size;          /* bytes of the store kept for this device */
     uint64_t max_size;          /* bytes, 0: the size of the store */
+    uint32_t weight;            /* 0: TMEM_WEIGHT_DEFAULT */
     uint32_t max_pools;
     uint16_t num_queues;        /* request queues */
     IOThread *iothread;
