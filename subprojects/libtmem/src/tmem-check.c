@@ -400,9 +400,11 @@ bool tmem_store_check(TmemStore *store, GError **errp)
         return tmem_error_set(errp, "no memory to check the store");
     }
     c.pools = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    tmem_upkeep_pause(store);
     lock_all(store);
     ok = check_locked(&c);
     unlock_all(store);
+    tmem_upkeep_resume(store);
     g_hash_table_destroy(c.pools);
     tmem_os_release(c.is_used, c.is_used_bytes);
     return ok;

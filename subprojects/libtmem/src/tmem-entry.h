@@ -101,6 +101,11 @@ static inline unsigned tmem_entry_age(TmemEntry e)
     return e >> TMEM_ENTRY_AGE_SHIFT;
 }
 
+static inline uint8_t tmem_entry_generation(TmemEntry e)
+{
+    return e >> TMEM_ENTRY_GEN_SHIFT & TMEM_ENTRY_GEN_MASK;
+}
+
 /* @e with another age; what was just stored or loaded has age 0. */
 static inline TmemEntry tmem_entry_aged(TmemEntry e, unsigned age)
 {

@@ -480,13 +480,23 @@ static void sibling_unlink(TmemIndex *index, TmemNode *head, TmemNode *node)
 
 /* --- Room --- */
 
+unsigned tmem_index_capacity(unsigned nr)
+{
+    unsigned i = 0;
+
+    while (array_capacity[i] < nr) {
+        i++;
+    }
+    return array_capacity[i];
+}
+
 TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
                                 TmemHeap *heap, TmemNode *node, bool any_class,
                                 TmemRoom *room)
 {
     TmemSpace space = tmem_pool_id_index_space(key->pool->key);
     TmemStatus why;
-    unsigned nr, i = 0;
+    unsigned nr;
 
     memset(room, 0, sizeof(*room));
     room->node = node;
@@ -503,12 +513,10 @@ TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
     if (nr < node->capacity) {
         return TMEM_STATUS_OK;
     }
-    while (array_capacity[i] <= nr) {
-        i++;
-    }
-    room->new_capacity = array_capacity[i];
-    room->new_array = tmem_heap_alloc(heap, space, sizeof(TmemArray) +
-                                      room->new_capacity * sizeof(TmemEntry),
+    room->new_capacity = tmem_index_capacity(nr + 1);
+    room->new_array = tmem_heap_alloc(heap, space,
+                                      tmem_index_array_bytes(
+                                          room->new_capacity),
                                       any_class, &why);
     if (!room->new_array) {
         return why;

@@ -117,6 +117,14 @@ TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos);
 /** Notes that @node, of an ephemeral pool, is in use: see TmemSegment.hits. */
 void tmem_node_note_hit(TmemIndex *index, const TmemNode *node);
 
+/** The capacity of a node for @nr entries, 1 ... TMEM_NODE_PAGES. */
+unsigned tmem_index_capacity(unsigned nr);
+
+static inline size_t tmem_index_array_bytes(unsigned capacity)
+{
+    return sizeof(TmemArray) + capacity * sizeof(TmemEntry);
+}
+
 /* Room for one more entry, made but not yet in the index. */
 typedef struct TmemRoom {
     TmemNode *node;         /* that covers the key; NULL: new_node will */

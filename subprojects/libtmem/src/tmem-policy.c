@@ -44,6 +44,16 @@ int tmem_codec_level(const TmemCodecChoice *codec)
                           compressors[codec->compressor].level_default;
 }
 
+int tmem_policy_recompress_level(const TmemPolicy *policy)
+{
+    TmemCodecChoice choice = {
+        .compressor = TMEM_COMPRESSOR_ZSTD,
+        .level = policy->upkeep.recompress_level,
+    };
+
+    return tmem_codec_level(&choice);
+}
+
 uint32_t tmem_codec_pack(const TmemCodecChoice *codec)
 {
     return (uint32_t)(codec->compressor + 1) << 8 |

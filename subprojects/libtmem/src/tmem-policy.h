@@ -13,6 +13,9 @@
 /** The level that @codec means, its default resolved. */
 int tmem_codec_level(const TmemCodecChoice *codec);
 
+/** The level at which idle pages are compressed again. */
+int tmem_policy_recompress_level(const TmemPolicy *policy);
+
 /*
  * A choice in one word that can be read and written atomically; its level is
  * resolved.  Never 0.

@@ -108,6 +108,11 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
         goto err_arena;
     }
     tmem_lock_init(&store->clients_lock, TMEM_RANK_CLIENTS);
+    tmem_upkeep_init(store);
+    if (!tmem_upkeep_set_policy(store, &store->policy, errp)) {
+        tmem_store_free(store);
+        return NULL;
+    }
     return store;
 
 err_arena:
@@ -123,6 +128,7 @@ void tmem_store_free(TmemStore *store)
         return;
     }
     g_assert(!store->clients);
+    tmem_upkeep_destroy(store);
     tmem_lock_destroy(&store->clients_lock);
     tmem_lock_destroy(&store->policy_lock);
     tmem_index_destroy(&store->index);
@@ -135,7 +141,8 @@ void tmem_store_free(TmemStore *store)
 bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
                            GError **errp)
 {
-    if (!tmem_policy_check(policy, errp)) {
+    if (!tmem_policy_check(policy, errp) ||
+        !tmem_upkeep_set_policy(store, policy, errp)) {
         return false;
     }
     tmem_lock(&store->policy_lock);
@@ -143,6 +150,7 @@ bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
     __atomic_store_n(&store->codec, tmem_codec_pack(&policy->codec),
                      __ATOMIC_RELAXED);
     tmem_unlock(&store->policy_lock);
+    tmem_upkeep_wake(store);
     return true;
 }
 

@@ -12,6 +12,7 @@
 #include "tmem-evict.h"
 #include "tmem-index.h"
 #include "tmem-lock.h"
+#include "tmem-upkeep.h"
 #include "tmem-share.h"
 
 struct TmemStore {
@@ -28,6 +29,8 @@ struct TmemStore {
     TmemIndex index;
 
     TmemEvents events;
+
+    TmemUpkeeper upkeep;
 
     TmemLock clients_lock;
     GList *clients;             /* by name; clients_lock */

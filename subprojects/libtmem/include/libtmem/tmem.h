@@ -148,6 +148,15 @@ void tmem_store_freeze(TmemStore *store, bool frozen);
  */
 uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes);
 
+/**
+ * tmem_store_recompress() - compress all pages again now, however young
+ *
+ * As the policy's recompress_level says, without regard to its share of a CPU:
+ * returns when all was tried.  Attaching and freeing clients waits meanwhile;
+ * operations on pages do not.  Returns how many pages take less memory.
+ */
+uint64_t tmem_store_recompress(TmemStore *store);
+
 typedef enum TmemEvent {
     TMEM_EVENT_LIMIT_REACHED,   /* a client's store was refused: its limit */
     TMEM_EVENT_LIMIT_LEFT,      /* it has room again (1/16 of its limit) */

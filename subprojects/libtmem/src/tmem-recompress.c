@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: compressing idle pages again, with zstd
+ */
+#include <string.h>
+
+#include "tmem-fault.h"
+#include "tmem-os.h"
+#include "tmem-recompress.h"
+#include "tmem-store.h"
+
+bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
+                           bool at_once)
+{
+    if (!r->memory) {
+        r->memory_bytes = TMEM_PAGE_SIZE + tmem_codec_memory();
+        r->memory = TMEM_FAULT("recompress-memory") ? NULL :
+                    tmem_os_reserve(r->memory_bytes);
+        if (!r->memory) {
+            return false;
+        }
+        r->page = r->memory;
+        tmem_codec_init(&r->codec, (uint8_t *)r->memory + TMEM_PAGE_SIZE);
+    }
+    r->store = store;
+    r->level = level;
+    r->at_once = at_once;
+    r->nr_smaller = 0;
+    r->pass += r->pass == UINT16_MAX ? 2 : 1;
+    return true;
+}
+
+void tmem_recompress_destroy(TmemRecompress *r)
+{
+    tmem_os_release(r->memory, r->memory_bytes);
+    r->memory = NULL;
+}
+
+/* --- Ages --- */
+
+static bool worth_a_try(TmemEntry entry)
+{
+    TmemKind kind = tmem_entry_kind(entry);
+
+    return (kind == TMEM_KIND_LZ4 || kind == TMEM_KIND_RAW) &&
+           !(entry & TMEM_ENTRY_DAMAGED);
+}
+
+static bool is_due(const TmemRecompress *r, TmemEntry entry)
+{
+    return worth_a_try(entry) &&
+           (r->at_once || tmem_entry_age(entry) == TMEM_AGE_IDLE);
+}
+
+/* Shard locked: one step older.  Returns the positions of pages that are due. */
+static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
+{
+    TmemEntry *e = tmem_node_entry(&r->store->index, node,
+                                   __builtin_ctzll(node->bitmap));
+    uint64_t due = 0;
+
+    node->walked = r->pass;
+    for (uint64_t left = node->bitmap; left; left &= left - 1, e++) {
+        unsigned age = tmem_entry_age(*e);
+
+        if (is_due(r, *e)) {
+            due |= left & -left;
+        } else if (!r->at_once && age < TMEM_AGE_DONE) {
+            *e = tmem_entry_aged(*e, age + 1);
+        }
+    }
+    return due;
+}
+
+/* --- One page --- */
+
+/* What was read of a page, and where. */
+typedef struct Candidate {
+    TmemKey key;
+    uint64_t pool_id;
+    TmemSpace space;
+    TmemEntry entry;
+    uint32_t checksum;
+    uint32_t slot_bytes;
+    uint64_t seed;
+    TmemHeap *heap;
+} Candidate;
+
+/* Shard locked: the node of the candidate, NULL if it or the pool is gone. */
+static TmemNode *find_node(TmemRecompress *r, Candidate *c)
+{
+    TmemNode *node;
+
+    if (!tmem_pool_is(c->key.pool, c->pool_id)) {
+        return NULL;
+    }
+    node = tmem_index_find(&r->store->index, &c->key);
+    return node && tmem_node_entry(&r->store->index, node, c->key.pos) ?
+           node : NULL;
+}
+
+/* Copies the page's record to the codec's input. */
+static bool read_record(TmemRecompress *r, Candidate *c)
+{
+    TmemArena *arena = &r->store->arena;
+    TmemNode *node;
+    bool due = false;
+
+    tmem_lock(&c->key.shard->lock);
+    node = find_node(r, c);
+    if (node) {
+        c->entry = *tmem_node_entry(&r->store->index, node, c->key.pos);
+        due = is_due(r, c->entry);
+    }
+    if (due) {
+        TmemRef ref = tmem_entry_ref(c->entry);
+        void *record = tmem_arena_ptr(arena, ref);
+
+        memcpy(r->codec.in, tmem_record_data(record, c->space),
+               tmem_entry_len(c->entry));
+        c->checksum = *tmem_record_checksum(record, c->space);
+        c->seed = tmem_node_seed(node, c->key.pos);
+        c->slot_bytes = tmem_arena_slot_bytes(arena, ref);
+        c->heap = arena->segments[tmem_arena_segment_of(arena, ref)].heap;
+    }
+    tmem_unlock(&c->key.shard->lock);
+    return due;
+}
+
+/* Shard locked: nobody stored or loaded it, and its record is where it was. */
+static bool untouched(TmemRecompress *r, Candidate *c, TmemNode *node)
+{
+    TmemIndex *index = &r->store->index;
+
+    return node && tmem_index_still(index, node, c->key.pos, c->entry,
+                                    c->checksum, r->codec.in) &&
+           *tmem_node_entry(index, node, c->key.pos) == c->entry;
+}
+
+/* The page cannot be read: its next load is to say so without trying. */
+static void quarantine(TmemRecompress *r, Candidate *c)
+{
+    TmemDelta delta = {};
+    TmemNode *node;
+
+    tmem_lock(&c->key.shard->lock);
+    node = find_node(r, c);
+    if (node) {
+        tmem_index_quarantine(&r->store->index, node, c->key.pos, c->entry,
+                              c->checksum, r->codec.in, &delta);
+        tmem_pool_apply(node->pool, &delta);
+    }
+    tmem_unlock(&c->key.shard->lock);
+}
+
+static void set_done(TmemRecompress *r, Candidate *c)
+{
+    TmemNode *node;
+
+    tmem_lock(&c->key.shard->lock);
+    node = find_node(r, c);
+    if (untouched(r, c, node)) {
+        *tmem_node_entry(&r->store->index, node, c->key.pos) =
+            tmem_entry_aged(c->entry, TMEM_AGE_DONE);
+    }
+    tmem_unlock(&c->key.shard->lock);
+}
+
+/* Takes the slot at @ref in, unless the page was touched. */
+static bool publish(TmemRecompress *r, Candidate *c, TmemRef ref, uint32_t len)
+{
+    TmemDelta delta = {};
+    TmemNode *node;
+    bool ok;
+
+    tmem_lock(&c->key.shard->lock);
+    node = find_node(r, c);
+    ok = untouched(r, c, node);
+    if (ok) {
+        TmemEntry entry = tmem_entry_make(TMEM_KIND_ZSTD, ref, len,
+                                          tmem_entry_generation(c->entry));
+
+        tmem_index_exchange(&r->store->index, node, c->key.pos,
+                            tmem_entry_aged(entry, TMEM_AGE_DONE), &delta);
+        tmem_pool_apply(node->pool, &delta);
+        __atomic_fetch_add(&node->pool->shared.recompressed, 1,
+                           __ATOMIC_RELAXED);
+    }
+    tmem_unlock(&c->key.shard->lock);
+    return ok;
+}
+
+/* A slot smaller than the page has now; 0 if there is none. */
+static TmemRef smaller_slot(TmemRecompress *r, Candidate *c, uint32_t bytes)
+{
+    TmemArena *arena = &r->store->arena;
+    TmemStatus why;
+    TmemRef ref = tmem_heap_alloc(c->heap, c->space, bytes, true, &why);
+
+    if (ref && tmem_arena_slot_bytes(arena, ref) >= c->slot_bytes) {
+        tmem_heap_free(arena, ref);
+        ref = 0;
+    }
+    return ref;
+}
+
+static uint32_t class_bytes(const TmemArena *arena, uint32_t bytes)
+{
+    return arena->classes[arena->class_of[(bytes + TMEM_UNIT - 1) >>
+                                          TMEM_UNIT_SHIFT]].slot_bytes;
+}
+
+static void replace(TmemRecompress *r, Candidate *c, const TmemEncoded *enc)
+{
+    TmemArena *arena = &r->store->arena;
+    uint32_t bytes = tmem_record_header(c->space) + enc->len;
+    TmemRef ref;
+    void *record;
+
+    if (class_bytes(arena, bytes) >= c->slot_bytes) {
+        set_done(r, c);
+        return;
+    }
+    /*
+     * In a store without free memory there may be none: then the next pass
+     * tries again.
+     */
+    ref = smaller_slot(r, c, bytes);
+    if (!ref) {
+        return;
+    }
+    record = tmem_arena_ptr(arena, ref);
+    memcpy(tmem_record_data(record, c->space), enc->data, enc->len);
+    *tmem_record_checksum(record, c->space) =
+        tmem_codec_checksum(enc->data, enc->len, c->seed);
+    if (publish(r, c, ref, enc->len)) {
+        r->nr_smaller++;
+    } else {
+        tmem_heap_free(arena, ref);
+    }
+    tmem_arena_trim(arena);
+}
+
+static void recompress_page(TmemRecompress *r, Candidate *c)
+{
+    TmemCodecChoice choice = {
+        .compressor = TMEM_COMPRESSOR_ZSTD, .level = r->level,
+    };
+    TmemEncoded enc;
+    uint32_t len;
+
+    if (!read_record(r, c)) {
+        return;
+    }
+    len = tmem_entry_len(c->entry);
+    if (c->checksum != tmem_codec_checksum(r->codec.in, len, c->seed) ||
+        !tmem_codec_decode(&r->codec, tmem_entry_kind(c->entry), len,
+                           r->page)) {
+        quarantine(r, c);
+        return;
+    }
+    tmem_codec_encode_page(&r->codec, choice, len - 1, r->page, &enc);
+    if (enc.kind == TMEM_KIND_ZSTD) {
+        replace(r, c, &enc);
+    } else {
+        set_done(r, c);
+    }
+}
+
+/* --- One bucket --- */
+
+/*
+ * Visits the next node of the bucket that this pass has not seen.  Returns
+ * false if there is none; sets @due to its pages to be looked at, with @c.
+ */
+static bool next_node(TmemRecompress *r, TmemShard *shard, uint32_t bucket,
+                      Candidate *c, uint64_t *due, bool *exists)
+{
+    TmemIndex *index = &r->store->index;
+    TmemNode *node = NULL;
+    TmemRef ref = 0;
+
+    tmem_lock(&shard->lock);
+    *exists = bucket < shard->nr_buckets;
+    if (*exists) {
+        ref = shard->buckets[bucket];
+    }
+    for (; ref; ref = node->next) {
+        node = tmem_arena_ptr(index->arena, ref);
+        if (node->walked != r->pass) {
+            break;
+        }
+    }
+    if (ref) {
+        *due = visit_node(r, node);
+        if (*due) {
+            c->pool_id = node->pool->key;
+            c->space = tmem_pool_id_space(c->pool_id);
+            tmem_index_key(index, node->pool, c->pool_id, node->object,
+                           node->base << TMEM_NODE_PAGES_SHIFT, &c->key);
+        }
+    }
+    tmem_unlock(&shard->lock);
+    return ref;
+}
+
+bool tmem_recompress_bucket(TmemRecompress *r, TmemShard *shard,
+                            uint32_t bucket)
+{
+    Candidate c;
+    uint64_t due;
+    bool exists;
+
+    while (next_node(r, shard, bucket, &c, &due, &exists)) {
+        for (; due; due &= due - 1) {
+            c.key.pos = __builtin_ctzll(due);
+            recompress_page(r, &c);
+        }
+    }
+    return exists;
+}

@@ -1,0 +1,110 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: what a store does in the background
+ *
+ * One thread of the store recompresses idle pages (tmem-recompress.h), empties
+ * sparse segments (tmem-compact.h) and answers to the host's memory pressure
+ * (tmem-pressure.h).  It starts with the first client, if the policy has
+ * something for it to do, and ends with the store.  A process that forks to
+ * become a daemon does so before it makes a store, as QEMU does: threads do not
+ * survive a fork.
+ *
+ * Work on pages is done in steps, which tests call themselves, and is limited to
+ * the policy's share of a CPU: after a step the thread rests until the CPU time
+ * that it took is no more than that share.
+ *
+ * Locks.  A step holds upkeep->busy, which is taken before all other locks and
+ * is none of them: it guards no page, and operations on pages never wait for it.
+ */
+#ifndef TMEM_UPKEEP_H
+#define TMEM_UPKEEP_H
+
+#include <pthread.h>
+
+#include "tmem-pressure.h"
+#include "tmem-recompress.h"
+
+/* A pass over all buckets of the index. */
+typedef struct TmemWalk {
+    bool active;
+    uint32_t shard;
+    uint32_t bucket;
+} TmemWalk;
+
+typedef struct TmemUpkeeper {
+    TmemStore *store;
+
+    pthread_mutex_t busy;
+    /* Guarded by busy. */
+    TmemRecompress recompress;
+    TmemWalk aging;
+    uint64_t aging_next_ns;
+    TmemWalk compacting;
+    uint64_t compacting_next_ns;
+    bool compacting_turn;
+    uint64_t cpu_ns;            /* taken by steps; atomic */
+
+    pthread_mutex_t mutex;
+    /* Guarded by mutex. */
+    bool started;
+    bool stop;
+    bool has_new_watch;
+    TmemPressureWatch new_watch;
+    pthread_t thread;
+    int wake_fd;                /* -1 until the thread is wanted */
+
+    TmemPressureWatch watch;    /* the thread's */
+} TmemUpkeeper;
+
+/** Part of tmem_store_new(); cannot fail. */
+void tmem_upkeep_init(TmemStore *store);
+
+/** Ends the thread and lets go of all memory. */
+void tmem_upkeep_destroy(TmemStore *store);
+
+/**
+ * tmem_upkeep_start() - start the thread if there is something to do for it
+ *
+ * Returns false and sets @errp to a sentence if it cannot be started.
+ */
+bool tmem_upkeep_start(TmemStore *store, const TmemPolicy *policy,
+                       GError **errp);
+
+/**
+ * tmem_upkeep_set_policy() - be ready for what @policy asks for
+ *
+ * Returns false, changing nothing, and sets @errp to a sentence if the thread
+ * cannot be started or this host cannot tell its memory pressure.
+ */
+bool tmem_upkeep_set_policy(TmemStore *store, const TmemPolicy *policy,
+                            GError **errp);
+
+/** Watches what is open at @watch, which belongs to the store from then on. */
+void tmem_upkeep_set_watch(TmemStore *store, const TmemPressureWatch *watch);
+
+/** Lets the thread look at the store's policy again. */
+void tmem_upkeep_wake(TmemStore *store);
+
+/**
+ * tmem_upkeep_pause() - keep upkeep away from pages until it may resume
+ *
+ * On return it has no slot, no client and no lock in hand.
+ */
+void tmem_upkeep_pause(TmemStore *store);
+void tmem_upkeep_resume(TmemStore *store);
+
+/**
+ * tmem_upkeep_step() - go on with the work on pages
+ * @now_ns: of a clock that only goes forward
+ * @cpu_ns: return when that much CPU time was used
+ *
+ * No lock held.  Returns whether there is more to do now.
+ */
+bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns);
+
+#ifdef TMEM_DEBUG
+/** Stores start no thread from now on: tests do the steps. */
+void tmem_upkeep_by_hand(bool by_hand);
+#endif
+
+#endif /* TMEM_UPKEEP_H */
