@@ -3,15 +3,17 @@
  * Random operations on a small store, compared with the oracle
  *
  * Several clients with pools of both kinds share a store that is too small for
- * them, so that refusals and evictions happen all the time.  Each run draws its
- * own mix of operations and pages (swarm testing).  A run is repeated with the
- * seed that it prints:
+ * them, so that refusals and evictions happen all the time; meanwhile an
+ * operator changes whatever can be changed while a store runs.  Each run draws
+ * its own mix of operations and pages (swarm testing).  A run is repeated with
+ * the seed that it prints:
  *
  *   TMEM_TEST_SEED=0x... TMEM_TEST_RUNS=1 test-model
  *
  * TMEM_TEST_RUNS and TMEM_TEST_OPS make it run longer.
  */
 #include "model.h"
+#include "operator.h"
 #include "testreq.h"
 
 #define CLIENTS     4
@@ -41,6 +43,7 @@ struct World {
     TmemStore *store;
     Model *model;
     Client clients[CLIENTS];
+    Operator operator;
     unsigned op_weight[OP__MAX];
     unsigned page_weight[TEST_PAGE__MAX];
     uint64_t tag;
@@ -267,8 +270,8 @@ static void compare(World *w)
     for (unsigned i = 0; i < CLIENTS; i++) {
         tmem_client_foreach_pool(w->clients[i].client, compare_count,
                                  &(CountPool) { w, i });
-        test_check_laws(w->clients[i].client);
     }
+    operator_check_laws(&w->operator);
     test_check(w->store);
 }
 
@@ -284,6 +287,8 @@ static void step(World *w)
         toggle_pool(w, client);
     } else if (dice == 20) {
         reset_client(w, client);
+    } else if (dice < 30) {
+        operator_act(&w->operator, &w->rand);
     } else {
         for (unsigned i = 0; i < nr; i++) {
             draw_op(w, client, &ops[i]);
@@ -335,6 +340,7 @@ static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
         TMEM_STORE_SIZE_MIN + test_rand_below(&w->rand, 3u << 20);
     w->store = tmem_store_new(&config, NULL);
     g_assert_nonnull(w->store);
+    operator_init(&w->operator, w->store);
     for (unsigned i = 0; i < CLIENTS; i++) {
         char name[16];
         /* Two have no limit, one a small one, one a tiny one. */
@@ -349,6 +355,7 @@ static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
         c->client = tmem_client_new(w->store, &client_config, NULL);
         c->ctx = tmem_context_new(c->client, NULL);
         g_assert_nonnull(c->ctx);
+        operator_add_client(&w->operator, c->client);
         for (unsigned j = 0; j < 5; j++) {
             toggle_pool(w, i);
         }
