@@ -127,7 +127,8 @@ static void clear_found(TmemArena *arena)
 {
     for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
         for (uint32_t i = 0; i < TMEM_SPACE__MAX * arena->nr_classes; i++) {
-            heap->classes[i].nr_found = 0;
+            heap->classes[i].found.nr_used = 0;
+            heap->classes[i].found.nr_segments = 0;
         }
     }
 }
@@ -139,7 +140,9 @@ static void compare_found(TmemArena *arena, bool *unknown)
             TmemClass *c = &heap->classes[i];
 
             tmem_lock(&c->lock);
-            *unknown |= c->nr_found != c->nr_used;
+            /* Both may change between two of these locks. */
+            *unknown |= c->found.nr_used != c->nr_used ||
+                        c->found.nr_segments != c->nr_segments;
             tmem_unlock(&c->lock);
         }
     }
@@ -155,7 +158,8 @@ static bool check_segments(TmemArena *arena, const uint64_t *is_used,
 
         if (c) {
             ok = check_segment(arena, nr, is_used, unknown, errp);
-            c->nr_found += arena->segments[nr].nr_used;
+            c->found.nr_used += arena->segments[nr].nr_used;
+            c->found.nr_segments += !arena->segments[nr].frozen;
             tmem_unlock(&c->lock);
             if (!ok) {
                 return false;

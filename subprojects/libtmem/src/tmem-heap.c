@@ -281,28 +281,20 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
     return nr;
 }
 
-/* Class lock held: an empty, unlisted segment leaves its class. */
-static void segment_put(TmemArena *arena, uint32_t nr, bool by_evictor)
+/* Class and arena locks held: an empty, unlisted segment leaves the heap. */
+static void segment_put_locked(TmemArena *arena, uint32_t nr)
 {
     TmemSegment *seg = &arena->segments[nr];
     TmemHeap *heap = seg->heap;
 
-    tmem_lock(&arena->lock);
-    if (by_evictor || !seg->victim) {
-        if (!by_evictor && seg->space != TMEM_SPACE_PERSISTENT) {
-            order_remove_locked(arena, nr);
-        }
-        seg->victim = false;
-        tmem_arena_push_locked(arena, nr);
-        arena->nr_in_use--;
-        arena->nr_ephemeral -= seg->space != TMEM_SPACE_PERSISTENT;
-        heap->nr_segments--;
-        set_slack_locked(heap);
-        add_bytes_locked(heap, -(1ll << arena->segment_shift),
-                         seg->space == TMEM_SPACE_PERSISTENT);
-    }
-    /* else the evictor, who waits for the class lock, puts it */
-    tmem_unlock(&arena->lock);
+    seg->victim = false;
+    tmem_arena_push_locked(arena, nr);
+    arena->nr_in_use--;
+    arena->nr_ephemeral -= seg->space != TMEM_SPACE_PERSISTENT;
+    heap->nr_segments--;
+    set_slack_locked(heap);
+    add_bytes_locked(heap, -(1ll << arena->segment_shift),
+                     seg->space == TMEM_SPACE_PERSISTENT);
 }
 
 /* --- The lists of a class.  Its lock is held. --- */
@@ -526,6 +518,47 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
     return ref;
 }
 
+/* Class lock held: an empty segment is given up. */
+static void segment_leave(TmemArena *arena, TmemClass *c, uint32_t nr)
+{
+    TmemSegment *seg = &arena->segments[nr];
+
+    tmem_lock(&arena->lock);
+    /* An evictor that waits for the class lock takes it as it is. */
+    if (!seg->victim) {
+        segment_close(arena, c, nr);
+        if (seg->space != TMEM_SPACE_PERSISTENT) {
+            order_remove_locked(arena, nr);
+        }
+        segment_put_locked(arena, nr);
+    }
+    tmem_unlock(&arena->lock);
+}
+
+TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
+                              uint32_t below)
+{
+    TmemArena *arena = heap->arena;
+    uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
+    uint32_t class_nr = class_of(arena, bytes);
+    TmemStatus why;
+    TmemRef ref;
+
+    if (arena->classes[class_nr].slot_bytes >= below ||
+        TMEM_FAULT("arena-slot")) {
+        return 0;
+    }
+    ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
+    if (!ref) {
+        ref = slot_of_larger(heap, space, class_nr,
+                             MIN(bytes + (bytes * slack >> 8), below - 1));
+    }
+    if (!ref) {
+        ref = slot_of_new_segment(heap, space, class_nr, &why);
+    }
+    return ref ? ref : slot_of_larger(heap, space, class_nr, below - 1);
+}
+
 void tmem_heap_free(TmemArena *arena, TmemRef ref)
 {
     uint32_t nr = tmem_arena_segment_of(arena, ref);
@@ -541,11 +574,11 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
     seg->nr_used--;
     count_used(c, -1);
     if (!seg->frozen) {
-        if (!seg->nr_used) {
-            segment_close(arena, c, nr);
-            segment_put(arena, nr, false);
-        } else if (seg->list != TMEM_LIST_DRAINING) {
+        if (seg->list != TMEM_LIST_DRAINING) {
             list_segment(arena, c, nr, list_of(arena, seg));
+        }
+        if (!seg->nr_used) {
+            segment_leave(arena, c, nr);
         }
     }
     tmem_unlock(&c->lock);
@@ -671,7 +704,9 @@ bool tmem_victim_end(TmemArena *arena, TmemVictim *victim, bool walked)
     seg->frozen = false;
     empty = !seg->nr_used;
     if (empty) {
-        segment_put(arena, victim->segment, true);
+        tmem_lock(&arena->lock);
+        segment_put_locked(arena, victim->segment);
+        tmem_unlock(&arena->lock);
     } else {
         victim_spare(arena, c, victim->segment, walked);
     }

@@ -58,7 +58,10 @@ typedef struct TmemClass {
                                also read without the lock */
     uint32_t nr_segments;   /* but for those that evictors own */
     uint64_t nr_used;       /* slots of all */
-    uint64_t nr_found;      /* scratch of tmem_arena_check() */
+    struct {                /* scratch of tmem_arena_check() */
+        uint64_t nr_used;
+        uint32_t nr_segments;
+    } found;
 } TmemClass;
 
 struct TmemHeap {
@@ -153,6 +156,10 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
  */
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);
+
+/** As tmem_heap_alloc(), of less than @below bytes in any case. */
+TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
+                              uint32_t below);
 
 /** As tmem_heap_alloc(), from the segments that the heap has. */
 TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes);

@@ -247,6 +247,7 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
                !tmem_evict_own(ctx->client, &tries);
     }
     tmem_arena_trim(&op.store->arena);
+    tmem_event_refused(ctx->client, status);
     if (status == TMEM_STATUS_NOPOOL) {
         return end_no_pool(ctx);
     }
@@ -419,6 +420,7 @@ TmemStatus tmem_page_take(TmemContext *ctx, const TmemHandle *handle,
     }
     leave(&op);
     tmem_arena_trim(&op.store->arena);
+    tmem_event_freed(ctx->client);
     end(ctx);
     return status;
 }
@@ -443,6 +445,7 @@ TmemStatus tmem_page_invalidate(TmemContext *ctx, const TmemHandle *handle)
     }
     leave(&op);
     tmem_arena_trim(&op.store->arena);
+    tmem_event_freed(ctx->client);
     end(ctx);
     return TMEM_STATUS_OK;
 }
@@ -516,6 +519,7 @@ TmemStatus tmem_object_invalidate(TmemContext *ctx, const TmemHandle *handle)
     leave(&op);
     alive = tmem_object_drop(op.store, &op.key, op.pool_id, op.tally);
     tmem_arena_trim(&op.store->arena);
+    tmem_event_freed(ctx->client);
     if (!alive) {
         return end_no_pool(ctx);
     }

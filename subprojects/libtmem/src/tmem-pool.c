@@ -252,6 +252,7 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
         status = try_create(client, kind, id, &final);
         /* A full store makes room for a pool as it does for a page. */
         if (status == TMEM_STATUS_OK || final || last) {
+            tmem_event_refused(client, final ? TMEM_STATUS_OK : status);
             return status;
         }
         last = status == TMEM_STATUS_QUOTA ?
@@ -343,6 +344,7 @@ TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
     retire_locked(client, pool - client->pools);
     tmem_unlock(&client->lock);
     tmem_arena_trim(&client->store->arena);
+    tmem_event_freed(client);
     return TMEM_STATUS_OK;
 }
 
