@@ -34,6 +34,7 @@
 typedef struct VirtIOTmemElement {
     VirtQueueElement elem;      /* first: virtqueue_pop() allocates us */
     VirtIOTmemQueue *q;
+    bool *done;                 /* set when the request has ended */
     TmemReq req;
 } VirtIOTmemElement;
 
@@ -125,6 +126,7 @@ static void virtio_tmem_req_done(TmemReq *req)
         virtqueue_push(q->vq, &e->elem, req->written);
         q->notify = true;
     }
+    *e->done = true;
     g_free(e);
 
     if (!q->running) {
@@ -147,8 +149,10 @@ static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
     size_t out = iov_size(e->elem.out_sg, e->elem.out_num);
     size_t in = iov_size(e->elem.in_sg, e->elem.in_num);
     const char *client = tmem_client_name(s->client);
+    bool done = false;
 
     e->q = q;
+    e->done = &done;
     e->req = (TmemReq) {
         .out = e->elem.out_sg,
         .out_num = e->elem.out_num,
@@ -163,6 +167,10 @@ static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
     } else {
         trace_virtio_tmem_request(client, virtio_tmem_queue_index(q), out, in);
         tmem_req_submit(q->ctx, features, &e->req);
+    }
+    /* All slices at once: nothing else gets its turn in between. */
+    while (!done) {
+        tmem_req_resume(q->ctx, &e->req);
     }
     return MAX(out + in, TMEM_PAGE_SIZE);
 }

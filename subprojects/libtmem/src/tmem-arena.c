@@ -79,7 +79,7 @@ static unsigned choose_segment_shift(uint64_t size_bytes)
 bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
 {
     memset(arena, 0, sizeof(*arena));
-    arena->size_bytes = size_bytes;
+    arena->size_bytes = arena->budget_bytes = size_bytes;
     arena->segment_shift = choose_segment_shift(size_bytes);
     arena->nr_segments = size_bytes >> arena->segment_shift;
     arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
@@ -125,12 +125,20 @@ uint64_t tmem_arena_used_bytes(const TmemArena *arena)
     return __atomic_load_n(&arena->used_bytes, __ATOMIC_RELAXED);
 }
 
+void tmem_arena_set_budget(TmemArena *arena, uint64_t bytes)
+{
+    tmem_lock(&arena->lock);
+    __atomic_store_n(&arena->budget_bytes, MIN(bytes, arena->size_bytes),
+                     __ATOMIC_RELAXED);
+    tmem_unlock(&arena->lock);
+}
+
 static bool charge(TmemArena *arena, uint64_t bytes)
 {
     bool ok;
 
     tmem_lock(&arena->lock);
-    ok = bytes <= arena->size_bytes - arena->used_bytes;
+    ok = bytes <= tmem_arena_room_locked(arena);
     if (ok) {
         arena->charged_bytes += bytes;
         tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
@@ -170,7 +178,7 @@ static bool charge_descriptor_locked(TmemArena *arena, uint64_t bytes)
                                      sizeof(TmemSegment)) -
                     arena->descriptors_bytes;
 
-    if (bytes + more > arena->size_bytes - arena->used_bytes) {
+    if (bytes + more > tmem_arena_room_locked(arena)) {
         return false;
     }
     arena->descriptors_bytes += more;
@@ -207,7 +215,7 @@ uint32_t tmem_arena_pop_locked(TmemArena *arena)
                          __ATOMIC_RELAXED);
         return nr;
     }
-    if (bytes > arena->size_bytes - arena->used_bytes) {
+    if (bytes > tmem_arena_room_locked(arena)) {
         return TMEM_SEGMENT_NONE;
     }
     if (arena->returned != TMEM_SEGMENT_NONE) {

@@ -78,7 +78,7 @@ typedef struct TmemSegment {
 
 typedef struct TmemArena {
     uint8_t *base;
-    uint64_t size_bytes;    /* the budget */
+    uint64_t size_bytes;    /* the budget, unless the host's share is less */
     unsigned segment_shift;
     uint32_t nr_segments;   /* that fit the reservation */
     uint32_t nr_classes;
@@ -93,7 +93,8 @@ typedef struct TmemArena {
 
     TmemLock lock;
     pthread_cond_t victims_done;    /* a heap has no victim any more */
-    /* Guarded by lock; used_bytes and nr_idle are also read without it. */
+    /* Guarded by lock; the budget, used_bytes and nr_idle also read without. */
+    uint64_t budget_bytes;
     uint64_t used_bytes;
     uint64_t charged_bytes; /* of these, not for segments */
     uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
@@ -170,6 +171,27 @@ static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
  */
 bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
 void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
+
+/** What the budget allows beside what is used. */
+static inline uint64_t tmem_arena_room_locked(const TmemArena *arena)
+{
+    return arena->budget_bytes <= arena->used_bytes ? 0 :
+           arena->budget_bytes - arena->used_bytes;
+}
+
+/**
+ * tmem_arena_set_budget() - use no more than @bytes, if that is less than size
+ *
+ * What is used already stays.
+ */
+void tmem_arena_set_budget(TmemArena *arena, uint64_t bytes);
+
+/** Whether the budget is less than the size. */
+static inline bool tmem_arena_is_short_of_host(const TmemArena *arena)
+{
+    return __atomic_load_n(&arena->budget_bytes, __ATOMIC_RELAXED) <
+           arena->size_bytes;
+}
 
 /** Sets used_bytes, which is read without the lock that is held. */
 void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes);

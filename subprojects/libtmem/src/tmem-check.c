@@ -152,7 +152,7 @@ static bool check_siblings(Check *c, TmemShard *shard, TmemNode *head)
         TmemNode *node = tmem_arena_ptr(&c->store->arena, ref);
         TmemKey key;
 
-        tmem_index_key(index, node->pool, node->pool->key, node->object,
+        tmem_index_key(index, node->pool, node->pool->hash_id, node->object,
                        node->base << TMEM_NODE_PAGES_SHIFT, &key);
         if (node->is_head || node->prev != prev || key.shard != shard ||
             nr++ >= head->nr_siblings ||

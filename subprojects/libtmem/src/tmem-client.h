@@ -9,11 +9,11 @@
 #include "libtmem/tmem-req.h"
 #include "tmem-codec.h"
 #include "tmem-heap.h"
+#include "tmem-hist.h"
+#include "tmem-job.h"
 #include "tmem-lock.h"
 #include "tmem-pool.h"
-
-/* Bytes of one operation in a request; asserted in tmem-req.c. */
-#define TMEM_REQ_OP_BYTES   48
+#include "tmem-group.h"
 
 typedef struct TmemClientCounters {
     TMEM_CLIENT_COUNTERS(TMEM_STAT_MEMBER)
@@ -26,6 +26,9 @@ struct TmemClient {
     uint32_t max_pools;
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     uint64_t persistent_pages;  /* atomic */
+    bool frozen;            /* atomic */
+    /* What is held because of no context, and of those freed; atomic. */
+    TmemHeld held;
 
     /* Reserved for max_pools once, so that operations need no lock. */
     TmemPool *pools;
@@ -40,7 +43,9 @@ struct TmemClient {
     uint32_t last;
     GList *contexts;
     uint32_t nr_contexts;
+    TmemUuids uuids;        /* of shared pools that it may join */
     TmemClientCounters gone;    /* of contexts that were freed */
+    TmemLatencyStats gone_latency;
     TmemPoolStats destroyed;    /* counters of pools that were destroyed */
 };
 
@@ -55,8 +60,9 @@ struct TmemContext {
     void *memory;           /* of codec and bounce */
     size_t memory_bytes;
     TmemClientCounters counters;    /* written by the context's thread */
-    /* The operations of the request being decoded, copied once. */
-    _Alignas(8) uint8_t req_ops[TMEM_REQ_BATCH_MAX * TMEM_REQ_OP_BYTES];
+    TmemHist hist;
+    TmemHeld held;
+    TmemJob job;            /* the request in hand */
 };
 
 /** Bytes that the tallies of one context for @nr_slots pools take. */

@@ -72,6 +72,22 @@ void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot)
     memset(tally, 0, sizeof(*tally));
 }
 
+/* What the context holds and has timed goes over to its client. */
+static void fold_hist_locked(TmemContext *ctx)
+{
+    TmemClient *client = ctx->client;
+
+    tmem_latency_sum(&client->gone_latency, &ctx->hist.latency);
+    for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+        __atomic_fetch_add(&client->held.sizes.held[i],
+                           ctx->held.sizes.held[i], __ATOMIC_RELAXED);
+        __atomic_fetch_add(&client->held.sizes.stored[i],
+                           ctx->held.sizes.stored[i], __ATOMIC_RELAXED);
+    }
+    __atomic_fetch_add(&client->held.bytes, ctx->held.bytes,
+                       __ATOMIC_RELAXED);
+}
+
 void tmem_context_free(TmemContext *ctx)
 {
     TmemClient *client;
@@ -80,11 +96,13 @@ void tmem_context_free(TmemContext *ctx)
         return;
     }
     client = ctx->client;
+    tmem_req_cancel(ctx, ctx->job.req);
     tmem_lock(&client->lock);
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
         tmem_context_fold_locked(ctx, slot);
     }
+    fold_hist_locked(ctx);
 #define FOLD(name, kind, unit, text)                                          \
     client->gone.name += ctx->counters.name;
     TMEM_CLIENT_COUNTERS(FOLD)

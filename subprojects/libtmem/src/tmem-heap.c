@@ -117,7 +117,7 @@ static TmemStatus charge(TmemHeap *heap, int64_t bytes)
     if (bytes > 0 && over_limit_locked(heap, bytes)) {
         status = TMEM_STATUS_QUOTA;
     } else if (bytes > 0 &&
-               ((uint64_t)bytes > arena->size_bytes - arena->used_bytes ||
+               ((uint64_t)bytes > tmem_arena_room_locked(arena) ||
                 !tmem_share_admits_locked(heap, bytes))) {
         status = TMEM_STATUS_NOSPC;
     } else {

@@ -56,17 +56,21 @@ void tmem_histogram_add(TmemHistogram *sum, const TmemHistogram *h)
     }
 }
 
-void tmem_hist_sum(const TmemHist *from, TmemLatencyStats *latency,
-                   TmemSizeStats *sizes)
+void tmem_latency_sum(TmemLatencyStats *sum, const TmemLatencyStats *from)
 {
 #define SUM(name, text)                                                       \
-    tmem_histogram_add(&latency->name, &from->latency.name);
+    tmem_histogram_add(&sum->name, &from->name);
     TMEM_LATENCIES(SUM)
 #undef SUM
+}
+
+void tmem_held_sum(TmemHeld *sum, const TmemHeld *from)
+{
     for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
-        sizes->held[i] += __atomic_load_n(&from->sizes.held[i],
-                                          __ATOMIC_RELAXED);
-        sizes->stored[i] += __atomic_load_n(&from->sizes.stored[i],
-                                            __ATOMIC_RELAXED);
+        sum->sizes.held[i] += __atomic_load_n(&from->sizes.held[i],
+                                              __ATOMIC_RELAXED);
+        sum->sizes.stored[i] += __atomic_load_n(&from->sizes.stored[i],
+                                                __ATOMIC_RELAXED);
     }
+    sum->bytes += __atomic_load_n(&from->bytes, __ATOMIC_RELAXED);
 }

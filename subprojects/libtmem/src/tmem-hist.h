@@ -34,11 +34,22 @@ static inline unsigned tmem_size_bucket(uint32_t len)
     return (len - 1) / TMEM_SIZE_BUCKET_BYTES;
 }
 
-/* What one context contributes, written by its thread. */
+/*
+ * Pages with a record, by size, and their bytes as encoded.  Of a context, and
+ * then written by its thread alone, or a client's, for what happens without a
+ * context.  Levels may be "negative", as in TmemTally.
+ */
+typedef struct TmemHeld {
+    TmemSizeStats sizes;
+    uint64_t bytes;
+} TmemHeld;
+
+/** Adds the levels and counters of @from to @sum. */
+void tmem_held_sum(TmemHeld *sum, const TmemHeld *from);
+
+/** What one context has timed, written by its thread. */
 typedef struct TmemHist {
     uint32_t nr_ops;            /* of which some are timed */
-    /* Pages held, by stored size: may be "negative", as in TmemTally. */
-    TmemSizeStats sizes;
     TmemLatencyStats latency;
 } TmemHist;
 
@@ -61,8 +72,7 @@ static inline void tmem_hist_end(TmemHistogram *h, uint64_t start)
     }
 }
 
-/** Adds the latencies and sizes of @from to @latency and @sizes. */
-void tmem_hist_sum(const TmemHist *from, TmemLatencyStats *latency,
-                   TmemSizeStats *sizes);
+/** Adds what @from has counted to @sum. */
+void tmem_latency_sum(TmemLatencyStats *sum, const TmemLatencyStats *from);
 
 #endif /* TMEM_HIST_H */

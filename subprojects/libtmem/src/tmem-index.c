@@ -8,6 +8,7 @@
 #include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-hash.h"
+#include "tmem-hist.h"
 #include "tmem-index.h"
 #include "tmem-os.h"
 
@@ -107,12 +108,12 @@ void tmem_index_destroy(TmemIndex *index)
 
 /* --- Keys --- */
 
-static void hash_key(TmemIndex *index, uint64_t pool_id, TmemKey *key)
+static void hash_key(TmemIndex *index, uint64_t hash_id, TmemKey *key)
 {
     TmemSip sip;
 
     tmem_sip_init(&sip, index->hash_key);
-    tmem_sip_word(&sip, pool_id);
+    tmem_sip_word(&sip, hash_id);
     tmem_sip_word(&sip, key->object[0]);
     tmem_sip_word(&sip, key->object[1]);
     tmem_sip_word(&sip, key->object[2]);
@@ -124,7 +125,7 @@ static void hash_key(TmemIndex *index, uint64_t pool_id, TmemKey *key)
                                 (index->nr_shards - 1)];
 }
 
-void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t pool_id,
+void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t hash_id,
                     const uint64_t object[3], uint64_t page_index,
                     TmemKey *key)
 {
@@ -132,12 +133,12 @@ void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t pool_id,
     memcpy(key->object, object, sizeof(key->object));
     key->base = page_index >> TMEM_NODE_PAGES_SHIFT;
     key->pos = page_index & (TMEM_NODE_PAGES - 1);
-    hash_key(index, pool_id, key);
+    hash_key(index, hash_id, key);
 }
 
 static void key_of_node(TmemIndex *index, const TmemNode *node, TmemKey *key)
 {
-    tmem_index_key(index, node->pool, node->pool->key, node->object,
+    tmem_index_key(index, node->pool, node->pool->hash_id, node->object,
                    node->base << TMEM_NODE_PAGES_SHIFT, key);
 }
 
@@ -155,7 +156,7 @@ uint64_t tmem_index_node_hash(TmemIndex *index, const TmemNode *node,
 
 uint64_t tmem_node_seed(const TmemNode *node, unsigned pos)
 {
-    return node->pool->key ^ node->object[0] ^ node->object[1] ^
+    return node->pool->hash_id ^ node->object[0] ^ node->object[1] ^
            node->object[2] ^ (node->base << TMEM_NODE_PAGES_SHIFT | pos);
 }
 
@@ -169,10 +170,7 @@ static uint32_t power_below(uint32_t n)
 
 uint32_t tmem_shard_bucket(const TmemShard *shard, uint64_t hash)
 {
-    uint32_t half = power_below(shard->nr_buckets);
-    uint32_t bucket = hash & (2 * (uint64_t)half - 1);
-
-    return bucket < shard->nr_buckets ? bucket : bucket - half;
+    return tmem_bucket_of(shard->nr_buckets, hash);
 }
 
 static TmemNode *node_at(TmemIndex *index, TmemRef ref)
@@ -308,6 +306,73 @@ TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key)
     return node;
 }
 
+/* --- What the members of a shared pool have together --- */
+
+static bool same_shared_object(const TmemNode *node, const TmemKey *key)
+{
+    return node->pool->hash_id == key->pool->hash_id &&
+           node->object[0] == key->object[0] &&
+           node->object[1] == key->object[1] &&
+           node->object[2] == key->object[2];
+}
+
+static TmemNode *find_holder(TmemIndex *index, const TmemKey *key,
+                             uint64_t hash)
+{
+    uint32_t bucket = tmem_shard_bucket(key->shard, hash);
+    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
+
+    while (node && !(node->base == key->base &&
+                     node->bitmap >> key->pos & 1 &&
+                     same_shared_object(node, key))) {
+        node = node_at(index, node->next);
+    }
+    return node;
+}
+
+TmemNode *tmem_index_find_holder(TmemIndex *index, const TmemKey *key)
+{
+    TmemNode *node = find_holder(index, key, key->hash_head);
+
+    return node ? node : find_holder(index, key, key->hash_node);
+}
+
+/* The next head of the object from @node on, in its chain. */
+static TmemNode *next_head(TmemIndex *index, const TmemKey *key,
+                           TmemNode *node)
+{
+    while (node && !(node->is_head && same_shared_object(node, key))) {
+        node = node_at(index, node->next);
+    }
+    return node;
+}
+
+static TmemNode *first_head(TmemIndex *index, const TmemKey *key)
+{
+    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_head);
+
+    return next_head(index, key, node_at(index, key->shard->buckets[bucket]));
+}
+
+TmemNode *tmem_index_find_any_head(TmemIndex *index, const TmemKey *key)
+{
+    return first_head(index, key);
+}
+
+uint32_t tmem_index_count_nodes(TmemIndex *index, const TmemKey *key, bool own)
+{
+    TmemNode *head = first_head(index, key);
+    uint32_t nr = 0;
+
+    while (head) {
+        if (!own || head->pool == key->pool) {
+            nr += head->nr_siblings + 1;
+        }
+        head = next_head(index, key, node_at(index, head->next));
+    }
+    return nr;
+}
+
 /* --- Entries of a node --- */
 
 static unsigned rank_of(const TmemNode *node, unsigned pos)
@@ -340,6 +405,9 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     TmemRef ref = tmem_entry_ref(entry);
 
     delta->pages += sign;
+    if (ref && tmem_entry_kind(entry) != TMEM_KIND_FILL64) {
+        delta->sizes[tmem_size_bucket(tmem_entry_len(entry))] += sign;
+    }
     switch (tmem_entry_kind(entry)) {
     case TMEM_KIND_ZSTD:
         delta->pages_zstd += sign;

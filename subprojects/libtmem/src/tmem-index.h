@@ -74,6 +74,16 @@ typedef struct TmemShard {
     uint8_t generation;     /* of entries */
 } TmemShard;
 
+/* The bucket of @hash in a linear hash table of @nr_buckets. */
+static inline uint32_t tmem_bucket_of(uint32_t nr_buckets, uint64_t hash)
+{
+    /* The largest power of two that is not above nr_buckets. */
+    uint32_t half = 1u << (31 - __builtin_clz(nr_buckets));
+    uint32_t bucket = hash & (2 * (uint64_t)half - 1);
+
+    return bucket < nr_buckets ? bucket : bucket - half;
+}
+
 typedef struct TmemIndex {
     TmemArena *arena;
     uint64_t hash_key[2];
@@ -101,8 +111,8 @@ bool tmem_index_init(TmemIndex *index, TmemArena *arena,
                      const uint64_t hash_key[2], GError **errp);
 void tmem_index_destroy(TmemIndex *index);
 
-/** Fills @key.  @pool_id is what @pool had as its id. */
-void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t pool_id,
+/** Fills @key.  @hash_id is what tmem_pool_hash_id() said of @pool. */
+void tmem_index_key(TmemIndex *index, TmemPool *pool, uint64_t hash_id,
                     const uint64_t object[3], uint64_t page_index,
                     TmemKey *key);
 
@@ -196,6 +206,21 @@ void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
 
 /** The head of the key's object, or NULL. */
 TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key);
+
+/*
+ * In a shared pool each member has nodes of its own for what it stored, all
+ * under one hash.  A page is held by one of them at most.
+ */
+
+/** The node of any member that holds the key's page, or NULL. */
+TmemNode *tmem_index_find_holder(TmemIndex *index, const TmemKey *key);
+
+/** A head of the key's object, of any member; or NULL. */
+TmemNode *tmem_index_find_any_head(TmemIndex *index, const TmemKey *key);
+
+/** Nodes of the key's object; @own: leaving out those of other members. */
+uint32_t tmem_index_count_nodes(TmemIndex *index, const TmemKey *key,
+                                bool own);
 
 /** The hash by which @node is found, for tmem_store_check(). */
 uint64_t tmem_index_node_hash(TmemIndex *index, const TmemNode *node,

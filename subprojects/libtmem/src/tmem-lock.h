@@ -22,6 +22,7 @@
 typedef enum TmemLockRank {
     TMEM_RANK_CLIENTS,  /* a store's list of clients */
     TMEM_RANK_CLIENT,   /* a client's pool table and list of contexts */
+    TMEM_RANK_GROUPS,   /* a store's list of shared pools */
     TMEM_RANK_SHARD,    /* one shard of the index, all its nodes and records */
     TMEM_RANK_POOL,     /* a pool's list of objects */
     TMEM_RANK_CLASS,    /* the segments of one size class */

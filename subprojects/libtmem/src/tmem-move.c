@@ -157,7 +157,7 @@ bool tmem_move_node(TmemIndex *index, TmemShard *shard, TmemNode *node)
         TmemKey key;
         TmemNode *head;
 
-        tmem_index_key(index, pool, pool->key, node->object,
+        tmem_index_key(index, pool, pool->hash_id, node->object,
                        node->base << TMEM_NODE_PAGES_SHIFT, &key);
         head = tmem_index_find_head(index, &key);
         relink_list(index, node, to, &head->sibling_first,

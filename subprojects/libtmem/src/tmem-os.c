@@ -6,6 +6,7 @@
 #include <sys/auxv.h>
 #include <sys/mman.h>
 #include <sys/random.h>
+#include <unistd.h>
 
 #include "tmem-fault.h"
 #include "tmem-os.h"
@@ -32,6 +33,25 @@ size_t tmem_os_page_size(void)
 }
 
 #endif
+
+#ifdef TMEM_DEBUG
+static uint64_t pretended_host_bytes;
+
+void tmem_os_pretend_host_bytes(uint64_t bytes)
+{
+    pretended_host_bytes = bytes;
+}
+#endif
+
+uint64_t tmem_os_host_bytes(void)
+{
+#ifdef TMEM_DEBUG
+    if (pretended_host_bytes) {
+        return pretended_host_bytes;
+    }
+#endif
+    return sysconf(_SC_PHYS_PAGES) * (uint64_t)getauxval(AT_PAGESZ);
+}
 
 size_t tmem_os_round_up(size_t bytes)
 {

@@ -40,7 +40,13 @@ size_t tmem_os_page_size(void);
 /** @bytes, rounded up to whole pages of the host: what touching them takes. */
 size_t tmem_os_round_up(size_t bytes);
 
+/** The memory of the host. */
+uint64_t tmem_os_host_bytes(void);
+
 #ifdef TMEM_DEBUG
+/** Act as on a host with so much memory; 0: as much as there is. */
+void tmem_os_pretend_host_bytes(uint64_t bytes);
+
 /**
  * tmem_os_pretend_page_size() - act as on a host with larger pages
  * @bytes: a multiple of the real size; 0: the real one

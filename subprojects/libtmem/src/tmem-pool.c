@@ -4,10 +4,12 @@
  */
 #include <string.h>
 
+#include "tmem-drop.h"
 #include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-os.h"
 #include "tmem-policy.h"
+#include "tmem-group.h"
 #include "tmem-store.h"
 
 const char *tmem_pool_kind_str(TmemPoolKind kind)
@@ -30,26 +32,47 @@ static void count_persistent(TmemPool *pool, const TmemDelta *delta)
     }
 }
 
-void tmem_tally_apply(TmemPool *pool, TmemTally *tally,
-                      const TmemDelta *delta)
+void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
 {
+    TmemTally *tally = &ctx->tallies[pool - ctx->client->pools];
+
 #define APPLY(name, kind, unit, text)                                         \
     if (delta->name) {                                                        \
         tmem_count(&tally->name, delta->name);                                \
     }
     TMEM_POOL_LEVELS(APPLY)
 #undef APPLY
+    for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+        if (delta->sizes[i]) {
+            tmem_count(&ctx->held.sizes.held[i], delta->sizes[i]);
+        }
+    }
+    if (delta->stored_bytes) {
+        tmem_count(&ctx->held.bytes, delta->stored_bytes);
+    }
     count_persistent(pool, delta);
 }
 
 void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
 {
+    TmemHeld *held = &pool->client->held;
+
 #define APPLY(name, kind, unit, text)                                         \
     if (delta->name) {                                                        \
         __atomic_fetch_add(&pool->shared.name, delta->name, __ATOMIC_RELAXED);\
     }
     TMEM_POOL_LEVELS(APPLY)
 #undef APPLY
+    for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+        if (delta->sizes[i]) {
+            __atomic_fetch_add(&held->sizes.held[i], (int64_t)delta->sizes[i],
+                               __ATOMIC_RELAXED);
+        }
+    }
+    if (delta->stored_bytes) {
+        __atomic_fetch_add(&held->bytes, delta->stored_bytes,
+                           __ATOMIC_RELAXED);
+    }
     count_persistent(pool, delta);
 }
 
@@ -181,9 +204,30 @@ static void order_remove_locked(TmemClient *client, uint32_t slot)
     }
 }
 
-static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
+/* What a new pool is to be. */
+typedef struct PoolSpec {
+    TmemPoolKind kind;
+    const uint8_t *uuid;    /* of a shared one, else NULL */
+} PoolSpec;
+
+/* The pool's id, and what it is hashed by; private or a member. */
+static void name_locked(TmemPool *pool, uint32_t slot, PoolSpec spec)
+{
+    uint64_t generation = tmem_store_generation(pool->client->store);
+
+    pool->key = generation << TMEM_POOL_GEN_SHIFT |
+                (uint64_t)(spec.uuid != NULL) << (TMEM_POOL_SLOT_BITS + 1) |
+                (uint64_t)(spec.kind == TMEM_POOL_EPHEMERAL) <<
+                TMEM_POOL_SLOT_BITS | slot;
+    __atomic_store_n(&pool->hash_id, spec.uuid ?
+                     tmem_group_hash_id(pool->group) : pool->key,
+                     __ATOMIC_RELAXED);
+}
+
+static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
                                 uint64_t *id)
 {
+    TmemGroup *group = NULL;
     uint32_t slot;
     TmemStatus status;
     TmemPool *pool;
@@ -198,8 +242,16 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
             return status;
         }
     }
+    if (spec.uuid) {
+        group = tmem_group_join(client->store, spec.uuid);
+        if (!group) {
+            return TMEM_STATUS_NOSPC;
+        }
+    }
     pool = &client->pools[slot];
     pool->client = client;
+    pool->group = group;
+    pool->abandoned = false;
     pool->objects = pool->objects_last = 0;
     pool->codec = 0;
     memset(&pool->shared, 0, sizeof(pool->shared));
@@ -209,9 +261,7 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
         memset(&ctx->tallies[slot], 0, sizeof(TmemTally));
     }
     tmem_lock_init(&pool->lock, TMEM_RANK_POOL);
-    pool->key = tmem_store_generation(client->store) << TMEM_POOL_GEN_SHIFT |
-                (uint64_t)(kind == TMEM_POOL_EPHEMERAL) <<
-                TMEM_POOL_SLOT_BITS | slot;
+    name_locked(pool, slot, spec);
     pool->in_use = true;
     order_append_locked(client, slot);
     client->nr_pools++;
@@ -222,20 +272,25 @@ static TmemStatus create_locked(TmemClient *client, TmemPoolKind kind,
 }
 
 /* One attempt.  @final: nothing that eviction could mend. */
-static TmemStatus try_create(TmemClient *client, TmemPoolKind kind,
-                             uint64_t *id, bool *final)
+static TmemStatus try_create(TmemClient *client, PoolSpec spec, uint64_t *id,
+                             bool *final)
 {
-    TmemStatus status;
+    TmemStatus status = TMEM_STATUS_OK;
 
     tmem_lock(&client->lock);
-    *final = client->nr_pools == client->max_pools;
-    status = create_locked(client, kind, id);
+    if (spec.uuid) {
+        status = tmem_group_check_locked(client, spec.uuid);
+    }
+    *final = status != TMEM_STATUS_OK || client->nr_pools == client->max_pools;
+    if (status == TMEM_STATUS_OK) {
+        status = create_locked(client, spec, id);
+    }
     tmem_unlock(&client->lock);
     return status;
 }
 
-TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
-                            uint8_t page_shift, uint64_t *id)
+static TmemStatus create(TmemClient *client, PoolSpec spec, uint8_t page_shift,
+                         uint64_t *id)
 {
     TmemEvictTries tries = {};
     bool last = false;
@@ -249,7 +304,7 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
     for (;;) {
         bool final;
 
-        status = try_create(client, kind, id, &final);
+        status = try_create(client, spec, id, &final);
         /* A full store makes room for a pool as it does for a page. */
         if (status == TMEM_STATUS_OK || final || last) {
             tmem_event_refused(client, final ? TMEM_STATUS_OK : status);
@@ -259,6 +314,20 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                !tmem_evict_own(client, &tries) :
                !tmem_evict_for(client, TMEM_SPACE_PERSISTENT, &tries);
     }
+}
+
+TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
+                            uint8_t page_shift, uint64_t *id)
+{
+    return create(client, (PoolSpec) { .kind = kind }, page_shift, id);
+}
+
+TmemStatus tmem_pool_join(TmemClient *client, const uint8_t uuid[16],
+                          uint8_t page_shift, uint64_t *id)
+{
+    PoolSpec spec = { .kind = TMEM_POOL_EPHEMERAL, .uuid = uuid };
+
+    return create(client, spec, page_shift, id);
 }
 
 /* --- Destruction --- */
@@ -272,30 +341,40 @@ static void pass_all_shards(TmemStore *store)
     }
 }
 
-static void drain(TmemPool *pool)
+/* The oldest object of @pool.  Returns false if it has none. */
+static bool first_object(TmemPool *pool, uint64_t object[3])
 {
     TmemStore *store = pool->client->store;
-    TmemKey key;
+    TmemRef ref;
 
-    for (;;) {
-        uint64_t object[3];
-        TmemRef ref;
+    tmem_lock(&pool->lock);
+    ref = pool->objects;
+    if (ref) {
+        TmemNode *head = tmem_arena_ptr(&store->arena, ref);
 
-        tmem_lock(&pool->lock);
-        ref = pool->objects;
-        if (ref) {
-            TmemNode *head = tmem_arena_ptr(&store->arena, ref);
-
-            memcpy(object, head->object, sizeof(object));
-        }
-        tmem_unlock(&pool->lock);
-        if (!ref) {
-            return;
-        }
-        tmem_index_key(&store->index, pool, pool->key, object, 0, &key);
-        tmem_object_drop(store, &key, 0, NULL);
-        tmem_arena_trim(&store->arena);
+        memcpy(object, head->object, sizeof(head->object));
     }
+    tmem_unlock(&pool->lock);
+    return ref;
+}
+
+/* Returns true if the pool is empty. */
+static bool drain(TmemPool *pool, uint32_t *budget)
+{
+    TmemStore *store = pool->client->store;
+    uint64_t object[3];
+
+    while (first_object(pool, object)) {
+        TmemDrop drop = { .store = store };
+
+        if (!*budget) {
+            return false;
+        }
+        tmem_index_key(&store->index, pool, pool->hash_id, object, 0,
+                       &drop.key);
+        tmem_drop_some(&drop, budget);
+    }
+    return true;
 }
 
 /* The pool is empty and unseen: its counters live on with the client. */
@@ -308,6 +387,9 @@ static void retire_locked(TmemClient *client, uint32_t slot)
         tmem_context_fold_locked(l->data, slot);
     }
     tmem_tally_sum(&client->destroyed, &pool->shared);
+    if (pool->group) {
+        tmem_group_leave(client->store, pool->group);
+    }
     order_remove_locked(client, slot);
     tmem_lock_destroy(&pool->lock);
     pool->in_use = false;
@@ -319,25 +401,33 @@ static void retire_locked(TmemClient *client, uint32_t slot)
     set_nr_slots_locked(client, nr_slots);
 }
 
-TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
+TmemStatus tmem_pool_destroy_begin(TmemClient *client, uint64_t id,
+                                   TmemPool **pool)
 {
-    TmemPool *pool;
-
     tmem_assert_unlocked();
     tmem_lock(&client->lock);
-    pool = tmem_pool_find(client, id);
-    if (pool) {
-        __atomic_store_n(&pool->id, 0, __ATOMIC_RELEASE);
+    *pool = tmem_pool_find(client, id);
+    if (*pool) {
+        __atomic_store_n(&(*pool)->id, 0, __ATOMIC_RELEASE);
     }
     tmem_unlock(&client->lock);
-    if (!pool) {
+    if (!*pool) {
         return TMEM_STATUS_NOPOOL;
     }
-
     /* Who comes after this sees that the id is gone. */
     pass_all_shards(client->store);
-    drain(pool);
-    /* An evictor may still be accounting for the last page it took. */
+    return TMEM_STATUS_OK;
+}
+
+bool tmem_pool_destroy_some(TmemPool *pool, uint32_t *budget)
+{
+    TmemClient *client = pool->client;
+
+    tmem_assert_unlocked();
+    if (!drain(pool, budget)) {
+        return false;
+    }
+    /* Someone may still be accounting for the last page that they took. */
     pass_all_shards(client->store);
 
     tmem_lock(&client->lock);
@@ -345,23 +435,67 @@ TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
     tmem_unlock(&client->lock);
     tmem_arena_trim(&client->store->arena);
     tmem_event_freed(client);
-    return TMEM_STATUS_OK;
+    return true;
+}
+
+void tmem_pool_destroy_abandon(TmemPool *pool)
+{
+    tmem_lock(&pool->client->lock);
+    pool->abandoned = true;
+    tmem_unlock(&pool->client->lock);
+}
+
+static void destroy_rest(TmemPool *pool)
+{
+    uint32_t budget;
+
+    do {
+        budget = UINT32_MAX;
+    } while (!tmem_pool_destroy_some(pool, &budget));
+}
+
+TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
+{
+    TmemStatus status;
+    TmemPool *pool;
+
+    status = tmem_pool_destroy_begin(client, id, &pool);
+    if (status == TMEM_STATUS_OK) {
+        destroy_rest(pool);
+    }
+    return status;
+}
+
+/* A pool that nobody else is destroying, or NULL; its id if it has one. */
+static TmemPool *any_pool(TmemClient *client, uint64_t *id)
+{
+    TmemPool *found = NULL;
+
+    tmem_lock(&client->lock);
+    for (uint32_t slot = client->first; !found && slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        TmemPool *pool = &client->pools[slot];
+
+        if (pool->id || pool->abandoned) {
+            found = pool;
+            pool->abandoned = false;
+            *id = pool->id;
+        }
+    }
+    tmem_unlock(&client->lock);
+    return found;
 }
 
 void tmem_pool_destroy_all(TmemClient *client)
 {
-    for (;;) {
-        uint64_t id = 0;
+    TmemPool *pool;
+    uint64_t id;
 
-        tmem_lock(&client->lock);
-        for (uint32_t slot = client->first; !id &&
-             slot != TMEM_POOL_SLOT_NONE; slot = client->pools[slot].next) {
-            id = client->pools[slot].id;
+    while ((pool = any_pool(client, &id))) {
+        if (id) {
+            tmem_pool_destroy(client, id);
+        } else {
+            destroy_rest(pool);
         }
-        tmem_unlock(&client->lock);
-        if (!id) {
-            return;
-        }
-        tmem_pool_destroy(client, id);
     }
 }

@@ -8,9 +8,10 @@
  * lock of its handle: destruction first clears the id, then passes through
  * every shard lock, and from then on nobody can see the pool.
  *
- * Ids are generation << 17 | kind << 16 | slot.  The generation is never 0 and
- * not reused.  The kind is part of the id so that an operation knows it without
- * looking at a pool that may just be replaced by another.
+ * Ids are generation << 18 | shared << 17 | kind << 16 | slot.  The generation
+ * is never 0 and not reused.  The kind and whether it is shared are part of the
+ * id so that an operation knows them without looking at a pool that may just be
+ * replaced by another.
  */
 #ifndef TMEM_POOL_H
 #define TMEM_POOL_H
@@ -23,7 +24,7 @@
 #include "tmem-lock.h"
 
 #define TMEM_POOL_SLOT_BITS     16
-#define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 1)
+#define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 2)
 #define TMEM_POOL_GEN_MASK      ((1ull << (64 - TMEM_POOL_GEN_SHIFT)) - 1)
 #define TMEM_POOL_SLOT_NONE     UINT32_MAX
 
@@ -32,6 +33,7 @@
 /** TmemDelta: how one operation changed the levels of a pool. */
 typedef struct TmemDelta {
     TMEM_POOL_LEVELS(TMEM_DELTA_MEMBER)
+    int32_t sizes[TMEM_SIZE_BUCKETS];   /* TmemSizeStats.held */
 } TmemDelta;
 
 /*
@@ -43,9 +45,17 @@ typedef struct TmemDelta {
  */
 typedef TmemPoolStats TmemTally;
 
+typedef struct TmemGroup TmemGroup;
+
 typedef struct TmemPool {
     uint64_t id;            /* 0: free or being destroyed; atomic */
     uint64_t key;           /* the id, kept until the last page is gone */
+    /*
+     * What its handles are hashed by and its records are seeded with: the id;
+     * of a shared pool what all members have in common.  Atomic.
+     */
+    uint64_t hash_id;
+    TmemGroup *group;  /* NULL if private */
     TmemClient *client;
 
     TmemLock lock;
@@ -61,6 +71,7 @@ typedef struct TmemPool {
 
     /* Guarded by the client's lock. */
     bool in_use;
+    bool abandoned;         /* being destroyed, and whoever did it went away */
     uint32_t next;          /* slots in the order of creation */
     uint32_t prev;
 } TmemPool;
@@ -91,13 +102,25 @@ static inline TmemSpace tmem_pool_id_index_space(uint64_t id)
            TMEM_SPACE_EPHEMERAL_INDEX : TMEM_SPACE_PERSISTENT;
 }
 
+static inline bool tmem_pool_id_is_shared(uint64_t id)
+{
+    return id >> (TMEM_POOL_SLOT_BITS + 1) & 1;
+}
+
+/** What handles of @pool, which has that @id, are hashed by. */
+static inline uint64_t tmem_pool_hash_id(const TmemPool *pool, uint64_t id)
+{
+    return tmem_pool_id_is_shared(id) ?
+           __atomic_load_n(&pool->hash_id, __ATOMIC_RELAXED) : id;
+}
+
 static inline bool tmem_pool_is(const TmemPool *pool, uint64_t id)
 {
     return __atomic_load_n(&pool->id, __ATOMIC_ACQUIRE) == id;
 }
 
-/** Adds @delta to the levels of @tally of @pool, which is this thread's. */
-void tmem_tally_apply(TmemPool *pool, TmemTally *tally,
+/** Adds @delta to the levels that @ctx, which is this thread's, keeps. */
+void tmem_tally_apply(TmemContext *ctx, TmemPool *pool,
                       const TmemDelta *delta);
 
 /** Adds @delta to the pool's shared tally, from any thread. */
@@ -116,6 +139,26 @@ static inline void tmem_count(uint64_t *counter, uint64_t n)
 
 /** How a page that is stored in @pool now is to be compressed. */
 TmemCodecChoice tmem_pool_codec(TmemStore *store, const TmemPool *pool);
+
+/**
+ * tmem_pool_destroy_begin() - tmem_pool_destroy() in slices
+ *
+ * Returns NOPOOL, or OK: nobody sees @pool any more, and it is gone when
+ * tmem_pool_destroy_some() says so.
+ */
+TmemStatus tmem_pool_destroy_begin(TmemClient *client, uint64_t id,
+                                   TmemPool **pool);
+
+/**
+ * tmem_pool_destroy_some() - drop some of its pages
+ * @budget: about how many; reduced by those dropped
+ *
+ * Returns true if there was no more to do, and the pool is gone.
+ */
+bool tmem_pool_destroy_some(TmemPool *pool, uint32_t *budget);
+
+/** Leaves the rest to tmem_pool_destroy_all(). */
+void tmem_pool_destroy_abandon(TmemPool *pool);
 
 /** Destroys all pools of @client.  No context may be in an operation. */
 void tmem_pool_destroy_all(TmemClient *client);

@@ -190,20 +190,6 @@ static bool publish(TmemRecompress *r, Candidate *c, TmemRef ref, uint32_t len)
     return ok;
 }
 
-/* A slot smaller than the page has now; 0 if there is none. */
-static TmemRef smaller_slot(TmemRecompress *r, Candidate *c, uint32_t bytes)
-{
-    TmemArena *arena = &r->store->arena;
-    TmemStatus why;
-    TmemRef ref = tmem_heap_alloc(c->heap, c->space, bytes, true, &why);
-
-    if (ref && tmem_arena_slot_bytes(arena, ref) >= c->slot_bytes) {
-        tmem_heap_free(arena, ref);
-        ref = 0;
-    }
-    return ref;
-}
-
 static uint32_t class_bytes(const TmemArena *arena, uint32_t bytes)
 {
     return arena->classes[arena->class_of[(bytes + TMEM_UNIT - 1) >>
@@ -225,7 +211,7 @@ static void replace(TmemRecompress *r, Candidate *c, const TmemEncoded *enc)
      * In a store without free memory there may be none: then the next pass
      * tries again.
      */
-    ref = smaller_slot(r, c, bytes);
+    ref = tmem_heap_alloc_below(c->heap, c->space, bytes, c->slot_bytes);
     if (!ref) {
         return;
     }
@@ -296,7 +282,7 @@ static bool next_node(TmemRecompress *r, TmemShard *shard, uint32_t bucket,
         if (*due) {
             c->pool_id = node->pool->key;
             c->space = tmem_pool_id_space(c->pool_id);
-            tmem_index_key(index, node->pool, c->pool_id, node->object,
+            tmem_index_key(index, node->pool, node->pool->hash_id, node->object,
                            node->base << TMEM_NODE_PAGES_SHIFT, &c->key);
         }
     }

@@ -63,6 +63,35 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
     }
 }
 
+void tmem_client_get_latency(TmemClient *client, TmemLatencyStats *latency)
+{
+    memset(latency, 0, sizeof(*latency));
+    tmem_lock(&client->lock);
+    tmem_latency_sum(latency, &client->gone_latency);
+    for (GList *l = client->contexts; l; l = l->next) {
+        tmem_latency_sum(latency, &((TmemContext *)l->data)->hist.latency);
+    }
+    tmem_unlock(&client->lock);
+}
+
+void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes)
+{
+    TmemHeld sum = {};
+
+    tmem_lock(&client->lock);
+    tmem_held_sum(&sum, &client->held);
+    for (GList *l = client->contexts; l; l = l->next) {
+        tmem_held_sum(&sum, &((TmemContext *)l->data)->held);
+    }
+    tmem_unlock(&client->lock);
+    *sizes = sum.sizes;
+    for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+        if ((int64_t)sizes->held[i] < 0) {
+            sizes->held[i] = 0;
+        }
+    }
+}
+
 uint64_t tmem_client_persistent_pages(TmemClient *client)
 {
     return __atomic_load_n(&client->persistent_pages, __ATOMIC_RELAXED);
@@ -84,6 +113,10 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
         };
 
         if (info.id) {
+            info.shared = pool->group;
+            if (pool->group) {
+                memcpy(info.uuid, pool->group->uuid, sizeof(info.uuid));
+            }
             sum_pool_locked(client, slot, &info.stats);
             clamp_levels(&info.stats);
             func(&info, opaque);

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "tmem-clock.h"
 #include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-os.h"
@@ -99,6 +100,7 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
         store->policy = *config->policy;
     }
     store->codec = tmem_codec_pack(&store->policy.codec);
+    tmem_clock_init();
     tmem_lock_init(&store->policy_lock, TMEM_RANK_POLICY);
     store->evict_policy = &tmem_evict_policy_second_chance;
     if (!tmem_arena_init(&store->arena, config->size_bytes, errp)) {
@@ -107,6 +109,8 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
     if (!tmem_index_init(&store->index, &store->arena, seeds, errp)) {
         goto err_arena;
     }
+    tmem_admit_set_locked(store, &store->policy.admission);
+    tmem_lock_init(&store->groups_lock, TMEM_RANK_GROUPS);
     tmem_lock_init(&store->clients_lock, TMEM_RANK_CLIENTS);
     tmem_upkeep_init(store);
     if (!tmem_upkeep_set_policy(store, &store->policy, errp)) {
@@ -130,6 +134,7 @@ void tmem_store_free(TmemStore *store)
     g_assert(!store->clients);
     tmem_upkeep_destroy(store);
     tmem_lock_destroy(&store->clients_lock);
+    tmem_lock_destroy(&store->groups_lock);
     tmem_lock_destroy(&store->policy_lock);
     tmem_index_destroy(&store->index);
     tmem_arena_destroy(&store->arena);
@@ -149,6 +154,7 @@ bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
     store->policy = *policy;
     __atomic_store_n(&store->codec, tmem_codec_pack(&policy->codec),
                      __ATOMIC_RELAXED);
+    tmem_admit_set_locked(store, &policy->admission);
     tmem_unlock(&store->policy_lock);
     tmem_upkeep_wake(store);
     return true;

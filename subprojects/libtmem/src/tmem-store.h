@@ -6,6 +6,7 @@
 #define TMEM_STORE_H
 
 #include "libtmem/tmem.h"
+#include "tmem-admit.h"
 #include "tmem-arena.h"
 #include "tmem-client.h"
 #include "tmem-event.h"
@@ -24,11 +25,17 @@ struct TmemStore {
     TmemPolicy policy;
     uint32_t codec;             /* tmem_codec_pack() of its codec; atomic */
 
+    TmemAdmit admit;            /* its admission, as operations read it */
+    bool frozen;                /* atomic */
+
     const TmemEvictPolicy *evict_policy;
     TmemArena arena;
     TmemIndex index;
 
     TmemEvents events;
+
+    TmemLock groups_lock;
+    GList *groups;              /* TmemGroup; groups_lock */
 
     TmemUpkeeper upkeep;
 
@@ -39,15 +46,5 @@ struct TmemStore {
 
 /** A generation for a pool id: never 0, never the same again. */
 uint64_t tmem_store_generation(TmemStore *store);
-
-/**
- * tmem_object_drop() - drop all pages that the key's object holds
- *
- * Bounded work per hold of the shard lock.  If @pool_id is not 0, stops as soon
- * as the pool no longer has that id and returns false.  The change of levels
- * goes to @tally, or to the pool's shared tally if that is NULL.
- */
-bool tmem_object_drop(TmemStore *store, TmemKey *key, uint64_t pool_id,
-                      TmemTally *tally);
 
 #endif /* TMEM_STORE_H */

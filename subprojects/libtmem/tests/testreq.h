@@ -23,6 +23,7 @@ typedef struct TestReq {
     uint8_t *in;            /* filled with 0xee before submission */
     size_t written;
     const char *violation;
+    unsigned slices;        /* submission and resumptions that it took */
 
     /* How the two parts are cut; NULL: in one piece each. */
     TestRand *cut;

@@ -254,6 +254,12 @@ void tmem_client_reset(TmemClient *client);
 const char *tmem_client_name(const TmemClient *client);
 void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats);
 
+/** Sums how long the client's operations took, by kind; any thread. */
+void tmem_client_get_latency(TmemClient *client, TmemLatencyStats *latency);
+
+/** Sums the client's pages by stored size; any thread. */
+void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes);
+
 /**
  * tmem_client_set_limits() - change the limits of a running client
  *

@@ -1,0 +1,199 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: loading a page
+ *
+ * The record is copied out under the shard's lock; it is checked and decoded
+ * with no lock held.  Nothing is allocated.
+ */
+#include "tmem-op.h"
+
+/*
+ * What tmem_page_take() recognises a stored page by.  Not by its age, nor by
+ * the place of its record, which may move.
+ */
+static uint64_t version_of(TmemEntry entry, uint32_t checksum)
+{
+    return (tmem_entry_aged(entry, 0) ^ tmem_entry_ref(entry)) + checksum;
+}
+
+/* Shard locked: the checksum of an entry's record, 0 if it has none. */
+static uint32_t read_checksum(TmemOp *op, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    return !ref ? 0 :
+           *tmem_record_checksum(tmem_arena_ptr(&op->store->arena, ref),
+                                 op->space);
+}
+
+/* Shard locked: copies the record to the codec's input. */
+static void copy_out(TmemOp *op, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    if (ref) {
+        memcpy(op->ctx->codec.in,
+               tmem_record_data(tmem_arena_ptr(&op->store->arena, ref),
+                                op->space),
+               tmem_entry_len(entry));
+    }
+}
+
+/* Shard locked: tells eviction that the page is in use. */
+static void note_hit(TmemOp *op, const TmemNode *node, TmemEntry entry)
+{
+    if (op->space == TMEM_SPACE_EPHEMERAL) {
+        tmem_node_note_hit(&op->store->index, node);
+        if (tmem_entry_ref(entry)) {
+            tmem_arena_note_hit(&op->store->arena, tmem_entry_ref(entry));
+        }
+    }
+}
+
+/*
+ * Remembers that the page cannot be read, unless it was replaced since.  An
+ * entry may look the same and be another page's: what is marked are the very
+ * bytes that were found unreadable, which lie in the codec's input.
+ */
+static void quarantine(TmemOp *op, TmemEntry seen, uint32_t checksum)
+{
+    bool is_news = false;
+    TmemNode *node;
+
+    if (!tmem_op_enter(op)) {
+        return;
+    }
+    if (tmem_op_find(op, &node)) {
+        tmem_index_quarantine(&op->store->index, node, op->key.pos, seen,
+                              checksum, op->ctx->codec.in, &op->delta);
+        is_news = op->delta.pages_damaged;
+        tmem_op_book(op, node->pool);
+    }
+    /* The load was counted as a hit when the entry was found. */
+    tmem_count(&op->tally->loads_hit, -1);
+    tmem_count(&op->tally->loads_error, 1);
+    tmem_op_leave(op);
+    if (is_news) {
+        tmem_event_emit(op->store, TMEM_EVENT_DAMAGED, op->ctx->client);
+    }
+}
+
+/* Shard locked: finds and counts. */
+static TmemStatus look_up(TmemOp *op, TmemEntry *entry, uint32_t *checksum)
+{
+    TmemNode *node;
+    TmemEntry *found = tmem_op_find(op, &node);
+
+    tmem_count(&op->tally->loads, 1);
+    if (!found) {
+        tmem_count(&op->tally->loads_miss, 1);
+        return TMEM_STATUS_MISS;
+    }
+    *entry = *found;
+    if (*entry & TMEM_ENTRY_DAMAGED) {
+        tmem_count(&op->tally->loads_error, 1);
+        return TMEM_STATUS_IO;
+    }
+    tmem_count(&op->tally->loads_hit, 1);
+    *checksum = read_checksum(op, *entry);
+    copy_out(op, *entry);
+    if (tmem_entry_age(*entry)) {
+        *found = tmem_entry_aged(*entry, 0);
+    }
+    note_hit(op, node, *entry);
+    return TMEM_STATUS_OK;
+}
+
+static bool decode(TmemOp *op, TmemEntry entry, uint32_t checksum,
+                   uint64_t seed, void *page)
+{
+    TmemKind kind = tmem_entry_kind(entry);
+    uint32_t len = tmem_entry_len(entry);
+
+    if (kind == TMEM_KIND_FILL32) {
+        uint64_t word = tmem_entry_word32(entry);
+
+        tmem_codec_fill(page, word | word << 32);
+        return true;
+    }
+    return checksum == tmem_codec_checksum(op->ctx->codec.in, len, seed) &&
+           tmem_codec_decode(&op->ctx->codec, kind, len, page);
+}
+
+static TmemHistogram *latency_of(TmemLatencyStats *latency, TmemKind kind)
+{
+    switch (kind) {
+    case TMEM_KIND_LZ4:
+        return &latency->load_lz4;
+    case TMEM_KIND_ZSTD:
+        return &latency->load_zstd;
+    case TMEM_KIND_RAW:
+        return &latency->load_raw;
+    case TMEM_KIND_NONE:
+        return &latency->load_miss;
+    default:
+        return &latency->load_same_filled;
+    }
+}
+
+TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
+                          void *page, uint64_t *version)
+{
+    uint64_t start = tmem_hist_start(&ctx->hist);
+    TmemStatus status;
+    TmemOp op;
+    TmemEntry entry = 0;
+    uint32_t checksum = 0;
+
+    if (!tmem_op_begin(&op, ctx, handle) || !tmem_op_enter(&op)) {
+        memset(page, 0, TMEM_PAGE_SIZE);
+        return tmem_op_end_no_pool(ctx);
+    }
+    status = look_up(&op, &entry, &checksum);
+    tmem_op_leave(&op);
+
+    if (status == TMEM_STATUS_OK &&
+        !decode(&op, entry, checksum, tmem_op_seed(&op, handle->index),
+                page)) {
+        quarantine(&op, entry, checksum);
+        status = TMEM_STATUS_IO;
+    }
+    if (status != TMEM_STATUS_OK) {
+        memset(page, 0, TMEM_PAGE_SIZE);
+    } else if (version) {
+        *version = version_of(entry, checksum);
+    }
+    if (status != TMEM_STATUS_IO) {
+        tmem_hist_end(latency_of(&ctx->hist.latency, tmem_entry_kind(entry)),
+                      start);
+    }
+    tmem_op_end(ctx);
+    return status;
+}
+
+TmemStatus tmem_page_take(TmemContext *ctx, const TmemHandle *handle,
+                          uint64_t version)
+{
+    TmemStatus status = TMEM_STATUS_OK;
+    TmemNode *node;
+    TmemEntry *entry;
+    TmemOp op;
+
+    if (!tmem_op_begin(&op, ctx, handle) || !tmem_op_enter(&op)) {
+        return tmem_op_end_no_pool(ctx);
+    }
+    entry = tmem_op_find(&op, &node);
+    if (op.space != TMEM_SPACE_EPHEMERAL ||
+        tmem_pool_id_is_shared(op.pool_id)) {
+        status = TMEM_STATUS_INVAL;
+    } else if (entry &&
+               version_of(*entry, read_checksum(&op, *entry)) == version) {
+        tmem_op_remove(&op, node);
+        tmem_count(&op.tally->taken, 1);
+    }
+    tmem_op_leave(&op);
+    tmem_arena_trim(&op.store->arena);
+    tmem_event_freed(ctx->client);
+    tmem_op_end(ctx);
+    return status;
+}
