@@ -299,6 +299,34 @@ static void test_table_cannot_grow(void)
     fixture_tear_down(&f);
 }
 
+/* Without memory for a shared pool nobody joins, and nothing stays behind. */
+static void test_fault_group(void)
+{
+    static const uint8_t uuid[16] = { 1 };
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    g_assert_true(tmem_client_authorize(f.client, uuid, true, NULL));
+    for (unsigned n = 1; ; n++) {
+        TmemStatus status;
+        uint64_t id;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        arm(true, n);
+        status = tmem_pool_join(f.client, uuid, TMEM_PAGE_SHIFT, &id);
+        fired = tmem_fault_disarm();
+        g_assert_true((status == TMEM_STATUS_OK) == !!id);
+        g_assert_true(fired || id);
+        test_check(f.store);
+        if (id) {
+            g_assert_cmpuint(n, >, 1);
+            break;
+        }
+    }
+    fixture_tear_down(&f);
+}
+
 /* --- All of them --- */
 
 typedef struct Walk {
@@ -311,6 +339,7 @@ static const Walk walks[] = {
     { "/tmem/fault/context", test_fault_context },
     { "/tmem/fault/client", test_fault_client },
     { "/tmem/fault/store", test_fault_store_new },
+    { "/tmem/fault/group", test_fault_group },
     { "/tmem/fault/no-memory-needed", test_no_memory_needed },
     { "/tmem/fault/table-cannot-grow", test_table_cannot_grow },
 };
