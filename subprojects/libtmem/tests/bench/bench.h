@@ -292,8 +292,9 @@ BenchMeasure bench_upkeep;      /* P8 */
 /* Memory that an entry of it takes at most, index included. */
 #define BENCH_ENTRY_BYTES   288
 
-/* --- bench-main.c: a sub-command; argv[0] is its name --- */
+/* --- bench-main.c, bench-evict.c: sub-commands; argv[0] is their name --- */
 
 int bench_main_store(int argc, char **argv);
+int bench_main_evict(int argc, char **argv);
 
 #endif /* TMEM_BENCH_H */
