@@ -223,14 +223,13 @@ static int vtmem_cc_init_shared_fs(uuid_t *uuid, size_t page_size)
 	return vtmem_cc_init_fs(page_size);
 }
 
-/* The pool of @id, if there is something to do with it.  Under RCU. */
-static struct vtmem_cc_pool *vtmem_cc_find(int id, bool live)
+/* The pool of @id, if it is live.  Under RCU. */
+static struct vtmem_cc_pool *vtmem_cc_find(int id)
 {
 	struct vtmem_cc_pool *pool = xa_load(&vtmem_cc_pools, id);
 
 	/* Pairs with vtmem_cc_make(). */
-	if (pool && live &&
-	    smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE)
+	if (pool && smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE)
 		return NULL;
 	return pool;
 }
@@ -259,10 +258,10 @@ static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
 	struct vtmem_cc_pool *pool;
 
 	rcu_read_lock();
-	pool = vtmem_cc_find(id, false);
+	pool = xa_load(&vtmem_cc_pools, id);
 	if (!pool) {
 		/* Forgotten. */
-	} else if (smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE) {
+	} else if (READ_ONCE(pool->eph.state) != VTMEM_EPH_LIVE) {
 		/* Races of two askers are harmless. */
 		if (time_after_eq(jiffies, READ_ONCE(pool->retry_at))) {
 			WRITE_ONCE(pool->retry_at, jiffies + HZ);
@@ -275,6 +274,8 @@ static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
 		 */
 		vtmem_eph_invalidate(&pool->eph, &name, true);
 	} else {
+		/* What it is live with: pairs with vtmem_cc_make(). */
+		smp_rmb();
 		vtmem_eph_store(&pool->eph, &name, page);
 	}
 	rcu_read_unlock();
@@ -289,7 +290,7 @@ static int vtmem_cc_get_page(int id, struct cleancache_filekey key,
 	bool hit;
 
 	rcu_read_lock();
-	pool = vtmem_cc_find(id, true);
+	pool = vtmem_cc_find(id);
 	if (pool)
 		atomic_inc(&pool->eph.inflight);
 	rcu_read_unlock();
@@ -307,7 +308,7 @@ static void vtmem_cc_invalidate(int id, const struct cleancache_filekey *key,
 	struct vtmem_cc_pool *pool;
 
 	rcu_read_lock();
-	pool = vtmem_cc_find(id, true);
+	pool = vtmem_cc_find(id);
 	if (pool)
 		vtmem_eph_invalidate(&pool->eph, &name, whole);
 	rcu_read_unlock();

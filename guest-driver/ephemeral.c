@@ -8,7 +8,7 @@
  * on them.  What makes that safe is that a miss is always a right answer.
  *
  *   store       copied into a slot and posted; without a free slot it is
- *               skipped, and a skipped store is an invalidate
+ *               skipped, and then the name is invalidated
  *   invalidate  noted, and sent in batches, in order.  If there is no room to
  *               note it the whole pool is *spoiled*: it answers misses until
  *               its owner has replaced it (cleancache.c)
@@ -41,17 +41,7 @@
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "compat/virtio.h"
-#include "vtmem.h"
-
-/* Per queue: requests of one page at a time, each with a page of its own. */
-#define VTMEM_EPH_SLOTS		64
-/* Of these are left for loads, which someone waits for. */
-#define VTMEM_EPH_LOAD_SLOTS	8
-/* Requests with a batch of invalidates. */
-#define VTMEM_EPH_FLUSHES	4
-#define VTMEM_EPH_NOTES		1024
-#define VTMEM_EPH_GENS		256
+#include "ephemeral.h"
 
 /* Stores for one notification of the host, and how long the first waits. */
 #define VTMEM_EPH_KICK		16
@@ -62,72 +52,6 @@
 #define VTMEM_EPH_OBJECT_BITS	18
 /* Pages the host may hold for a page of RAM until the map says little. */
 #define VTMEM_EPH_PAGE_FACTOR	8
-
-/* Requests as the device sees them, without the page. */
-struct vtmem_eph_wire {
-	struct virtio_tmem_req req;
-	struct virtio_tmem_op op;
-
-	struct virtio_tmem_resp resp __aligned(VTMEM_DMA_ALIGN);
-	u8 status;
-};
-
-struct vtmem_eph_batch {
-	struct virtio_tmem_req req;
-	struct virtio_tmem_op ops[VTMEM_BATCH_MAX];
-
-	struct virtio_tmem_resp resp __aligned(VTMEM_DMA_ALIGN);
-	u8 status[VTMEM_BATCH_MAX];
-};
-
-/* Someone waits for a load. */
-struct vtmem_eph_wait {
-	struct completion done;
-	u8 status;
-};
-
-struct vtmem_eph_slot {
-	struct vtmem_token token;
-	struct list_head node;
-	struct page *page;
-	struct vtmem_eph_wire *wire;
-	struct vtmem_eph *pool;
-	struct vtmem_eph_wait *wait;	/* a load that is waited for */
-	unsigned int page_bit;
-};
-
-struct vtmem_eph_flush {
-	struct vtmem_token token;
-	struct list_head node;
-	struct vtmem_eph_batch *wire;	/* a page */
-	unsigned int nr_ops;
-	struct vtmem_eph *pools[VTMEM_BATCH_MAX];
-};
-
-/* An invalidate that is not yet posted. */
-struct vtmem_eph_note {
-	struct vtmem_eph *pool;
-	struct vtmem_eph_name name;
-	bool whole;			/* all of the object */
-};
-
-struct vtmem_eph_queue {
-	struct list_head slots;		/* free ones */
-	struct list_head flushes;	/* free ones */
-	unsigned int nr_free;		/* of slots */
-	bool silent;			/* a load was given up, and no answer since */
-	unsigned int first_note;
-	unsigned int nr_notes;
-	u32 gen[VTMEM_EPH_GENS];	/* by object */
-	struct vtmem_eph_note *notes;	/* a ring */
-
-	struct vtmem_eph_slot slot[VTMEM_EPH_SLOTS];
-	struct vtmem_eph_flush flush[VTMEM_EPH_FLUSHES];
-	struct vtmem_eph_wire *wires;
-	wait_queue_head_t room;		/* loads without a slot */
-	struct delayed_work work;	/* notify, flush */
-	struct vtmem_queue *q;
-};
 
 static u32 vtmem_eph_hash(const struct vtmem_eph *pool,
 			  const struct vtmem_eph_name *name)
@@ -161,320 +85,6 @@ static struct vtmem_queue *vtmem_eph_pick(struct vtmem_eph *pool, u32 hash)
 	return &dev->queues[(hash >> 16) % dev->nr_queues];
 }
 
-static void vtmem_eph_op(struct virtio_tmem_op *op, u8 type,
-			 const struct vtmem_eph *pool,
-			 const struct vtmem_eph_name *name)
-{
-	*op = (struct virtio_tmem_op) {
-		.op = type,
-		.pool = pool->host,
-		.object[0] = name->object[0],
-		.object[1] = name->object[1],
-		.object[2] = name->object[2],
-	};
-	if (type != VIRTIO_TMEM_OP_INVALIDATE_OBJECT)
-		op->index = cpu_to_le64(name->index);
-}
-
-/* Nothing of the pool may be believed any more; any context. */
-static void vtmem_eph_spoil(struct vtmem_queue *q, struct vtmem_eph *pool)
-{
-	if (cmpxchg(&pool->state, VTMEM_EPH_LIVE, VTMEM_EPH_SPOILED) !=
-	    VTMEM_EPH_LIVE)
-		return;
-	q->stats[VTMEM_EPH_POOLS_SPOILED]++;
-	queue_work(system_freezable_wq, &pool->work);
-}
-
-/* Puts a request into the ring; the token is busy after true. */
-static bool vtmem_eph_add(struct vtmem_queue *q, struct vtmem_token *token,
-			  struct scatterlist **sgs, unsigned int out,
-			  unsigned int in)
-{
-	int err;
-
-	if (q->state != VTMEM_RUNNING || q->vq->num_free < out + in)
-		return false;
-	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
-	err = virtqueue_add_sgs(q->vq, sgs, out, in, token, GFP_ATOMIC);
-	if (err == -EIO)
-		vtmem_dev_broken(q->dev);
-	if (err)
-		return false;
-	q->nr_busy++;
-	q->nr_unkicked++;
-	q->stats[VTMEM_REQUESTS]++;
-	return true;
-}
-
-/* What the device answered, of @len bytes it says it wrote. */
-static u8 vtmem_eph_status(const struct virtio_tmem_resp *resp,
-			   const u8 *status, unsigned int nr_ops,
-			   unsigned int i, unsigned int len)
-{
-	if (len < sizeof(*resp))
-		return VIRTIO_TMEM_S_IO;
-	if (resp->status != VIRTIO_TMEM_S_OK)
-		return resp->status;
-	if (len < sizeof(*resp) + nr_ops)
-		return VIRTIO_TMEM_S_IO;
-	return status[i];
-}
-
-static struct vtmem_eph_note *vtmem_eph_note_at(struct vtmem_eph_queue *eq,
-						unsigned int i)
-{
-	return &eq->notes[(eq->first_note + i) % VTMEM_EPH_NOTES];
-}
-
-/* Posts one batch of the notes, oldest first. */
-static bool vtmem_eph_post_flush(struct vtmem_queue *q)
-{
-	struct vtmem_eph_queue *eq = q->eph;
-	struct scatterlist head, tail, *sgs[] = { &head, &tail };
-	struct vtmem_eph_flush *flush;
-	struct vtmem_eph_batch *wire;
-	struct vtmem_eph_note *note;
-	unsigned int i, nr;
-
-	flush = list_first_entry_or_null(&eq->flushes, struct vtmem_eph_flush,
-					 node);
-	nr = min3(eq->nr_notes, q->dev->max_batch, VTMEM_BATCH_MAX + 0U);
-	if (!flush || !nr)
-		return false;
-	wire = flush->wire;
-	for (i = 0; i < nr; i++) {
-		note = vtmem_eph_note_at(eq, i);
-		flush->pools[i] = note->pool;
-		vtmem_eph_op(&wire->ops[i], note->whole ?
-			     VIRTIO_TMEM_OP_INVALIDATE_OBJECT :
-			     VIRTIO_TMEM_OP_INVALIDATE,
-			     note->pool, &note->name);
-	}
-	wire->req = (struct virtio_tmem_req) {
-		.type = VIRTIO_TMEM_T_PAGES,
-		.nr_ops = cpu_to_le16(nr),
-	};
-	/* What the device does not write must not read as success. */
-	wire->resp.status = VIRTIO_TMEM_S_IO;
-	sg_init_one(&head, &wire->req,
-		    offsetof(struct vtmem_eph_batch, ops[nr]));
-	sg_init_one(&tail, &wire->resp, sizeof(wire->resp) + nr);
-	if (!vtmem_eph_add(q, &flush->token, sgs, 1, 1))
-		return false;
-
-	list_del(&flush->node);
-	flush->nr_ops = nr;
-	for (i = 0; i < nr; i++)
-		atomic_inc(&flush->pools[i]->inflight);
-	eq->first_note = (eq->first_note + nr) % VTMEM_EPH_NOTES;
-	eq->nr_notes -= nr;
-	return true;
-}
-
-static void vtmem_eph_flush_end(struct vtmem_queue *q,
-				struct vtmem_token *token, unsigned int len,
-				struct list_head *done)
-{
-	struct vtmem_eph_flush *flush =
-		container_of(token, struct vtmem_eph_flush, token);
-	struct vtmem_eph_batch *wire = flush->wire;
-	unsigned int i;
-	u8 status;
-
-	for (i = 0; i < flush->nr_ops; i++) {
-		if (wire->ops[i].op == VIRTIO_TMEM_OP_INVALIDATE)
-			q->stats[VTMEM_INVALIDATES]++;
-		else
-			q->stats[VTMEM_OBJECT_INVALIDATES]++;
-		status = vtmem_eph_status(&wire->resp, wire->status,
-					  flush->nr_ops, i, len);
-		if (status != VIRTIO_TMEM_S_OK) {
-			q->stats[VTMEM_INVALIDATES_ERROR]++;
-			vtmem_eph_spoil(q, flush->pools[i]);
-		}
-		atomic_dec(&flush->pools[i]->inflight);
-	}
-	q->nr_busy--;
-	q->eph->silent = false;
-	list_add(&flush->node, &q->eph->flushes);
-	/* Not from here: with a notification, and not when all is ending. */
-	if (q->eph->nr_notes && q->state == VTMEM_RUNNING)
-		mod_delayed_work(vtmem_wq, &q->eph->work, 0);
-}
-
-static void vtmem_eph_slot_free(struct vtmem_eph_queue *eq,
-				struct vtmem_eph_slot *slot)
-{
-	list_add(&slot->node, &eq->slots);
-	eq->nr_free++;
-	if (waitqueue_active(&eq->room))
-		wake_up(&eq->room);
-}
-
-static bool vtmem_eph_post(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
-			   struct vtmem_eph *pool, u8 op, u8 flags,
-			   const struct vtmem_eph_name *name)
-{
-	struct scatterlist head, data, tail, *sgs[3];
-	struct vtmem_eph_wire *wire = slot->wire;
-	unsigned int out = 0, in = 0;
-
-	wire->req = (struct virtio_tmem_req) {
-		.type = VIRTIO_TMEM_T_PAGES,
-		.nr_ops = cpu_to_le16(1),
-	};
-	vtmem_eph_op(&wire->op, op, pool, name);
-	wire->op.flags = flags;
-	wire->resp.status = VIRTIO_TMEM_S_IO;
-	wire->status = VIRTIO_TMEM_S_IO;
-
-	sg_init_one(&head, &wire->req,
-		    offsetofend(struct vtmem_eph_wire, op));
-	sg_init_table(&data, 1);
-	sg_set_page(&data, slot->page, PAGE_SIZE, 0);
-	sg_init_one(&tail, &wire->resp, sizeof(wire->resp) + 1);
-	sgs[out++] = &head;
-	if (op == VIRTIO_TMEM_OP_STORE)
-		sgs[out++] = &data;
-	sgs[out + in++] = &tail;
-	if (op == VIRTIO_TMEM_OP_LOAD)
-		sgs[out + in++] = &data;
-	if (!vtmem_eph_add(q, &slot->token, sgs, out, in))
-		return false;
-	list_del(&slot->node);
-	q->eph->nr_free--;
-	slot->pool = pool;
-	atomic_inc(&pool->inflight);
-	return true;
-}
-
-static void vtmem_eph_stored(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
-			     u8 status)
-{
-	q->stats[VTMEM_STORES]++;
-	switch (status) {
-	case VIRTIO_TMEM_S_OK:
-		q->stats[VTMEM_STORES_OK]++;
-		break;
-	case VIRTIO_TMEM_S_NOSPC:
-	case VIRTIO_TMEM_S_QUOTA:
-	case VIRTIO_TMEM_S_REFUSED:
-	case VIRTIO_TMEM_S_FROZEN:
-		q->stats[VTMEM_STORES_REFUSED]++;
-		break;
-	default:
-		/* Perhaps not understood at all: an older page may be there. */
-		q->stats[VTMEM_STORES_ERROR]++;
-		vtmem_eph_spoil(q, slot->pool);
-	}
-}
-
-static void vtmem_eph_loaded(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
-			     u8 status)
-{
-	q->stats[VTMEM_LOADS]++;
-	if (status == VIRTIO_TMEM_S_OK)
-		q->stats[VTMEM_LOADS_HIT]++;
-	else if (status == VIRTIO_TMEM_S_MISS)
-		q->stats[VTMEM_LOADS_MISS]++;
-	else
-		q->stats[VTMEM_LOADS_ERROR]++;
-	/* It is not there any more: taken, or never there. */
-	if (status == VIRTIO_TMEM_S_MISS ||
-	    slot->wire->op.flags & VIRTIO_TMEM_OP_F_EXCLUSIVE)
-		clear_bit(slot->page_bit, q->dev->eph->pages);
-}
-
-static void vtmem_eph_slot_end(struct vtmem_queue *q, struct vtmem_token *token,
-			       unsigned int len, struct list_head *done)
-{
-	struct vtmem_eph_slot *slot =
-		container_of(token, struct vtmem_eph_slot, token);
-	u8 status = vtmem_eph_status(&slot->wire->resp, &slot->wire->status, 1,
-				     0, len);
-	bool load = slot->wire->op.op == VIRTIO_TMEM_OP_LOAD;
-
-	if (load && status == VIRTIO_TMEM_S_OK &&
-	    len < sizeof(slot->wire->resp) + 1 + PAGE_SIZE)
-		status = VIRTIO_TMEM_S_IO;
-	if (load)
-		vtmem_eph_loaded(q, slot, status);
-	else
-		vtmem_eph_stored(q, slot, status);
-	atomic_dec(&slot->pool->inflight);
-	q->nr_busy--;
-	q->eph->silent = false;
-	if (slot->wait) {
-		/* Who waits frees the slot, after having read its page. */
-		slot->wait->status = status;
-		complete(&slot->wait->done);
-	} else {
-		vtmem_eph_slot_free(q->eph, slot);
-	}
-}
-
-/* Posts notes as far as possible. */
-static void vtmem_eph_flush_notes(struct vtmem_queue *q)
-{
-	while (vtmem_eph_post_flush(q))
-		;
-}
-
-static bool vtmem_eph_same_object(const struct vtmem_eph_note *note,
-				  const struct vtmem_eph *pool,
-				  const struct vtmem_eph_name *name)
-{
-	return note->pool == pool &&
-	       !memcmp(note->name.object, name->object, sizeof(name->object));
-}
-
-/* Finds a note that a load of the object would have to wait for. */
-static struct vtmem_eph_note *
-vtmem_eph_find_note(struct vtmem_eph_queue *eq, const struct vtmem_eph *pool,
-		    const struct vtmem_eph_name *name)
-{
-	struct vtmem_eph_note *note;
-	unsigned int i;
-
-	for (i = 0; i < eq->nr_notes; i++) {
-		note = vtmem_eph_note_at(eq, i);
-		if (vtmem_eph_same_object(note, pool, name))
-			return note;
-	}
-	return NULL;
-}
-
-/* Notes an invalidate; there is always a way. */
-static void vtmem_eph_note(struct vtmem_queue *q, struct vtmem_eph *pool,
-			   const struct vtmem_eph_name *name, bool whole)
-{
-	struct vtmem_eph_queue *eq = q->eph;
-	struct vtmem_eph_note *note;
-
-	/* Pages go by the dozen before the file they are of. */
-	if (eq->nr_notes) {
-		note = vtmem_eph_note_at(eq, eq->nr_notes - 1);
-		if (vtmem_eph_same_object(note, pool, name) &&
-		    (note->whole || (!whole && note->name.index == name->index)))
-			return;
-	}
-	if (eq->nr_notes >= q->dev->max_batch)
-		vtmem_eph_flush_notes(q);
-	if (eq->nr_notes == VTMEM_EPH_NOTES) {
-		note = vtmem_eph_find_note(eq, pool, name);
-		if (note)
-			note->whole = true;
-		else
-			vtmem_eph_spoil(q, pool);
-		return;
-	}
-	note = vtmem_eph_note_at(eq, eq->nr_notes++);
-	note->pool = pool;
-	note->name = *name;
-	note->whole = whole;
-}
-
 /* The ring to notify now; if there is none, but work, it is done a bit later. */
 static struct virtqueue *vtmem_eph_kick(struct vtmem_queue *q)
 {
@@ -486,7 +96,7 @@ static struct virtqueue *vtmem_eph_kick(struct vtmem_queue *q)
 	return NULL;
 }
 
-static void vtmem_eph_work(struct work_struct *work)
+void vtmem_eph_work(struct work_struct *work)
 {
 	struct vtmem_eph_queue *eq = container_of(to_delayed_work(work),
 						  struct vtmem_eph_queue, work);
@@ -711,18 +321,6 @@ bool vtmem_eph_load(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 	return hit;
 }
 
-static void vtmem_eph_drop_notes(struct vtmem_queue *q, struct vtmem_eph *pool)
-{
-	struct vtmem_eph_queue *eq = q->eph;
-	unsigned int i, kept = 0;
-
-	for (i = 0; i < eq->nr_notes; i++)
-		if (vtmem_eph_note_at(eq, i)->pool != pool)
-			*vtmem_eph_note_at(eq, kept++) =
-				*vtmem_eph_note_at(eq, i);
-	eq->nr_notes = kept;
-}
-
 /**
  * vtmem_eph_drain() - wait until nothing of a pool is under way
  * @pool: its state is not live any more
@@ -764,25 +362,6 @@ void vtmem_eph_cancel_work(struct vtmem_dev *dev)
 			cancel_delayed_work_sync(&q->eph->work);
 }
 
-static void vtmem_eph_queue_free(struct vtmem_queue *q)
-{
-	struct vtmem_eph_queue *eq = q->eph;
-	unsigned int i;
-
-	if (!eq)
-		return;
-	cancel_delayed_work_sync(&eq->work);
-	for (i = 0; i < VTMEM_EPH_SLOTS; i++)
-		if (eq->slot[i].page)
-			__free_page(eq->slot[i].page);
-	for (i = 0; i < VTMEM_EPH_FLUSHES; i++)
-		free_page((unsigned long)eq->flush[i].wire);
-	kvfree(eq->notes);
-	kfree(eq->wires);
-	kvfree(eq);
-	q->eph = NULL;
-}
-
 void vtmem_eph_free(struct vtmem_dev *dev)
 {
 	unsigned int i;
@@ -795,45 +374,6 @@ void vtmem_eph_free(struct vtmem_dev *dev)
 	vfree(dev->eph->pages);
 	kfree(dev->eph);
 	dev->eph = NULL;
-}
-
-static int vtmem_eph_queue_alloc(struct vtmem_queue *q)
-{
-	struct vtmem_eph_queue *eq;
-	unsigned int i;
-
-	/* GFP_KERNEL, here and below: probe. */
-	eq = kvzalloc(sizeof(*eq), GFP_KERNEL);
-	if (!eq)
-		return -ENOMEM;
-	INIT_LIST_HEAD(&eq->slots);
-	INIT_LIST_HEAD(&eq->flushes);
-	init_waitqueue_head(&eq->room);
-	INIT_DELAYED_WORK(&eq->work, vtmem_eph_work);
-	eq->q = q;
-	/* Nobody looks at it before cleancache has a pool on this device. */
-	q->eph = eq;
-
-	eq->notes = kvcalloc(VTMEM_EPH_NOTES, sizeof(*eq->notes), GFP_KERNEL);
-	eq->wires = kcalloc(VTMEM_EPH_SLOTS, sizeof(*eq->wires), GFP_KERNEL);
-	if (!eq->notes || !eq->wires)
-		return -ENOMEM;
-	for (i = 0; i < VTMEM_EPH_SLOTS; i++) {
-		eq->slot[i].token.end = vtmem_eph_slot_end;
-		eq->slot[i].wire = &eq->wires[i];
-		eq->slot[i].page = alloc_page(GFP_KERNEL);
-		if (!eq->slot[i].page)
-			return -ENOMEM;
-		vtmem_eph_slot_free(eq, &eq->slot[i]);
-	}
-	for (i = 0; i < VTMEM_EPH_FLUSHES; i++) {
-		eq->flush[i].token.end = vtmem_eph_flush_end;
-		eq->flush[i].wire = (void *)__get_free_page(GFP_KERNEL);
-		if (!eq->flush[i].wire)
-			return -ENOMEM;
-		list_add(&eq->flush[i].node, &eq->flushes);
-	}
-	return 0;
 }
 
 /*
