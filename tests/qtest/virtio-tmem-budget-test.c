@@ -150,6 +150,100 @@ static void test_no_eventfd(void *obj, void *data, QGuestAllocator *alloc)
     qtmem_stop(t);
 }
 
+/* More pages in one object than one slice drops. */
+#define MANY_PAGES  4096
+
+static void store_many(QTmem *t, uint64_t pool)
+{
+    g_autofree QTmemAnswer *a = g_new(QTmemAnswer, 1);
+    uint8_t zeros[QTMEM_PAGE_SIZE] = {};
+    unsigned done, i;
+
+    for (done = 0; done < MANY_PAGES; done += QTMEM_BATCH) {
+        QTmemBatch *b = qtmem_batch_new();
+
+        for (i = 0; i < QTMEM_BATCH; i++) {
+            qtmem_batch_add(b, VIRTIO_TMEM_OP_STORE, pool, 1, done + i, zeros);
+        }
+        qtmem_batch_run(t, 0, b, a);
+        for (i = 0; i < QTMEM_BATCH; i++) {
+            g_assert_cmpuint(a->status[i], ==, VIRTIO_TMEM_S_OK);
+        }
+        qtmem_batch_free(b);
+    }
+}
+
+/*
+ * Dropping many pages is done in slices, with turns for others in between, and
+ * what is behind it in the request still finds it done.
+ */
+static void test_slices(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    g_autofree QTmemAnswer *a = g_new(QTmemAnswer, 1);
+    QTmemBatch *b = qtmem_batch_new();
+    uint8_t page[QTMEM_PAGE_SIZE];
+    uint64_t pool;
+    char *log;
+
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    store_many(t, pool);
+    log = log_breaks(t->qts);
+    qtmem_batch_add(b, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, pool, 1, 0, NULL);
+    qtmem_batch_add(b, VIRTIO_TMEM_OP_LOAD, pool, 1, MANY_PAGES - 1, NULL);
+    qtmem_batch_run(t, 0, b, a);
+    qtmem_batch_free(b);
+    g_assert_true(took_break(t->qts, log));
+    g_assert_cmpuint(a->status[0], ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(a->status[1], ==, VIRTIO_TMEM_S_MISS);
+
+    store_many(t, pool);
+    log = log_breaks(t->qts);
+    g_assert_cmpuint(qtmem_destroy_pool(t, pool), ==, VIRTIO_TMEM_S_OK);
+    g_assert_true(took_break(t->qts, log));
+    g_assert_cmpuint(qtmem_load(t, 0, pool, 1, 0, page), ==,
+                     VIRTIO_TMEM_S_NOPOOL);
+    qtmem_stop(t);
+}
+
+/* A reset in the middle of it: half dropped requests are nobody's any more. */
+static void test_slices_reset(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QTmem *t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc, 0,
+                           1);
+    int i;
+
+    for (i = 0; i < 4; i++) {
+        struct virtio_tmem_destroy_pool destroy = {
+            .type = VIRTIO_TMEM_T_DESTROY_POOL,
+        };
+        QTmemSeg segs[] = {
+            { t->out, sizeof(destroy) },
+            { t->in, sizeof(struct virtio_tmem_ctrl_resp), true },
+        };
+        uint8_t page[QTMEM_PAGE_SIZE];
+        uint64_t pool;
+
+        g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==,
+                         VIRTIO_TMEM_S_OK);
+        store_many(t, pool);
+        destroy.pool = cpu_to_le64(pool);
+        qtest_memwrite(t->qts, t->out, &destroy, sizeof(destroy));
+        qtmem_add(t, t->ctrl, segs, ARRAY_SIZE(segs));
+        if (i & 1) {
+            qtest_qmp_assert_success(t->qts, "{ 'execute': 'stop' }");
+        }
+        qtmem_restart(t, 0);
+        if (i & 1) {
+            qtest_qmp_assert_success(t->qts, "{ 'execute': 'cont' }");
+        }
+        g_assert_cmpuint(qtmem_load(t, 0, pool, 1, 0, page), ==,
+                         VIRTIO_TMEM_S_NOPOOL);
+    }
+    qtmem_stop(t);
+}
+
 static void *before_iothread(GString *cmd_line, void *arg)
 {
     g_string_append(cmd_line, " -object iothread,id=io0 ");
@@ -164,6 +258,9 @@ static void register_virtio_tmem_budget_test(void)
     };
 
     qos_add_test("budget-small", "virtio-tmem", test_small, NULL);
+    qos_add_test("budget-slices", "virtio-tmem", test_slices, NULL);
+    qos_add_test("budget-slices-reset", "virtio-tmem", test_slices_reset,
+                 NULL);
     qos_add_test("budget-no-eventfd", "virtio-tmem-pci", test_no_eventfd,
                  &iothread);
 }

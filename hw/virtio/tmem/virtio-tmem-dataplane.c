@@ -108,7 +108,6 @@ static void virtio_tmem_detach_bh(void *opaque)
 static void virtio_tmem_detach(VirtIOTmemQueue *q)
 {
     aio_wait_bh_oneshot(q->aio_context, virtio_tmem_detach_bh, q);
-    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&q->in_flight) > 0);
 }
 
 /* Takes the ioeventfds of the first @n queues away.  Context: BQL held. */

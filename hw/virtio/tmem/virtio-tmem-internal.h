@@ -8,6 +8,8 @@
 #include "block/aio.h"
 #include "hw/virtio/virtio-tmem.h"
 
+typedef struct VirtIOTmemElement VirtIOTmemElement;
+
 /*
  * A virtqueue and what serves it.  Everything without a note belongs to the
  * thread that runs aio_context (or, when that is the main loop, to the holder
@@ -20,9 +22,8 @@ struct VirtIOTmemQueue {
     TmemContext *ctx;
     QEMUBH *bh;                 /* carries on when the budget is used up */
     QEMUBH *fallback_bh;        /* the same in the main loop, instead of bh */
-    unsigned in_flight;         /* requests not answered yet; atomic */
+    VirtIOTmemElement *current; /* a request that is done in slices */
     const char *violation;      /* of the protocol, until a reset; atomic */
-    bool running;               /* in virtio_tmem_queue_run() */
     bool backlog;               /* left with notifications disabled */
     bool notify;                /* answers were pushed and not signalled */
 };
@@ -37,8 +38,8 @@ bool virtio_tmem_queues_init(VirtIOTmem *s, Error **errp);
 void virtio_tmem_queues_cleanup(VirtIOTmem *s);
 
 /*
- * Waits for requests in flight and forgets what was going on.  No thread may
- * be running the queue.  Context: BQL held.
+ * Forgets what was going on, a request that is half done included.  No thread
+ * may be running the queue.  Context: BQL held.
  */
 void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q);
 

@@ -7,7 +7,6 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "block/aio-wait.h"
 #include "hw/virtio/virtio.h"
 #include "hw/virtio/virtio-bus.h"
 #include "libtmem/tmem-req.h"
@@ -31,12 +30,11 @@
  */
 #define VIRTIO_TMEM_QUEUE_SIZE      256
 
-typedef struct VirtIOTmemElement {
+struct VirtIOTmemElement {
     VirtQueueElement elem;      /* first: virtqueue_pop() allocates us */
     VirtIOTmemQueue *q;
-    bool *done;                 /* set when the request has ended */
     TmemReq req;
-} VirtIOTmemElement;
+};
 
 static unsigned virtio_tmem_queue_index(VirtIOTmemQueue *q)
 {
@@ -126,19 +124,8 @@ static void virtio_tmem_req_done(TmemReq *req)
         virtqueue_push(q->vq, &e->elem, req->written);
         q->notify = true;
     }
-    *e->done = true;
+    q->current = NULL;
     g_free(e);
-
-    if (!q->running) {
-        virtio_tmem_queue_notify(q);
-        if (virtio_tmem_unplug_blocker_is_stale(s)) {
-            virtio_tmem_main_work(s);
-        }
-    }
-    /* Last: whoever waits for zero may take the queue apart. */
-    if (qatomic_fetch_dec(&q->in_flight) == 1) {
-        aio_wait_kick();
-    }
 }
 
 /* Returns what the request takes from the budget, in bytes. */
@@ -149,10 +136,9 @@ static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
     size_t out = iov_size(e->elem.out_sg, e->elem.out_num);
     size_t in = iov_size(e->elem.in_sg, e->elem.in_num);
     const char *client = tmem_client_name(s->client);
-    bool done = false;
 
     e->q = q;
-    e->done = &done;
+    q->current = e;
     e->req = (TmemReq) {
         .out = e->elem.out_sg,
         .out_num = e->elem.out_num,
@@ -160,17 +146,12 @@ static size_t virtio_tmem_submit(VirtIOTmemQueue *q, VirtIOTmemElement *e)
         .in_num = e->elem.in_num,
         .done = virtio_tmem_req_done,
     };
-    qatomic_inc(&q->in_flight);
     if (virtio_tmem_queue_index(q) == VIRTIO_TMEM_VQ_CONTROL) {
         trace_virtio_tmem_control(client, out, in);
         tmem_req_submit_control(q->ctx, features, &e->req);
     } else {
         trace_virtio_tmem_request(client, virtio_tmem_queue_index(q), out, in);
         tmem_req_submit(q->ctx, features, &e->req);
-    }
-    /* All slices at once: nothing else gets its turn in between. */
-    while (!done) {
-        tmem_req_resume(q->ctx, &e->req);
     }
     return MAX(out + in, TMEM_PAGE_SIZE);
 }
@@ -200,9 +181,20 @@ static void virtio_tmem_schedule_turn(VirtIOTmemQueue *q)
     qemu_bh_schedule(q->fallback_bh && bql_locked() ? q->fallback_bh : q->bh);
 }
 
+/* There is more to do than one turn allows. */
+static void virtio_tmem_end_turn(VirtIOTmemQueue *q, bool manage)
+{
+    trace_virtio_tmem_budget(tmem_client_name(q->dev->client),
+                             virtio_tmem_queue_index(q));
+    q->backlog = manage;
+    virtio_tmem_schedule_turn(q);
+}
+
 /*
  * Takes what is on the queue, within the budget.  The driver's notifications
- * are off meanwhile, and stay off while a backlog waits for its next turn.
+ * are off meanwhile, and stay off while a backlog waits for its next turn.  A
+ * request that is done in slices takes a turn for each; what is behind it on
+ * the queue waits, as the order of a queue demands.
  */
 static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
 {
@@ -211,29 +203,28 @@ static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
     size_t used = 0;
 
     q->backlog = false;
-    q->running = true;
+    if (q->current) {
+        tmem_req_resume(q->ctx, &q->current->req);
+    }
     do {
         VirtIOTmemElement *e;
 
         if (manage) {
             virtio_queue_set_notification(vq, 0);
         }
-        while (used < VIRTIO_TMEM_BUDGET_BYTES && !q->violation &&
-               (e = virtio_tmem_pop(q))) {
+        while (used < VIRTIO_TMEM_BUDGET_BYTES && !q->current &&
+               !q->violation && (e = virtio_tmem_pop(q))) {
             used += virtio_tmem_submit(q, e);
         }
-        if (used >= VIRTIO_TMEM_BUDGET_BYTES && !q->violation) {
-            trace_virtio_tmem_budget(tmem_client_name(q->dev->client),
-                                     virtio_tmem_queue_index(q));
-            q->backlog = manage;
-            virtio_tmem_schedule_turn(q);
+        if ((used >= VIRTIO_TMEM_BUDGET_BYTES || q->current) &&
+            !q->violation) {
+            virtio_tmem_end_turn(q, manage);
             break;
         }
         if (manage) {
             virtio_queue_set_notification(vq, 1);
         }
     } while (!q->violation && !virtio_queue_empty(vq));
-    q->running = false;
 
     virtio_tmem_queue_notify(q);
     if (virtio_tmem_unplug_blocker_is_stale(q->dev)) {
@@ -329,7 +320,11 @@ void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q)
 {
     qemu_bh_cancel(q->bh);
     virtio_tmem_queue_end_fallback(q);
-    AIO_WAIT_WHILE_UNLOCKED(NULL, qatomic_read(&q->in_flight) > 0);
+    if (q->current) {
+        tmem_req_cancel(q->ctx, &q->current->req);
+        virtqueue_detach_element(q->vq, &q->current->elem, 0);
+        g_clear_pointer(&q->current, g_free);
+    }
     q->backlog = false;
     q->notify = false;
 }
@@ -342,7 +337,7 @@ void virtio_tmem_queues_resume(VirtIOTmem *s)
         VirtIOTmemQueue *q = &s->queues[i];
 
         /* An iothread's queues are kicked when it is attached again. */
-        if (q->backlog &&
+        if ((q->backlog || q->current) &&
             (q->aio_context == qemu_get_aio_context() || s->dataplane_failed)) {
             virtio_tmem_schedule_turn(q);
         }
