@@ -174,6 +174,17 @@ static TmemHandle tmem_handle(BDRVTmemState *s, int64_t page)
 
 /* --- Reading --- */
 
+static void tmem_prefetch(BDRVTmemState *s, TmemContext *ctx, int64_t page,
+                          int64_t pages)
+{
+    TmemHandle handles[TMEM_PREFETCH_MAX];
+
+    for (int64_t i = 0; i < pages; i++) {
+        handles[i] = tmem_handle(s, page + i);
+    }
+    tmem_page_prefetch(ctx, handles, pages);
+}
+
 /* At most TMEM_PREFETCH_MAX pages that are in the store. */
 static int tmem_load(BDRVTmemState *s, int64_t page, int64_t pages,
                      QEMUIOVector *qiov, size_t qiov_offset)
@@ -182,6 +193,7 @@ static int tmem_load(BDRVTmemState *s, int64_t page, int64_t pages,
     void *bounce = tmem_context_bounce(ctx);
     int ret = 0;
 
+    tmem_prefetch(s, ctx, page, pages);
     for (int64_t i = 0; i < pages; i++) {
         TmemHandle handle = tmem_handle(s, page + i);
         TmemStatus status = tmem_page_load(ctx, &handle, bounce, NULL);
@@ -253,6 +265,7 @@ static int64_t tmem_store(BDRVTmemState *s, int64_t page, int64_t pages,
     void *bounce = tmem_context_bounce(ctx);
     int64_t i;
 
+    tmem_prefetch(s, ctx, page, pages);
     for (i = 0; i < pages; i++) {
         TmemHandle handle = tmem_handle(s, page + i);
         TmemStatus status;
