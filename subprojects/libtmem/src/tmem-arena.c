@@ -147,6 +147,13 @@ static bool charge(TmemArena *arena, uint64_t bytes)
     return ok;
 }
 
+void tmem_arena_set_reserve(TmemArena *arena, bool on)
+{
+    tmem_lock(&arena->lock);
+    arena->reserve_bytes = on ? 1ull << arena->segment_shift : 0;
+    tmem_unlock(&arena->lock);
+}
+
 bool tmem_arena_charge(TmemArena *arena, uint64_t bytes)
 {
     if (TMEM_FAULT("arena-charge")) {

@@ -99,6 +99,7 @@ typedef struct TmemArena {
     uint64_t charged_bytes; /* of these, not for segments */
     uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
     uint64_t heaps_charged_bytes;   /* of these, not for segments */
+    uint64_t reserve_bytes; /* kept free, by heaps too, for upkeep */
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_ephemeral;  /* of these, with data or index of ephemeral pools */
@@ -192,6 +193,9 @@ static inline bool tmem_arena_is_short_of_host(const TmemArena *arena)
     return __atomic_load_n(&arena->budget_bytes, __ATOMIC_RELAXED) <
            arena->size_bytes;
 }
+
+/** Keeps a segment free, of the budget and of each heap's limit, or no more. */
+void tmem_arena_set_reserve(TmemArena *arena, bool on);
 
 /** Sets used_bytes, which is read without the lock that is held. */
 void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes);

@@ -4,22 +4,31 @@
  */
 #include "tmem-compact.h"
 #include "tmem-move.h"
+#include "tmem-share.h"
 #include "tmem-store.h"
 
-/* A pass is worth it if this part of what is used comes free. */
-#define GAIN_FRACTION   64
+/*
+ * A pass is worth it if this part of what is used comes free, or anything at
+ * all where less than this part is left.
+ */
+#define GAIN_SHIFT      6
 
 /* What one hold of a shard's lock moves: about what a store copies. */
 #define MOVES_MAX       4
 
-static uint64_t mark_all(TmemStore *store)
+/* Sets @tight if someone is likely to be refused for lack of memory. */
+static uint64_t mark_all(TmemStore *store, bool *tight)
 {
     uint64_t nr = 0;
+
+    *tight = tmem_share_available(&store->arena) <
+             store->size_bytes >> GAIN_SHIFT;
 
     tmem_lock(&store->clients_lock);
     for (GList *l = store->clients; l; l = l->next) {
         TmemClient *client = l->data;
 
+        *tight |= tmem_heap_near_limit(&client->heap, GAIN_SHIFT);
         for (int space = 0; space < TMEM_SPACE__MAX; space++) {
             uint32_t marked = 0, before;
 
@@ -51,10 +60,11 @@ void tmem_compact_end(TmemStore *store)
 bool tmem_compact_begin(TmemStore *store)
 {
     TmemArena *arena = &store->arena;
-    uint64_t nr = mark_all(store);
+    bool tight;
+    uint64_t nr = mark_all(store, &tight);
 
-    if (nr && (nr << arena->segment_shift) >=
-              tmem_arena_used_bytes(arena) / GAIN_FRACTION) {
+    if (nr && (tight || (nr << arena->segment_shift) >=
+                        tmem_arena_used_bytes(arena) >> GAIN_SHIFT)) {
         return true;
     }
     tmem_compact_end(store);

@@ -244,20 +244,24 @@ static void set_slack_locked(TmemHeap *heap)
 
 /* Class lock held: gives the class a segment, unlisted. */
 static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
-                            TmemStatus *why)
+                            bool for_upkeep, TmemStatus *why)
 {
     TmemArena *arena = heap->arena;
     uint64_t bytes = 1ull << arena->segment_shift;
+    /* Upkeep that makes pages smaller may take the last one. */
+    uint64_t want = bytes + (for_upkeep ? 0 : arena->reserve_bytes);
     uint32_t nr = TMEM_SEGMENT_NONE;
 
     if (TMEM_FAULT("arena-segment")) {
         return TMEM_SEGMENT_NONE;
     }
     tmem_lock(&arena->lock);
-    if (over_limit_locked(heap, bytes)) {
+    if (over_limit_locked(heap, want)) {
         *why = TMEM_STATUS_QUOTA;
-    } else if (space != TMEM_SPACE_PERSISTENT ||
-               tmem_share_admits_locked(heap, bytes)) {
+    } else if (want <= tmem_arena_room_locked(arena) +
+                       (uint64_t)arena->nr_idle * bytes &&
+               (for_upkeep || space != TMEM_SPACE_PERSISTENT ||
+                tmem_share_admits_locked(heap, bytes))) {
         nr = tmem_arena_pop_locked(arena);
     }
     if (nr != TMEM_SEGMENT_NONE) {
@@ -452,7 +456,8 @@ static TmemRef slot_of_larger(TmemHeap *heap, TmemSpace space,
 }
 
 static TmemRef slot_of_new_segment(TmemHeap *heap, TmemSpace space,
-                                   uint32_t class_nr, TmemStatus *why)
+                                   uint32_t class_nr, bool for_upkeep,
+                                   TmemStatus *why)
 {
     TmemClass *c = tmem_heap_class(heap, space, class_nr);
     TmemRef ref = 0;
@@ -460,7 +465,7 @@ static TmemRef slot_of_new_segment(TmemHeap *heap, TmemSpace space,
     tmem_lock(&c->lock);
     /* Another thread may just have brought one. */
     if (!c->groups) {
-        uint32_t nr = segment_get(heap, space, class_nr, why);
+        uint32_t nr = segment_get(heap, space, class_nr, for_upkeep, why);
 
         if (nr != TMEM_SEGMENT_NONE) {
             segment_open(heap->arena, c, nr);
@@ -510,7 +515,7 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
     }
     ref = tmem_heap_alloc_inside(heap, space, bytes);
     if (!ref) {
-        ref = slot_of_new_segment(heap, space, class_nr, why);
+        ref = slot_of_new_segment(heap, space, class_nr, false, why);
     }
     if (!ref && any_class) {
         ref = slot_of_larger(heap, space, class_nr, UINT64_MAX);
@@ -554,7 +559,7 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                              MIN(bytes + (bytes * slack >> 8), below - 1));
     }
     if (!ref) {
-        ref = slot_of_new_segment(heap, space, class_nr, &why);
+        ref = slot_of_new_segment(heap, space, class_nr, true, &why);
     }
     return ref ? ref : slot_of_larger(heap, space, class_nr, below - 1);
 }

@@ -157,7 +157,12 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);
 
-/** As tmem_heap_alloc(), of less than @below bytes in any case. */
+/**
+ * tmem_heap_alloc_below() - take a slot for what now lies in one of @below bytes
+ *
+ * As tmem_heap_alloc(), smaller in any case, and from what is kept in reserve if
+ * need be.
+ */
 TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                               uint32_t below);
 

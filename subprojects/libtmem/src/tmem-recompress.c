@@ -10,7 +10,7 @@
 #include "tmem-store.h"
 
 bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
-                           bool at_once)
+                           TmemRecompressMode mode)
 {
     if (!r->memory) {
         r->memory_bytes = TMEM_PAGE_SIZE + tmem_codec_memory();
@@ -24,8 +24,8 @@ bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
     }
     r->store = store;
     r->level = level;
-    r->at_once = at_once;
-    r->nr_smaller = 0;
+    r->mode = mode;
+    r->nr_smaller = r->nr_starved = 0;
     r->pass += r->pass == UINT16_MAX ? 2 : 1;
     return true;
 }
@@ -49,10 +49,11 @@ static bool worth_a_try(TmemEntry entry)
 static bool is_due(const TmemRecompress *r, TmemEntry entry)
 {
     return worth_a_try(entry) &&
-           (r->at_once || tmem_entry_age(entry) == TMEM_AGE_IDLE);
+           (r->mode == TMEM_RECOMPRESS_AT_ONCE ||
+            tmem_entry_age(entry) == TMEM_AGE_IDLE);
 }
 
-/* Shard locked: one step older.  Returns the positions of pages that are due. */
+/* Shard locked: may make pages older.  Returns the positions of pages that are due. */
 static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
 {
     TmemEntry *e = tmem_node_entry(&r->store->index, node,
@@ -65,7 +66,7 @@ static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
 
         if (is_due(r, *e)) {
             due |= left & -left;
-        } else if (!r->at_once && age < TMEM_AGE_DONE) {
+        } else if (r->mode == TMEM_RECOMPRESS_AGING && age < TMEM_AGE_DONE) {
             *e = tmem_entry_aged(*e, age + 1);
         }
     }
@@ -207,12 +208,9 @@ static void replace(TmemRecompress *r, Candidate *c, const TmemEncoded *enc)
         set_done(r, c);
         return;
     }
-    /*
-     * In a store without free memory there may be none: then the next pass
-     * tries again.
-     */
     ref = tmem_heap_alloc_below(c->heap, c->space, bytes, c->slot_bytes);
     if (!ref) {
+        r->nr_starved++;
         return;
     }
     record = tmem_arena_ptr(arena, ref);

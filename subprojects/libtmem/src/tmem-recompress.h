@@ -17,6 +17,13 @@
 #include "tmem-codec.h"
 #include "tmem-index.h"
 
+/* What a pass does with a page, by its age. */
+typedef enum TmemRecompressMode {
+    TMEM_RECOMPRESS_AGING,      /* it gets older; an idle one is compressed */
+    TMEM_RECOMPRESS_RETRY,      /* idle ones that found no memory: once more */
+    TMEM_RECOMPRESS_AT_ONCE,    /* any is compressed */
+} TmemRecompressMode;
+
 typedef struct TmemRecompress {
     TmemStore *store;
     TmemCodec codec;
@@ -27,13 +34,14 @@ typedef struct TmemRecompress {
     /* Of a pass. */
     uint16_t pass;          /* never 0 */
     int level;              /* of zstd */
-    bool at_once;           /* pages of any age */
+    TmemRecompressMode mode;
     uint64_t nr_smaller;    /* pages that took another form */
+    uint64_t nr_starved;    /* pages for whose smaller form was no memory */
 } TmemRecompress;
 
 /** Returns false without memory. */
 bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
-                           bool at_once);
+                           TmemRecompressMode mode);
 void tmem_recompress_destroy(TmemRecompress *r);
 
 /**

@@ -26,8 +26,10 @@
 /* Buckets between two looks at the clock. */
 #define BUCKETS_AT_ONCE 32
 
-/* How often it is looked whether compaction is worth it. */
+/* How often it is looked whether compaction is worth it ... */
 #define COMPACT_NS      (2 * SECOND_NS)
+/* ... and whether there is memory for pages that could be smaller. */
+#define RETRY_NS        (5 * SECOND_NS)
 
 /* --- Steps --- */
 
@@ -82,7 +84,7 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
     for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
         if (!compact_next(u, &u->compacting)) {
             tmem_compact_end(u->store);
-            u->compacting_next_ns = now_ns;
+            u->compacting_next_ns = now_ns + COMPACT_NS;
             return;
         }
     }
@@ -90,12 +92,33 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
 
 static void age_some(TmemUpkeeper *u, uint64_t idle_ns, uint64_t now_ns)
 {
+    const TmemRecompress *r = &u->recompress;
+
     for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
         if (!recompress_next(u, &u->aging)) {
-            /* From the end, so that no page sees two passes too soon. */
-            u->aging_next_ns = now_ns + (idle_ns + 1) / 2;
+            if (r->mode == TMEM_RECOMPRESS_AGING) {
+                /* From the end, so that no page sees two passes too soon. */
+                u->aging_next_ns = now_ns + (idle_ns + 1) / 2;
+            }
+            u->retry_next_ns = r->nr_starved ? now_ns + RETRY_NS : UINT64_MAX;
             return;
         }
+    }
+}
+
+static void begin_aging(TmemUpkeeper *u, int level, uint64_t now_ns)
+{
+    bool due = now_ns >= u->aging_next_ns;
+
+    if (!due && now_ns < u->retry_next_ns) {
+        return;
+    }
+    if (tmem_recompress_begin(&u->recompress, u->store, level,
+                              due ? TMEM_RECOMPRESS_AGING :
+                                    TMEM_RECOMPRESS_RETRY)) {
+        walk_begin(&u->aging);
+    } else {
+        u->aging_next_ns = now_ns + SECOND_NS;
     }
 }
 
@@ -114,15 +137,8 @@ static void begin_passes(TmemUpkeeper *u, const TmemPolicy *policy,
             u->compacting_next_ns = now_ns + COMPACT_NS;
         }
     }
-    if (!u->aging.active && upkeep->recompress_idle_seconds &&
-        now_ns >= u->aging_next_ns) {
-        if (tmem_recompress_begin(&u->recompress, store,
-                                  tmem_policy_recompress_level(policy),
-                                  false)) {
-            walk_begin(&u->aging);
-        } else {
-            u->aging_next_ns = now_ns + SECOND_NS;
-        }
+    if (!u->aging.active && upkeep->recompress_idle_seconds) {
+        begin_aging(u, tmem_policy_recompress_level(policy), now_ns);
     }
 }
 
@@ -188,7 +204,8 @@ uint64_t tmem_store_recompress(TmemStore *store)
     /* Its marks on nodes are those of another pass from here on. */
     u->aging.active = false;
     if (tmem_recompress_begin(&u->recompress, store,
-                              tmem_policy_recompress_level(&policy), true)) {
+                              tmem_policy_recompress_level(&policy),
+                              TMEM_RECOMPRESS_AT_ONCE)) {
         walk_begin(&walk);
         while (recompress_next(u, &walk)) {
             /* The pages of another bucket. */
@@ -297,6 +314,7 @@ void tmem_upkeep_init(TmemStore *store)
     u->store = store;
     u->wake_fd = -1;
     u->watch.trigger = u->new_watch.trigger = -1;
+    u->retry_next_ns = UINT64_MAX;
     pthread_mutex_init(&u->busy, NULL);
     pthread_mutex_init(&u->mutex, NULL);
 }
@@ -396,6 +414,9 @@ bool tmem_upkeep_set_policy(TmemStore *store, const TmemPolicy *policy,
         return false;
     }
     tmem_upkeep_set_watch(store, &watch);
+    /* Pages get smaller one by one: the first needs a place to go. */
+    tmem_arena_set_reserve(&store->arena,
+                           policy->upkeep.recompress_idle_seconds > 0);
     return true;
 }
 

@@ -39,6 +39,7 @@ typedef struct TmemUpkeeper {
     TmemRecompress recompress;
     TmemWalk aging;
     uint64_t aging_next_ns;
+    uint64_t retry_next_ns;
     TmemWalk compacting;
     uint64_t compacting_next_ns;
     bool compacting_turn;

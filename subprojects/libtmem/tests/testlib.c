@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "testlib.h"
+#include "tmem-upkeep.h"
 
 /*
  * ThreadSanitizer's own deadlock detector gives up at 64 locks, which the check
@@ -123,6 +124,8 @@ void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
     TmemStoreStats stats;
     GError *err = NULL;
 
+    /* What happens in the background is not to happen at random. */
+    tmem_upkeep_by_hand(true);
     f->store = tmem_store_new(&config, &err);
     g_assert_no_error(err);
     tmem_store_get_stats(f->store, &stats);

@@ -9,6 +9,7 @@
  */
 #include "testlib.h"
 #include "tmem-fault.h"
+#include "tmem-upkeep.h"
 
 #define ROUNDS_MAX  200
 
@@ -299,6 +300,87 @@ static void test_table_cannot_grow(void)
     fixture_tear_down(&f);
 }
 
+/* --- Upkeep --- */
+
+/* Without its thread a client is refused; the next one gets it. */
+static void test_fault_upkeep(void)
+{
+    TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
+    TmemStore *store = tmem_store_new(&config, NULL);
+
+    g_assert_nonnull(store);
+    tmem_upkeep_by_hand(false);
+    for (unsigned n = 1; ; n++) {
+        TmemClientConfig client_config = { .name = "first" };
+        g_autoptr(GError) err = NULL;
+        TmemClient *client;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        tmem_fault_arm(NULL, n);
+        client = tmem_client_new(store, &client_config, &err);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired == !client);
+        g_assert_true(fired == !!err);
+        tmem_client_free(client);
+        if (!fired) {
+            break;
+        }
+    }
+    tmem_store_free(store);
+}
+
+/* A policy that cannot be followed changes nothing. */
+static void test_fault_pressure(void)
+{
+    g_autoptr(GError) err = NULL;
+    TmemPolicy policy, after;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    tmem_store_get_policy(f.store, &policy);
+    policy.pressure.stall_ms = 100;
+    tmem_fault_arm("pressure-open", 1);
+    g_assert_false(tmem_store_set_policy(f.store, &policy, &err));
+    g_assert_cmpstr(tmem_fault_disarm(), ==, "pressure-open");
+    g_assert_nonnull(err);
+    tmem_store_get_policy(f.store, &after);
+    g_assert_cmpuint(after.pressure.stall_ms, ==, 0);
+    fixture_tear_down(&f);
+}
+
+/* Without memory pages keep their form; later they can still be smaller. */
+static void test_fault_recompress(void)
+{
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 100; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, 1, i),
+                                   TEST_PAGE_TEXT, i), ==, 0);
+    }
+    for (unsigned n = 1; ; n++) {
+        uint64_t nr;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        arm(true, n);
+        nr = tmem_store_recompress(f.store);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired || nr);
+        test_check(f.store);
+        for (uint64_t i = 0; i < 100; i++) {
+            test_expect_page(f.ctx, test_handle(f.persistent, 1, i),
+                             TEST_PAGE_TEXT, i);
+        }
+        if (nr) {
+            g_assert_cmpuint(n, >, 1);
+            break;
+        }
+    }
+    fixture_tear_down(&f);
+}
+
 /* Without memory for a shared pool nobody joins, and nothing stays behind. */
 static void test_fault_group(void)
 {
@@ -339,6 +421,9 @@ static const Walk walks[] = {
     { "/tmem/fault/context", test_fault_context },
     { "/tmem/fault/client", test_fault_client },
     { "/tmem/fault/store", test_fault_store_new },
+    { "/tmem/fault/upkeep", test_fault_upkeep },
+    { "/tmem/fault/pressure", test_fault_pressure },
+    { "/tmem/fault/recompress", test_fault_recompress },
     { "/tmem/fault/group", test_fault_group },
     { "/tmem/fault/no-memory-needed", test_no_memory_needed },
     { "/tmem/fault/table-cannot-grow", test_table_cannot_grow },

@@ -1,0 +1,293 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * The host's memory pressure: a pipe in the place of the trigger, a file in the
+ * place of the totals, and the real thing where there is one
+ */
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <unistd.h>
+
+#include "testlib.h"
+#include "tmem-store.h"
+
+#define SECOND  1000000000ull
+
+typedef struct Host {
+    Fixture f;
+    TmemPressureWatch watch;
+    int trigger;            /* to write to */
+    int totals;
+    uint64_t total_us;
+    unsigned nr_begun;      /* events; atomic */
+    unsigned nr_ended;
+} Host;
+
+static void note_event(TmemEvent event, TmemClient *client, void *opaque)
+{
+    Host *h = opaque;
+
+    if (event == TMEM_EVENT_PRESSURE) {
+        __atomic_fetch_add(&h->nr_begun, 1, __ATOMIC_RELAXED);
+    } else if (event == TMEM_EVENT_PRESSURE_END) {
+        __atomic_fetch_add(&h->nr_ended, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void stall(Host *h, uint64_t us)
+{
+    g_autofree char *text = NULL;
+    gsize len;
+
+    h->total_us += us;
+    text = g_strdup_printf("some avg10=1.00 avg60=0.50 avg300=0.10 total=%"
+                           G_GUINT64_FORMAT "\nfull avg10=0.00 avg60=0.00 "
+                           "avg300=0.00 total=7\n", h->total_us);
+    len = strlen(text);
+    g_assert_cmpint(pwrite(h->totals, text, len, 0), ==, len);
+}
+
+static void fire(Host *h)
+{
+    g_assert_cmpint(write(h->trigger, "!", 1), ==, 1);
+}
+
+static uint64_t ephemeral_pages(Host *h)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(h->f.client, &stats);
+    return stats.total.pages;
+}
+
+static void host_set_up(Host *h, const TmemPressure *policy)
+{
+    g_autofree char *path = NULL;
+    int fds[2];
+
+    memset(h, 0, sizeof(*h));
+    fixture_set_up(&h->f, 64u << 20, 0);
+    tmem_store_set_event_func(h->f.store, note_event, h);
+    h->totals = g_file_open_tmp("tmem-psi-XXXXXX", &path, NULL);
+    g_assert_cmpint(h->totals, >=, 0);
+    g_unlink(path);
+    stall(h, 1000);
+    g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+    h->trigger = fds[1];
+    tmem_pressure_open_fds(&h->watch, fds[0], dup(h->totals), policy);
+    for (uint64_t i = 0; i < 6000; i++) {
+        g_assert_cmpint(test_store(h->f.ctx,
+                                   test_handle(h->f.ephemeral, i / 64, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+}
+
+static void host_tear_down(Host *h)
+{
+    close(h->trigger);
+    close(h->totals);
+    fixture_tear_down(&h->f);
+}
+
+/* It begins with the trigger, goes on while there are stalls, and ends. */
+static void test_hysteresis(void)
+{
+    const TmemPressure policy = { .stall_ms = 100 };
+    uint64_t pages, before, now = 5 * SECOND;
+    Host h;
+
+    host_set_up(&h, &policy);
+    pages = ephemeral_pages(&h);
+    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, now), ==, -1);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+    g_assert_cmpuint(h.nr_begun, ==, 0);
+
+    /* A sixteenth at once. */
+    fire(&h);
+    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, now), >, 0);
+    g_assert_cmpuint(h.nr_begun, ==, 1);
+    before = pages;
+    pages = ephemeral_pages(&h);
+    g_assert_cmpuint(pages, <=, before - before / 20);
+    g_assert_cmpuint(pages, >=, before - before / 8);
+
+    /* Not again within the second, however often it fires. */
+    fire(&h);
+    stall(&h, 400000);
+    tmem_pressure_step(&h.watch, h.f.store, now + SECOND / 2);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+
+    /* Half of the threshold keeps it going ... */
+    for (int i = 0; i < 3; i++) {
+        now += SECOND;
+        stall(&h, 50000);
+        g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, now), >, 0);
+        before = pages;
+        pages = ephemeral_pages(&h);
+        g_assert_cmpuint(pages, <, before);
+    }
+    g_assert_cmpuint(h.nr_begun, ==, 1);
+    g_assert_cmpuint(h.nr_ended, ==, 0);
+
+    /* ... and less ends it. */
+    now += SECOND;
+    stall(&h, 49999);
+    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, now), ==, -1);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+    g_assert_cmpuint(h.nr_ended, ==, 1);
+
+    /* And again. */
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, now);
+    g_assert_cmpuint(h.nr_begun, ==, 2);
+    g_assert_cmpuint(ephemeral_pages(&h), <, pages);
+    tmem_pressure_end(&h.watch, h.f.store);
+    g_assert_cmpuint(h.nr_ended, ==, 2);
+    host_tear_down(&h);
+}
+
+/* Nothing is taken below the floor, nor from persistent pools. */
+static void test_floor(void)
+{
+    const uint64_t segment = 128 << 10;
+    TmemPressure policy = { .stall_ms = 10, .floor_bytes = 16u << 20 };
+    uint64_t now = SECOND, bytes = 0;
+    TmemClientStats stats;
+    Host h;
+
+    host_set_up(&h, &policy);
+    g_assert_cmpint(test_store(h.f.ctx, test_handle(h.f.persistent, 1, 1),
+                               TEST_PAGE_NOISE, 1), ==, 0);
+    for (int i = 0; i < 60; i++) {
+        fire(&h);
+        stall(&h, 900000);
+        tmem_pressure_step(&h.watch, h.f.store, now);
+        now += SECOND;
+    }
+    tmem_client_get_stats(h.f.client, &stats);
+    bytes = stats.total.data_bytes + stats.total.index_bytes;
+    g_assert_cmpuint(bytes, >=, policy.floor_bytes - 4 * segment);
+    g_assert_cmpuint(bytes, <=, policy.floor_bytes + segment);
+    g_assert_cmpuint(h.nr_begun, ==, 1);
+    test_expect_page(h.f.ctx, test_handle(h.f.persistent, 1, 1),
+                     TEST_PAGE_NOISE, 1);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
+/* Totals that cannot be read end it: nobody is known to stall. */
+static void test_bad_totals(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    uint64_t pages;
+    Host h;
+
+    host_set_up(&h, &policy);
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, SECOND);
+    pages = ephemeral_pages(&h);
+    g_assert_cmpint(ftruncate(h.totals, 0), ==, 0);
+    tmem_pressure_step(&h.watch, h.f.store, 2 * SECOND);
+    g_assert_cmpuint(h.nr_ended, ==, 1);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
+/* A trigger that is gone never fires, and does not keep anyone busy. */
+static void test_trigger_gone(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    Host h;
+
+    host_set_up(&h, &policy);
+    close(h.trigger);
+    h.trigger = -1;
+    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, SECOND), ==, -1);
+    g_assert_cmpint(h.watch.trigger_events, ==, 0);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
+/* The store's own thread does all this. */
+static void test_thread(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    GError *err = NULL;
+    TmemPolicy all;
+    uint64_t pages;
+    Host h;
+
+    host_set_up(&h, &policy);
+    pages = ephemeral_pages(&h);
+    tmem_upkeep_by_hand(false);
+    tmem_store_get_policy(h.f.store, &all);
+    all.upkeep.compact = true;
+    tmem_store_set_policy(h.f.store, &all, &err);
+    g_assert_no_error(err);
+    tmem_upkeep_set_watch(h.f.store, &h.watch);
+    fire(&h);
+    for (int i = 0; i < 600 &&
+         !__atomic_load_n(&h.nr_ended, __ATOMIC_RELAXED); i++) {
+        g_usleep(10000);
+    }
+    g_assert_cmpuint(__atomic_load_n(&h.nr_begun, __ATOMIC_RELAXED), ==, 1);
+    g_assert_cmpuint(__atomic_load_n(&h.nr_ended, __ATOMIC_RELAXED), ==, 1);
+    g_assert_cmpuint(ephemeral_pages(&h), <, pages);
+    host_tear_down(&h);
+}
+
+/* --- The kernel's --- */
+
+static void test_real(void)
+{
+    const TmemPressure policy = { .stall_ms = 999 };
+    g_autoptr(GError) err = NULL;
+    TmemPressureWatch w;
+    Fixture f;
+
+    if (!tmem_pressure_open(&w, TMEM_PRESSURE_PATH, &policy, &err)) {
+        g_test_skip(err->message);
+        return;
+    }
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    /* With its totals readable, it goes through all states. */
+    w.fired = true;
+    g_assert_cmpint(tmem_pressure_step(&w, f.store, SECOND), >, 0);
+    g_assert_true(w.active);
+    w.total_us--;
+    g_assert_cmpint(tmem_pressure_step(&w, f.store, 2 * SECOND), ==, -1);
+    g_assert_false(w.active);
+    g_assert_cmpint(w.trigger_events, !=, 0);
+    tmem_pressure_close(&w);
+    fixture_tear_down(&f);
+}
+
+/* A host without it: one sentence, and nothing changed. */
+static void test_none(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    g_autoptr(GError) err = NULL;
+    TmemPressureWatch w;
+
+    g_assert_false(tmem_pressure_open(&w, "/nonexistent/pressure", &policy,
+                                      &err));
+    g_assert_nonnull(strstr(err->message, "/nonexistent/pressure"));
+    g_assert_nonnull(strstr(err->message, "PSI"));
+    g_assert_null(strchr(err->message, '\n'));
+    g_assert_cmpint(w.trigger, ==, -1);
+    /* And closing what never opened does nothing. */
+    tmem_pressure_close(&w);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tmem/pressure/hysteresis", test_hysteresis);
+    g_test_add_func("/tmem/pressure/floor", test_floor);
+    g_test_add_func("/tmem/pressure/bad-totals", test_bad_totals);
+    g_test_add_func("/tmem/pressure/trigger-gone", test_trigger_gone);
+    g_test_add_func("/tmem/pressure/thread", test_thread);
+    g_test_add_func("/tmem/pressure/real", test_real);
+    g_test_add_func("/tmem/pressure/none", test_none);
+    return g_test_run();
+}

@@ -1,0 +1,563 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What a store does in the background: ages, recompression, compaction
+ *
+ * Most tests do the steps themselves, with a clock of their own.
+ */
+#include "testlib.h"
+#include "testpeek.h"
+#include "tmem-upkeep.h"
+
+#define SECOND      1000000000ull
+#define STORE_SIZE  (64u << 20)
+
+/* --- Pages and steps --- */
+
+/* Letters of an alphabet of 16: nothing for LZ4, half of it for zstd. */
+static void make_letters(uint8_t *page, uint64_t tag)
+{
+    TestRand r = { tag };
+
+    for (unsigned i = 0; i < TMEM_PAGE_SIZE; i += 16) {
+        uint64_t v = test_rand(&r);
+
+        for (unsigned j = 0; j < 16; j++) {
+            page[i + j] = "etaoinshrdlucmfw"[v >> 4 * j & 15];
+        }
+    }
+}
+
+static void store_letters(TmemContext *ctx, TmemHandle h, uint64_t tag)
+{
+    make_letters(tmem_context_bounce(ctx), tag);
+    g_assert_cmpint(tmem_page_store(ctx, &h, tmem_context_bounce(ctx)), ==,
+                    TMEM_STATUS_OK);
+}
+
+static void expect_letters(TmemContext *ctx, TmemHandle h, uint64_t tag)
+{
+    uint8_t want[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
+
+    g_assert_cmpint(tmem_page_load(ctx, &h, got, NULL), ==, TMEM_STATUS_OK);
+    make_letters(want, tag);
+    g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
+}
+
+static void set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
+{
+    TmemPolicy policy;
+    GError *err = NULL;
+
+    tmem_store_get_policy(store, &policy);
+    policy.upkeep.recompress_idle_seconds = idle_seconds;
+    policy.upkeep.compact = compact;
+    tmem_store_set_policy(store, &policy, &err);
+    g_assert_no_error(err);
+}
+
+static void run(TmemStore *store, uint64_t second)
+{
+    while (tmem_upkeep_step(store, second * SECOND, SECOND)) {
+        /* More of it. */
+    }
+}
+
+static TmemPoolStats total(Fixture *f)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(f->client, &stats);
+    return stats.total;
+}
+
+static TmemKind kind_of(Fixture *f, TmemHandle h)
+{
+    TestPeek peek;
+
+    g_assert_true(test_peek(f->ctx, h, &peek));
+    return tmem_entry_kind(*peek.entry);
+}
+
+/* --- Ages --- */
+
+/* After the idle time and not before; what is used in between stays. */
+static void test_ages(void)
+{
+    const uint64_t nr = 500;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 100, false);
+    for (uint64_t i = 0; i < nr; i++) {
+        store_letters(f.ctx, test_handle(i % 2 ? f.ephemeral : f.persistent,
+                                         i / 100, i), i);
+    }
+    /* Passes half the idle time apart: 10, 60, 110. */
+    for (uint64_t t = 10; t < 110; t += 5) {
+        run(f.store, t);
+        g_assert_cmpuint(total(&f).recompressed, ==, 0);
+        if (t == 80) {
+            for (uint64_t i = 0; i < nr; i += 5) {
+                expect_letters(f.ctx, test_handle(i % 2 ? f.ephemeral :
+                                                          f.persistent,
+                                                  i / 100, i), i);
+            }
+        }
+    }
+    run(f.store, 110);
+    g_assert_cmpuint(total(&f).recompressed, ==, nr - nr / 5);
+    g_assert_cmpuint(total(&f).pages_zstd, ==, nr - nr / 5);
+    g_assert_cmpuint(total(&f).pages, ==, nr);
+    test_check(f.store);
+    test_check_laws(f.client);
+
+    /* Those loaded at 80 were never idle for 100 seconds before 180. */
+    for (uint64_t t = 115; t < 180; t += 5) {
+        run(f.store, t);
+        g_assert_cmpuint(total(&f).recompressed, ==, nr - nr / 5);
+    }
+    for (uint64_t t = 180; t <= 230; t += 5) {
+        run(f.store, t);
+    }
+    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    for (uint64_t i = 0; i < nr; i++) {
+        expect_letters(f.ctx, test_handle(i % 2 ? f.ephemeral : f.persistent,
+                                          i / 100, i), i);
+    }
+    /* What has that form once is not touched again. */
+    for (uint64_t t = 235; t < 500; t += 5) {
+        run(f.store, t);
+    }
+    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    fixture_tear_down(&f);
+}
+
+/* Turned off, nothing gets older. */
+static void test_off(void)
+{
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 0, false);
+    store_letters(f.ctx, test_handle(f.persistent, 1, 1), 1);
+    for (uint64_t t = 1; t < 1000; t += 10) {
+        run(f.store, t);
+    }
+    g_assert_cmpuint(total(&f).recompressed, ==, 0);
+    set_upkeep(f.store, 10, false);
+    run(f.store, 1000);
+    run(f.store, 1005);
+    g_assert_cmpuint(total(&f).recompressed, ==, 0);
+    run(f.store, 1010);
+    g_assert_cmpuint(total(&f).recompressed, ==, 1);
+    fixture_tear_down(&f);
+}
+
+/* --- Recompression --- */
+
+/* Only what saves memory takes another form, and all of it stays right. */
+static void test_saves(void)
+{
+    const uint64_t nr = 1200;
+    TmemPoolStats before, after;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(i % 2 ? f.ephemeral : f.persistent, i / 64,
+                                   i);
+
+        if (i % 7 == 6) {
+            store_letters(f.ctx, h, i);
+        } else {
+            g_assert_cmpint(test_store(f.ctx, h, i % 7, i), ==, 0);
+        }
+    }
+    before = total(&f);
+    g_assert_cmpuint(tmem_store_recompress(f.store), >=, nr / 7);
+    after = total(&f);
+    g_assert_cmpuint(after.data_bytes, <, before.data_bytes);
+    g_assert_cmpuint(after.recompressed, ==, after.pages_zstd);
+    g_assert_cmpuint(after.pages_raw, ==, before.pages_raw - nr / 7);
+    test_check(f.store);
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(i % 2 ? f.ephemeral : f.persistent, i / 64,
+                                   i);
+
+        if (i % 7 == 6) {
+            g_assert_cmpint(kind_of(&f, h), ==, TMEM_KIND_ZSTD);
+            expect_letters(f.ctx, h, i);
+        } else {
+            test_expect_page(f.ctx, h, i % 7, i);
+        }
+    }
+    /* Again: there is nothing more to be had. */
+    g_assert_cmpuint(tmem_store_recompress(f.store), ==, 0);
+    g_assert_cmpuint(total(&f).data_bytes, ==, after.data_bytes);
+    fixture_tear_down(&f);
+}
+
+/* A full store, or client, gets smaller and takes pages again. */
+static void test_full(gconstpointer opaque)
+{
+    const bool at_limit = opaque;
+    uint64_t nr = 0;
+    TmemHandle h;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, at_limit ? FIXTURE_SIZE / 2 : 0);
+    set_upkeep(f.store, 10, true);
+    for (;; nr++) {
+        h = test_handle(f.persistent, nr / 64, nr);
+        make_letters(tmem_context_bounce(f.ctx), nr);
+        if (tmem_page_store(f.ctx, &h, tmem_context_bounce(f.ctx)) !=
+            TMEM_STATUS_OK) {
+            break;
+        }
+    }
+    g_assert_cmpuint(nr, >, at_limit ? 700 : 1500);
+    for (uint64_t t = 1; t < 400; t++) {
+        run(f.store, t);
+    }
+    g_assert_cmpuint(total(&f).pages_zstd, >, nr * 9 / 10);
+    test_check(f.store);
+    for (uint64_t i = nr; i < nr + nr / 2; i++) {
+        store_letters(f.ctx, test_handle(f.persistent, i / 64, i), i);
+    }
+    for (uint64_t i = 0; i < nr + nr / 2; i++) {
+        expect_letters(f.ctx, test_handle(f.persistent, i / 64, i), i);
+    }
+    fixture_tear_down(&f);
+}
+
+/* A page that it cannot read is marked, and nothing else. */
+static void test_finds_damage(void)
+{
+    TmemHandle h, other;
+    TestPeek peek;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    h = test_handle(f.persistent, 1, 1);
+    other = test_handle(f.persistent, 1, 2);
+    g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_TEXT, 1), ==, 0);
+    g_assert_cmpint(test_store(f.ctx, other, TEST_PAGE_TEXT, 2), ==, 0);
+    g_assert_true(test_peek(f.ctx, h, &peek));
+    peek.data[3] ^= 0x10;
+    tmem_store_recompress(f.store);
+    g_assert_cmpuint(total(&f).pages_damaged, ==, 1);
+    test_expect_status(f.ctx, h, TMEM_STATUS_IO);
+    test_expect_page(f.ctx, other, TEST_PAGE_TEXT, 2);
+    /* Nor does it make something readable of it. */
+    tmem_store_recompress(f.store);
+    test_expect_status(f.ctx, h, TMEM_STATUS_IO);
+    test_check(f.store);
+    fixture_tear_down(&f);
+}
+
+/* An exclusive load is finished although the record took another form. */
+static void test_take(void)
+{
+    uint8_t page[TMEM_PAGE_SIZE];
+    uint64_t version;
+    TmemHandle h;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    h = test_handle(f.ephemeral, 1, 1);
+    store_letters(f.ctx, h, 1);
+    g_assert_cmpint(tmem_page_load(f.ctx, &h, page, &version), ==, 0);
+    set_upkeep(f.store, 10, true);
+    run(f.store, 1);
+    g_assert_cmpint(tmem_page_take(f.ctx, &h, version), ==, 0);
+    test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+    fixture_tear_down(&f);
+}
+
+/* --- Compaction --- */
+
+typedef struct Shape {
+    const char *path;
+    unsigned pages_per_object;
+    bool ephemeral;
+} Shape;
+
+static const Shape shapes[] = {
+    { "/tmem/upkeep/compact/dense", 256, false },
+    { "/tmem/upkeep/compact/single", 1, false },
+    { "/tmem/upkeep/compact/few", 5, false },
+    { "/tmem/upkeep/compact/dense-ephemeral", 256, true },
+    { "/tmem/upkeep/compact/single-ephemeral", 1, true },
+};
+
+/* Memory returns without any further stores. */
+static void test_compact(gconstpointer opaque)
+{
+    const Shape *shape = opaque;
+    const uint64_t nr = 5000;
+    TestRand r = { test_seed() };
+    g_autofree bool *there = g_new(bool, nr);
+    uint64_t before, after;
+    TmemPoolStats stats;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 0, true);
+    for (int round = 0; round < 2; round++) {
+        uint64_t pool = shape->ephemeral ? f.ephemeral : f.persistent;
+
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(pool, i / shape->pages_per_object, i);
+
+            g_assert_cmpint(test_store(f.ctx, h, i % 3 ? TEST_PAGE_MIXED :
+                                                         TEST_PAGE_TEXT, i),
+                            ==, 0);
+            there[i] = true;
+        }
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(pool, i / shape->pages_per_object, i);
+
+            if (test_rand_below(&r, 3)) {
+                g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+                there[i] = false;
+            }
+        }
+        before = tmem_arena_used_bytes(&f.store->arena);
+        run(f.store, 10 + round * 100);
+        run(f.store, 20 + round * 100);
+        test_check(f.store);
+        after = tmem_arena_used_bytes(&f.store->arena);
+        stats = total(&f);
+        g_test_message("%" G_GUINT64_FORMAT " KiB before, %" G_GUINT64_FORMAT
+                       " KiB after, %" G_GUINT64_FORMAT " KiB of data and "
+                       "index, %" G_GUINT64_FORMAT " pages moved",
+                       before >> 10, after >> 10,
+                       (stats.data_bytes + stats.index_bytes) >> 10,
+                       stats.moved);
+        g_assert_cmpuint(stats.moved, >, 0);
+        g_assert_cmpuint(after, <, before * 2 / 3);
+        g_assert_cmpuint(after, <=, (stats.data_bytes + stats.index_bytes) *
+                                    5 / 4 + (2u << 20));
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(pool, i / shape->pages_per_object, i);
+
+            if (there[i]) {
+                test_expect_page(f.ctx, h, i % 3 ? TEST_PAGE_MIXED :
+                                                   TEST_PAGE_TEXT, i);
+            } else {
+                test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+            }
+        }
+    }
+    fixture_tear_down(&f);
+}
+
+/* Without need, or turned off, nothing moves. */
+static void test_compact_not(void)
+{
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 0, true);
+    for (uint64_t i = 0; i < 3000; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i / 64, i),
+                                   TEST_PAGE_MIXED, i), ==, 0);
+    }
+    run(f.store, 10);
+    g_assert_cmpuint(total(&f).moved, ==, 0);
+    set_upkeep(f.store, 0, false);
+    for (uint64_t i = 0; i < 3000; i++) {
+        TmemHandle h = test_handle(f.persistent, i / 64, i);
+
+        if (i % 4) {
+            g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+        }
+    }
+    run(f.store, 20);
+    g_assert_cmpuint(total(&f).moved, ==, 0);
+    set_upkeep(f.store, 0, true);
+    run(f.store, 30);
+    g_assert_cmpuint(total(&f).moved, >, 0);
+    fixture_tear_down(&f);
+}
+
+/* Moved pages keep their form, and a damaged one its damage. */
+static void test_compact_keeps(void)
+{
+    TmemHandle damaged;
+    TestPeek peek;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    for (uint64_t i = 0; i < 4000; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i, 0),
+                                   TEST_PAGE_MIXED, i), ==, 0);
+    }
+    damaged = test_handle(f.persistent, 40, 0);
+    g_assert_true(test_peek(f.ctx, damaged, &peek));
+    peek.data[0] ^= 1;
+    test_expect_status(f.ctx, damaged, TMEM_STATUS_IO);
+    for (uint64_t i = 0; i < 4000; i++) {
+        TmemHandle h = test_handle(f.persistent, i, 0);
+
+        if (i % 8) {
+            g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+        }
+    }
+    set_upkeep(f.store, 0, true);
+    run(f.store, 10);
+    g_assert_cmpuint(total(&f).moved, >, 0);
+    g_assert_cmpuint(total(&f).pages_damaged, ==, 1);
+    test_expect_status(f.ctx, damaged, TMEM_STATUS_IO);
+    test_check(f.store);
+    fixture_tear_down(&f);
+}
+
+/* --- The thread --- */
+
+static uint64_t thread_ns(TmemStore *store)
+{
+    return __atomic_load_n(&store->upkeep.cpu_ns, __ATOMIC_RELAXED);
+}
+
+/* It begins by itself and takes no more than its share. */
+static void test_share(void)
+{
+    const uint64_t nr = 8000;
+    gint64 start, elapsed;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        store_letters(f.ctx, test_handle(f.persistent, i / 64, i), i);
+    }
+    tmem_upkeep_by_hand(false);
+    start = g_get_monotonic_time();
+    set_upkeep(f.store, 1, true);
+    while (!total(&f).recompressed &&
+           g_get_monotonic_time() - start < 60 * G_USEC_PER_SEC) {
+        g_usleep(10000);
+    }
+    g_usleep(G_USEC_PER_SEC / 2);
+    elapsed = g_get_monotonic_time() - start;
+    g_assert_cmpuint(total(&f).recompressed, >, 0);
+    g_assert_cmpuint(thread_ns(f.store), >, 0);
+    /* 10 per cent, and a step that just ended. */
+    g_assert_cmpuint(thread_ns(f.store), <=, elapsed * 1000 / 10 +
+                                             SECOND / 50);
+    fixture_tear_down(&f);
+}
+
+typedef struct Stress {
+    TmemStore *store;
+    bool stop;              /* atomic */
+} Stress;
+
+/* All the time, and not only when it is due. */
+static void *keep_up(void *opaque)
+{
+    Stress *s = opaque;
+    uint64_t second = 1;
+
+    while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+        tmem_upkeep_step(s->store, second++ * SECOND, SECOND / 1000);
+        if (second % 8 == 0) {
+            tmem_store_recompress(s->store);
+        }
+    }
+    return NULL;
+}
+
+/* A client of its own: stores, loads, invalidates, and knows what is there. */
+static void *operate(void *opaque)
+{
+    enum { NR = 512 };
+    static int nr_clients;
+    Stress *s = opaque;
+    g_autofree char *name = g_strdup_printf(
+        "c%d", __atomic_fetch_add(&nr_clients, 1, __ATOMIC_RELAXED));
+    TestRand r = { test_seed() ^ g_str_hash(name) };
+
+    while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
+        TmemClientConfig config = { .name = name };
+        TmemClient *client = tmem_client_new(s->store, &config, NULL);
+        TmemContext *ctx = tmem_context_new(client, NULL);
+        uint64_t tag[NR] = {};
+        uint64_t pool;
+
+        g_assert_cmpint(tmem_pool_create(client, TMEM_POOL_PERSISTENT,
+                                         TMEM_PAGE_SHIFT, &pool), ==, 0);
+        for (int n = 0; n < 6 * NR; n++) {
+            uint64_t i = test_rand_below(&r, NR);
+            TmemHandle h = test_handle(pool, i / 3, i);
+
+            switch (test_rand_below(&r, 3)) {
+            case 0:
+                tag[i] = test_rand(&r) | 1;
+                store_letters(ctx, h, tag[i]);
+                break;
+            case 1:
+                if (tag[i]) {
+                    expect_letters(ctx, h, tag[i]);
+                }
+                break;
+            default:
+                g_assert_cmpint(tmem_page_invalidate(ctx, &h), ==, 0);
+                tag[i] = 0;
+                break;
+            }
+        }
+        tmem_context_free(ctx);
+        tmem_client_free(client);
+    }
+    return NULL;
+}
+
+/* Upkeep beside operations, and clients that come and go. */
+static void test_stress(void)
+{
+    TmemStoreConfig config = { .size_bytes = STORE_SIZE };
+    g_autoptr(GError) err = NULL;
+    pthread_t keeper, worker[2];
+    Stress s = {};
+
+    tmem_upkeep_by_hand(true);
+    s.store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+    set_upkeep(s.store, 1, true);
+    g_assert_cmpint(pthread_create(&keeper, NULL, keep_up, &s), ==, 0);
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpint(pthread_create(&worker[i], NULL, operate, &s), ==, 0);
+    }
+    for (int i = 0; i < 10; i++) {
+        g_usleep(100000);
+        test_check(s.store);
+    }
+    __atomic_store_n(&s.stop, true, __ATOMIC_RELAXED);
+    pthread_join(keeper, NULL);
+    for (int i = 0; i < 2; i++) {
+        pthread_join(worker[i], NULL);
+    }
+    test_check(s.store);
+    tmem_store_free(s.store);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tmem/upkeep/ages", test_ages);
+    g_test_add_func("/tmem/upkeep/off", test_off);
+    g_test_add_func("/tmem/upkeep/saves", test_saves);
+    g_test_add_data_func("/tmem/upkeep/full/store", NULL, test_full);
+    g_test_add_data_func("/tmem/upkeep/full/client", "at its limit", test_full);
+    g_test_add_func("/tmem/upkeep/finds-damage", test_finds_damage);
+    g_test_add_func("/tmem/upkeep/take", test_take);
+    for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
+        g_test_add_data_func(shapes[i].path, &shapes[i], test_compact);
+    }
+    g_test_add_func("/tmem/upkeep/compact/not", test_compact_not);
+    g_test_add_func("/tmem/upkeep/compact/keeps", test_compact_keeps);
+    g_test_add_func("/tmem/upkeep/share", test_share);
+    g_test_add_func("/tmem/upkeep/stress", test_stress);
+    return g_test_run();
+}
