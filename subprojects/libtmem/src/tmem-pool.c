@@ -155,6 +155,8 @@ static void discard_slots(void *table, uint32_t nr, uint32_t nr_old,
 static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
 {
     uint32_t old = client->nr_slots;
+    int64_t more = tmem_client_table_bytes_locked(client, nr_slots) -
+                   tmem_client_table_bytes_locked(client, old);
     TmemStatus status;
 
     if (nr_slots < old) {
@@ -165,9 +167,7 @@ static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
             discard_slots(ctx->tallies, nr_slots, old, sizeof(TmemTally));
         }
     }
-    status = tmem_heap_charge(
-        &client->heap, (int64_t)tmem_client_table_bytes_locked(client, nr_slots) -
-                       (int64_t)tmem_client_table_bytes_locked(client, old));
+    status = tmem_heap_charge(&client->heap, more);
     if (status == TMEM_STATUS_OK) {
         client->nr_slots = nr_slots;
     }

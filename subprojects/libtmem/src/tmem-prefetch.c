@@ -24,13 +24,7 @@
 #define RECORD_HEADER_MAX   12
 #define LINE            64
 
-#if defined(__SANITIZE_THREAD__)
-#define RACY    __attribute__((noinline, no_sanitize_thread))
-#elif __has_attribute(no_sanitize)
 #define RACY    __attribute__((no_sanitize("thread")))
-#else
-#define RACY
-#endif
 
 typedef struct Lookup {
     TmemKey key;
@@ -40,17 +34,17 @@ typedef struct Lookup {
     const uint64_t *entry;
 } Lookup;
 
-RACY static uint64_t peek(const uint64_t *p)
+static RACY uint64_t peek(const uint64_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-RACY static uint32_t peek32(const uint32_t *p)
+static RACY uint32_t peek32(const uint32_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
 
-RACY static uint8_t peek8(const uint8_t *p)
+static RACY uint8_t peek8(const uint8_t *p)
 {
     return __atomic_load_n(p, __ATOMIC_RELAXED);
 }
