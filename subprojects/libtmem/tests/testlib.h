@@ -75,8 +75,12 @@ void test_expect_status(TmemContext *ctx, TmemHandle h, TmemStatus status);
 /** Checks the arithmetic that counters and levels of a client obey (F13). */
 void test_check_laws(TmemClient *client);
 
-/** The same for one that held @held bytes when its limit was lowered. */
-void test_check_laws_lowered(TmemClient *client, uint64_t held);
+/**
+ * test_check_laws_of() - the same for all clients that share pools
+ * @held: what each held when its limit was lowered; NULL: none was
+ */
+void test_check_laws_of(TmemClient *const *clients, unsigned nr,
+                        const uint64_t *held);
 
 /** Resident memory of this process, in bytes. */
 uint64_t test_resident_bytes(void);

@@ -36,7 +36,7 @@ static void create_pool(World *w, unsigned client, unsigned i)
                                          TMEM_PAGE_SHIFT, id);
 
     if (status == TMEM_STATUS_OK) {
-        model_pool_created(w->model, client, *id, kind);
+        model_pool_created(w->model, client, *id, kind, 0);
     } else {
         g_assert_cmpuint(*id, ==, 0);
         g_assert_true(status == TMEM_STATUS_NOSPC ||

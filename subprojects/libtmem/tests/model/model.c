@@ -11,9 +11,26 @@ typedef struct Key {
     TmemHandle handle;
 } Key;
 
+typedef struct Page {
+    unsigned owner;
+    uint8_t data[TMEM_PAGE_SIZE];
+} Page;
+
+typedef struct Pool {
+    TmemPoolKind kind;
+    unsigned group;
+} Pool;
+
+#define CLIENTS_MAX     16
+
+/* In the keys of a shared pool's pages instead of a client. */
+#define GROUP_CLIENT    1000
+
 struct Model {
-    GHashTable *pages;      /* Key -> page */
-    GHashTable *pools;      /* Key with object and index 0 -> kind + 1 */
+    GHashTable *pages;      /* Key -> Page */
+    GHashTable *pools;      /* Key with object and index 0 -> Pool */
+    bool frozen[CLIENTS_MAX];
+    bool picky;
 };
 
 static unsigned key_hash(gconstpointer p)
@@ -44,10 +61,10 @@ static gboolean key_equal(gconstpointer a, gconstpointer b)
 
 Model *model_new(void)
 {
-    Model *m = g_new(Model, 1);
+    Model *m = g_new0(Model, 1);
 
     m->pages = g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
-    m->pools = g_hash_table_new_full(key_hash, key_equal, g_free, NULL);
+    m->pools = g_hash_table_new_full(key_hash, key_equal, g_free, g_free);
     return m;
 }
 
@@ -65,27 +82,54 @@ static Key pool_key(unsigned client, uint64_t pool)
     return (Key) { .client = client, .handle.pool = pool };
 }
 
+/* The key of a page: all members of a shared pool have the same. */
+static Key page_key(unsigned client, const Pool *pool,
+                    const TmemHandle *handle)
+{
+    Key key = { .client = client, .handle = *handle };
+
+    if (pool && pool->group) {
+        key.client = GROUP_CLIENT;
+        key.handle.pool = pool->group;
+    }
+    return key;
+}
+
+static Pool *find_pool(Model *m, unsigned client, uint64_t id)
+{
+    Key key = pool_key(client, id);
+
+    return g_hash_table_lookup(m->pools, &key);
+}
+
 void model_pool_created(Model *m, unsigned client, uint64_t pool,
-                        TmemPoolKind kind)
+                        TmemPoolKind kind, unsigned group)
 {
     Key key = pool_key(client, pool);
+    Pool value = { kind, group };
 
+    g_assert_cmpuint(client, <, CLIENTS_MAX);
     g_assert_false(g_hash_table_contains(m->pools, &key));
     g_hash_table_insert(m->pools, g_memdup2(&key, sizeof(key)),
-                        GINT_TO_POINTER(kind + 1));
+                        g_memdup2(&value, sizeof(value)));
 }
+
+#define ANYBODY     UINT32_MAX
 
 typedef struct Match {
     Key key;
     bool object_too;
+    unsigned owner;
 } Match;
 
 static gboolean matches(gpointer key, gpointer value, gpointer opaque)
 {
     const Key *k = key;
+    const Page *page = value;
     const Match *m = opaque;
 
     return k->client == m->key.client &&
+           (m->owner == ANYBODY || page->owner == m->owner) &&
            k->handle.pool == m->key.handle.pool &&
            (!m->object_too || !memcmp(k->handle.object,
                                       m->key.handle.object,
@@ -94,60 +138,81 @@ static gboolean matches(gpointer key, gpointer value, gpointer opaque)
 
 void model_pool_destroyed(Model *m, unsigned client, uint64_t pool)
 {
-    Match match = { .key = pool_key(client, pool) };
+    Key key = pool_key(client, pool);
+    Match match = {
+        .key = page_key(client, find_pool(m, client, pool), &key.handle),
+        .owner = client,
+    };
 
-    g_assert_true(g_hash_table_remove(m->pools, &match.key));
+    g_assert_true(g_hash_table_remove(m->pools, &key));
     g_hash_table_foreach_remove(m->pages, matches, &match);
+}
+
+void model_set_frozen(Model *m, unsigned client, bool frozen)
+{
+    m->frozen[client] = frozen;
+}
+
+void model_set_picky(Model *m, bool picky)
+{
+    m->picky = picky;
 }
 
 /* --- Operations --- */
 
 static void apply_load(Model *m, const Op *op, const Key *key,
-                       TmemPoolKind kind)
+                       const Pool *pool)
 {
     static const uint8_t zeros[TMEM_PAGE_SIZE];
-    const uint8_t *page = g_hash_table_lookup(m->pages, key);
+    const Page *page = g_hash_table_lookup(m->pages, key);
 
     if (op->status == TMEM_STATUS_OK) {
         g_assert_nonnull(page);
-        g_assert_cmpmem(op->page, TMEM_PAGE_SIZE, page, TMEM_PAGE_SIZE);
+        g_assert_cmpmem(op->page, TMEM_PAGE_SIZE, page->data, TMEM_PAGE_SIZE);
         if (op->type == OP_TAKE) {
             g_hash_table_remove(m->pages, key);
         }
         return;
     }
     g_assert_cmpmem(op->page, TMEM_PAGE_SIZE, zeros, TMEM_PAGE_SIZE);
-    if (op->type == OP_TAKE && kind == TMEM_POOL_PERSISTENT) {
+    if (op->type == OP_TAKE &&
+        (pool->kind == TMEM_POOL_PERSISTENT || pool->group)) {
         g_assert_cmpint(op->status, ==, TMEM_STATUS_INVAL);
         return;
     }
     g_assert_cmpint(op->status, ==, TMEM_STATUS_MISS);
     if (page) {
-        g_assert_cmpint(kind, ==, TMEM_POOL_EPHEMERAL);
+        g_assert_cmpint(pool->kind, ==, TMEM_POOL_EPHEMERAL);
         g_hash_table_remove(m->pages, key);
     }
 }
 
 static void apply_store(Model *m, const Op *op, const Key *key)
 {
+    g_assert_true((op->status == TMEM_STATUS_FROZEN) ==
+                  m->frozen[op->client]);
     if (op->status == TMEM_STATUS_OK) {
-        g_hash_table_replace(m->pages, g_memdup2(key, sizeof(*key)),
-                             g_memdup2(op->page, TMEM_PAGE_SIZE));
+        Page *page = g_new(Page, 1);
+
+        page->owner = op->client;
+        memcpy(page->data, op->page, TMEM_PAGE_SIZE);
+        g_hash_table_replace(m->pages, g_memdup2(key, sizeof(*key)), page);
         return;
     }
     g_assert_true(op->status == TMEM_STATUS_NOSPC ||
-                  op->status == TMEM_STATUS_QUOTA);
+                  op->status == TMEM_STATUS_QUOTA ||
+                  op->status == TMEM_STATUS_FROZEN ||
+                  (op->status == TMEM_STATUS_REFUSED && m->picky));
     g_hash_table_remove(m->pages, key);
 }
 
 void model_apply(Model *m, const Op *op)
 {
-    Key pool = pool_key(op->client, op->handle.pool);
-    Key key = { .client = op->client, .handle = op->handle };
-    int kind = GPOINTER_TO_INT(g_hash_table_lookup(m->pools, &pool)) - 1;
-    Match match = { .key = key, .object_too = true };
+    const Pool *pool = find_pool(m, op->client, op->handle.pool);
+    Key key = page_key(op->client, pool, &op->handle);
+    Match match = { .key = key, .object_too = true, .owner = ANYBODY };
 
-    if (kind < 0) {
+    if (!pool) {
         g_assert_cmpint(op->status, ==, TMEM_STATUS_NOPOOL);
         return;
     }
@@ -157,7 +222,7 @@ void model_apply(Model *m, const Op *op)
         break;
     case OP_LOAD:
     case OP_TAKE:
-        apply_load(m, op, &key, kind);
+        apply_load(m, op, &key, pool);
         break;
     case OP_INVALIDATE:
         g_assert_cmpint(op->status, ==, TMEM_STATUS_OK);
@@ -176,29 +241,61 @@ void model_apply(Model *m, const Op *op)
 
 uint64_t model_pages(Model *m, unsigned client, uint64_t pool)
 {
-    Match match = { .key = pool_key(client, pool) };
+    Key key = pool_key(client, pool);
+    Match match = {
+        .key = page_key(client, find_pool(m, client, pool), &key.handle),
+        .owner = client,
+    };
     uint64_t n = 0;
     GHashTableIter iter;
-    gpointer key;
+    gpointer at, page;
 
     g_hash_table_iter_init(&iter, m->pages);
-    while (g_hash_table_iter_next(&iter, &key, NULL)) {
-        n += matches(key, NULL, &match);
+    while (g_hash_table_iter_next(&iter, &at, &page)) {
+        n += matches(at, page, &match);
     }
     return n;
 }
 
+/* What a page's owner calls its pool. */
+static uint64_t pool_of(Model *m, unsigned owner, unsigned group)
+{
+    GHashTableIter iter;
+    gpointer at, pool;
+
+    g_hash_table_iter_init(&iter, m->pools);
+    while (g_hash_table_iter_next(&iter, &at, &pool)) {
+        if (((Key *)at)->client == owner && ((Pool *)pool)->group == group) {
+            return ((Key *)at)->handle.pool;
+        }
+    }
+    g_assert_not_reached();
+}
+
+typedef struct Copy {
+    unsigned owner;
+    TmemHandle handle;
+} Copy;
+
 void model_foreach(Model *m, ModelFunc *func, void *opaque)
 {
-    g_autoptr(GList) keys = g_hash_table_get_keys(m->pages);
-    g_autoptr(GArray) copies = g_array_new(false, false, sizeof(Key));
+    g_autoptr(GArray) copies = g_array_new(false, false, sizeof(Copy));
+    GHashTableIter iter;
+    gpointer at, page;
 
-    for (GList *l = keys; l; l = l->next) {
-        g_array_append_vals(copies, l->data, 1);
+    g_hash_table_iter_init(&iter, m->pages);
+    while (g_hash_table_iter_next(&iter, &at, &page)) {
+        const Key *key = at;
+        Copy copy = { ((Page *)page)->owner, key->handle };
+
+        if (key->client == GROUP_CLIENT) {
+            copy.handle.pool = pool_of(m, copy.owner, key->handle.pool);
+        }
+        g_array_append_val(copies, copy);
     }
     for (unsigned i = 0; i < copies->len; i++) {
-        Key *key = &g_array_index(copies, Key, i);
+        Copy *copy = &g_array_index(copies, Copy, i);
 
-        func(key->client, &key->handle, opaque);
+        func(copy->owner, &copy->handle, opaque);
     }
 }

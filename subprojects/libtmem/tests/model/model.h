@@ -8,6 +8,9 @@
  *   page absent in the model   the store must miss
  *   page present               a hit must be byte-equal; a miss is allowed
  *                              in an ephemeral pool only, and is for ever
+ *   client frozen              every store must be refused for that
+ *   shared pool                one set of pages for all members; a page goes
+ *                              with the member that stored it
  */
 #ifndef TMEM_TEST_MODEL_H
 #define TMEM_TEST_MODEL_H
@@ -37,14 +40,21 @@ typedef struct Op {
 Model *model_new(void);
 void model_free(Model *model);
 
+/* @group: of a shared pool, from 1; 0: private. */
 void model_pool_created(Model *model, unsigned client, uint64_t pool,
-                        TmemPoolKind kind);
+                        TmemPoolKind kind, unsigned group);
+/** Destroyed, or left. */
 void model_pool_destroyed(Model *model, unsigned client, uint64_t pool);
+
+void model_set_frozen(Model *model, unsigned client, bool frozen);
+
+/** Whether pages may be refused for what they are. */
+void model_set_picky(Model *model, bool picky);
 
 /** Checks the answer to @op and follows it. */
 void model_apply(Model *model, const Op *op);
 
-/** Pages of @pool in the model; none are missing in the store. */
+/** Pages that @client stored to @pool; none are missing in the store. */
 uint64_t model_pages(Model *model, unsigned client, uint64_t pool);
 
 typedef void ModelFunc(unsigned client, const TmemHandle *handle,

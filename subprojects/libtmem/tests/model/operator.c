@@ -3,11 +3,20 @@
  * What an operator does to a store while guests use it, drawn at random
  */
 #include "operator.h"
+#include "tmem-upkeep.h"
 
-void operator_init(Operator *o, TmemStore *store)
+#define SECOND  1000000000ull
+
+void operator_prepare(void)
+{
+    tmem_upkeep_by_hand(true);
+}
+
+void operator_init(Operator *o, TmemStore *store, Model *model)
 {
     memset(o, 0, sizeof(*o));
     o->store = store;
+    o->model = model;
 }
 
 void operator_add_client(Operator *o, TmemClient *client)
@@ -45,6 +54,22 @@ static TmemCodecChoice draw_codec(TestRand *r)
     }
 }
 
+/* Half of the time the defaults, so that pages do come in. */
+static void draw_admission(TmemAdmission *admission, TestRand *r)
+{
+    TmemPolicy defaults;
+
+    tmem_policy_init(&defaults);
+    *admission = defaults.admission;
+    if (test_rand_below(r, 2)) {
+        return;
+    }
+    admission->max_stored_bytes = 1 + test_rand_below(r, TMEM_PAGE_SIZE);
+    admission->refuse_incompressible = test_rand_below(r, 2);
+    admission->max_mean_bytes = test_rand_below(r, 2) ?
+                                test_rand_below(r, TMEM_PAGE_SIZE) : 0;
+}
+
 static void change_policy(Operator *o, TestRand *r)
 {
     TmemPolicy policy, got;
@@ -52,11 +77,17 @@ static void change_policy(Operator *o, TestRand *r)
 
     tmem_store_get_policy(o->store, &policy);
     policy.codec = draw_codec(r);
+    draw_admission(&policy.admission, r);
+    policy.upkeep.recompress_idle_seconds = test_rand_below(r, 3) * 10;
+    policy.upkeep.recompress_level = (int)test_rand_below(r, 8) - 3;
+    policy.upkeep.compact = test_rand_below(r, 2);
     tmem_store_set_policy(o->store, &policy, &err);
     g_assert_no_error(err);
     tmem_store_get_policy(o->store, &got);
-    g_assert_cmpint(got.codec.compressor, ==, policy.codec.compressor);
-    g_assert_cmpint(got.codec.level, ==, policy.codec.level);
+    g_assert_cmpmem(&got.codec, sizeof(got.codec), &policy.codec,
+                    sizeof(policy.codec));
+    model_set_picky(o->model, policy.admission.refuse_incompressible ||
+                              policy.admission.max_mean_bytes);
 
     /* What cannot be changes nothing. */
     policy.codec.level = 1000;
@@ -155,13 +186,48 @@ static void evict(Operator *o, unsigned nr, TestRand *r)
     g_assert_cmpuint(persistent, ==, 0);
 }
 
+/* --- Freezing and upkeep --- */
+
+static void freeze(Operator *o, unsigned nr, TestRand *r)
+{
+    /* Mostly thawed. */
+    bool frozen = test_rand_below(r, 3) == 0;
+
+    if (test_rand_below(r, 3) == 0) {
+        tmem_store_freeze(o->store, frozen);
+        o->all_frozen = frozen;
+    } else {
+        tmem_client_freeze(o->clients[nr], frozen);
+        o->frozen[nr] = frozen;
+    }
+    for (unsigned i = 0; i < o->nr_clients; i++) {
+        model_set_frozen(o->model, i, o->all_frozen || o->frozen[i]);
+        g_assert_true(tmem_client_frozen(o->clients[i]) == o->frozen[i]);
+    }
+}
+
+static void keep_up(Operator *o, TestRand *r)
+{
+    if (test_rand_below(r, 8) == 0) {
+        o->smaller += tmem_store_recompress(o->store);
+        return;
+    }
+    o->now_ns += test_rand_below(r, 30 * SECOND);
+    /* Whole passes, or a part of one. */
+    for (unsigned i = test_rand_below(r, 40); i; i--) {
+        if (!tmem_upkeep_step(o->store, o->now_ns, 50000)) {
+            break;
+        }
+    }
+}
+
 /* --- All of it --- */
 
 void operator_act(Operator *o, TestRand *r)
 {
     unsigned nr = test_rand_below(r, o->nr_clients);
 
-    switch (test_rand_below(r, 4)) {
+    switch (test_rand_below(r, 8)) {
     case 0:
         change_policy(o, r);
         break;
@@ -171,15 +237,19 @@ void operator_act(Operator *o, TestRand *r)
     case 2:
         change_limits(o, nr, r);
         break;
-    default:
+    case 3:
+        freeze(o, nr, r);
+        break;
+    case 4:
         evict(o, nr, r);
+        break;
+    default:
+        keep_up(o, r);
         break;
     }
 }
 
 void operator_check_laws(Operator *o)
 {
-    for (unsigned i = 0; i < o->nr_clients; i++) {
-        test_check_laws_lowered(o->clients[i], o->held[i]);
-    }
+    test_check_laws_of(o->clients, o->nr_clients, o->held);
 }

@@ -18,6 +18,7 @@
 
 #define CLIENTS     4
 #define POOLS_MAX   8
+#define SHARED_POOLS 2      /* of these */
 #define BATCH_MAX   16
 
 typedef struct World World;
@@ -193,6 +194,33 @@ static void draw_op(World *w, unsigned client, Op *op)
 
 /* --- Pools --- */
 
+/* Joins shared pool @group of two, or tries to. */
+static void join_pool(World *w, unsigned client, unsigned i, unsigned group)
+{
+    uint8_t uuid[16] = { group, 7 };
+    Client *c = &w->clients[client];
+    bool allowed = test_rand_below(&w->rand, 4);
+    TmemStatus status;
+    uint64_t again;
+
+    g_assert_true(tmem_client_authorize(c->client, uuid, allowed, NULL));
+    status = tmem_pool_join(c->client, uuid, TMEM_PAGE_SHIFT, &c->pool[i]);
+    g_assert_true((status == TMEM_STATUS_PERM) == !allowed);
+    if (status != TMEM_STATUS_OK) {
+        g_assert_cmpuint(c->pool[i], ==, 0);
+        g_assert_true(status == TMEM_STATUS_PERM ||
+                      status == TMEM_STATUS_NOSPC ||
+                      status == TMEM_STATUS_QUOTA);
+        return;
+    }
+    c->kind[i] = TMEM_POOL_EPHEMERAL;
+    model_pool_created(w->model, client, c->pool[i], c->kind[i], group);
+    g_assert_cmpint(tmem_pool_join(c->client, uuid, TMEM_PAGE_SHIFT, &again),
+                    ==, TMEM_STATUS_INVAL);
+    /* Who is in stays in. */
+    g_assert_true(tmem_client_authorize(c->client, uuid, false, NULL));
+}
+
 static void toggle_pool(World *w, unsigned client)
 {
     Client *c = &w->clients[client];
@@ -209,12 +237,16 @@ static void toggle_pool(World *w, unsigned client)
         c->pool[i] = 0;
         return;
     }
+    if (i >= POOLS_MAX - SHARED_POOLS) {
+        join_pool(w, client, i, 1 + i - (POOLS_MAX - SHARED_POOLS));
+        return;
+    }
     c->kind[i] = test_rand_below(&w->rand, 3) ? TMEM_POOL_PERSISTENT :
                                                 TMEM_POOL_EPHEMERAL;
     status = tmem_pool_create(c->client, c->kind[i], TMEM_PAGE_SHIFT,
                               &c->pool[i]);
     if (status == TMEM_STATUS_OK) {
-        model_pool_created(w->model, client, c->pool[i], c->kind[i]);
+        model_pool_created(w->model, client, c->pool[i], c->kind[i], 0);
     } else {
         g_assert_cmpuint(c->pool[i], ==, 0);
         g_assert_true(status == TMEM_STATUS_NOSPC ||
@@ -287,7 +319,7 @@ static void step(World *w)
         toggle_pool(w, client);
     } else if (dice == 20) {
         reset_client(w, client);
-    } else if (dice < 30) {
+    } else if (dice < 21 + 10 * w->door->batch) {
         operator_act(&w->operator, &w->rand);
     } else {
         for (unsigned i = 0; i < nr; i++) {
@@ -338,9 +370,10 @@ static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
     draw_weights(w, plain);
     config.size_bytes = plain ? TMEM_STORE_SIZE_MIN :
         TMEM_STORE_SIZE_MIN + test_rand_below(&w->rand, 3u << 20);
+    operator_prepare();
     w->store = tmem_store_new(&config, NULL);
     g_assert_nonnull(w->store);
-    operator_init(&w->operator, w->store);
+    operator_init(&w->operator, w->store, w->model);
     for (unsigned i = 0; i < CLIENTS; i++) {
         char name[16];
         /* Two have no limit, one a small one, one a tiny one. */
@@ -362,24 +395,34 @@ static void set_up(World *w, const Door *door, uint64_t seed, bool plain)
     }
 }
 
-static void tear_down(World *w, TmemPoolStats *sum)
+typedef struct Happened {
+    TmemPoolStats pools;
+    uint64_t evicted;           /* bytes, on command */
+    uint64_t smaller;           /* pages, recompressed on command */
+} Happened;
+
+static void add_happened(Happened *h, const TmemPoolStats *s)
+{
+#define ADD(name, kind, unit, text) h->pools.name += s->name;
+    TMEM_POOL_COUNTERS(ADD)
+#undef ADD
+}
+
+static void tear_down(World *w, Happened *happened)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         Client *c = &w->clients[i];
         TmemClientStats stats;
 
         tmem_client_get_stats(c->client, &stats);
-        sum->evicted += stats.total.evicted;
-        sum->stores_nospc += stats.total.stores_nospc;
-        sum->stores_quota += stats.total.stores_quota;
-        sum->loads_hit += stats.total.loads_hit;
-        sum->taken += stats.total.taken;
-        sum->object_invalidates_pages += stats.total.object_invalidates_pages;
+        add_happened(happened, &stats.total);
         reset_client(w, i);
         tmem_client_get_stats(c->client, &stats);
         g_assert_cmpuint(stats.bytes, ==, 0);
         tmem_context_free(c->ctx);
     }
+    happened->evicted += w->operator.evicted;
+    happened->smaller += w->operator.smaller;
     test_check(w->store);
     for (unsigned i = 0; i < CLIENTS; i++) {
         tmem_client_free(w->clients[i].client);
@@ -401,13 +444,38 @@ static unsigned env_number(const char *name, unsigned usual)
     return text ? (unsigned)g_ascii_strtoull(text, NULL, 0) : usual;
 }
 
+/* What this test is about did happen. */
+static void check_happened(const Happened *h)
+{
+    const struct {
+        const char *name;
+        uint64_t times;
+    } all[] = {
+#define HAPPENED(member)    { #member, h->pools.member }
+        HAPPENED(evicted), HAPPENED(stores_nospc), HAPPENED(stores_quota),
+        HAPPENED(stores_frozen), HAPPENED(stores_too_large),
+        HAPPENED(stores_mean), HAPPENED(loads_hit), HAPPENED(taken),
+        HAPPENED(object_invalidates_pages),
+#undef HAPPENED
+        { "evicted on command", h->evicted },
+        { "recompressed", h->smaller },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
+        g_test_message("%s: %" G_GUINT64_FORMAT, all[i].name, all[i].times);
+        if (!all[i].times) {
+            g_test_fail();
+        }
+    }
+}
+
 static void test_model(gconstpointer opaque)
 {
     const Door *door = opaque;
     unsigned runs = env_number("TMEM_TEST_RUNS", RUNS);
     unsigned ops = env_number("TMEM_TEST_OPS", 40000) / door->batch;
     uint64_t seed = test_seed();
-    TmemPoolStats sum = {};
+    Happened happened = {};
 
     for (unsigned run = 0; run < runs; run++) {
         World w;
@@ -422,22 +490,11 @@ static void test_model(gconstpointer opaque)
             }
         }
         compare(&w);
-        tear_down(&w, &sum);
+        tear_down(&w, &happened);
     }
-    g_test_message("evicted %" G_GUINT64_FORMAT ", no space %"
-                   G_GUINT64_FORMAT ", quota %" G_GUINT64_FORMAT ", hits %"
-                   G_GUINT64_FORMAT, sum.evicted, sum.stores_nospc,
-                   sum.stores_quota, sum.loads_hit);
-    if (runs < RUNS) {
-        return;
+    if (runs >= RUNS) {
+        check_happened(&happened);
     }
-    /* What this test is about did happen. */
-    g_assert_cmpuint(sum.evicted, >, 0);
-    g_assert_cmpuint(sum.stores_nospc, >, 0);
-    g_assert_cmpuint(sum.stores_quota, >, 0);
-    g_assert_cmpuint(sum.loads_hit, >, 0);
-    g_assert_cmpuint(sum.taken, >, 0);
-    g_assert_cmpuint(sum.object_invalidates_pages, >, 0);
 }
 
 int main(int argc, char **argv)
