@@ -412,6 +412,12 @@ void vtmem_cleancache_detach(struct vtmem_dev *dev)
 		vtmem_dev_put(dev);
 }
 
+/* Do new pools go to @dev? */
+bool vtmem_cleancache_served_by(struct vtmem_dev *dev)
+{
+	return READ_ONCE(vtmem_cc_dev) == dev;
+}
+
 /*
  * Gives up all pages on the host.  Pools are not made again as long as the
  * parameter says so, which is the caller's.

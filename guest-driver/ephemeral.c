@@ -280,9 +280,9 @@ bool vtmem_eph_load(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 	u32 gen, hash = vtmem_eph_hash(pool, name);
 	struct vtmem_queue *q = vtmem_eph_pick(pool, hash);
 	struct vtmem_eph_queue *eq = q->eph;
-	struct virtqueue *notify = NULL;
 	struct vtmem_eph_slot *slot;
 	struct vtmem_eph_wait wait;
+	struct virtqueue *notify;
 	bool hit;
 
 	init_completion(&wait.done);
@@ -291,8 +291,7 @@ bool vtmem_eph_load(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 		spin_lock_irq(&q->lock);
 		slot = vtmem_eph_post_load(q, pool, name, hash, &gen, &wait);
 		/* Also if there is no slot: others' requests must get there. */
-		if (slot)
-			notify = vtmem_kick_prepare(q);
+		notify = slot ? vtmem_kick_prepare(q) : NULL;
 		spin_unlock_irq(&q->lock);
 		if (notify)
 			virtqueue_notify(notify);

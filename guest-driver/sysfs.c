@@ -56,6 +56,16 @@ static ssize_t frontswap_show(struct device *d, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(frontswap);
 
+static ssize_t cleancache_show(struct device *d, struct device_attribute *attr,
+			       char *buf)
+{
+	bool active = vtmem_cleancache_served_by(vtmem_of(d)) &&
+		      READ_ONCE(vtmem_param_cleancache);
+
+	return sysfs_emit(buf, "%d\n", active);
+}
+static DEVICE_ATTR_RO(cleancache);
+
 static ssize_t pages_show(struct device *d, struct device_attribute *attr,
 			  char *buf)
 {
@@ -87,6 +97,7 @@ static struct attribute *vtmem_attrs[] = {
 	&dev_attr_state.attr,
 	&dev_attr_disk.attr,
 	&dev_attr_frontswap.attr,
+	&dev_attr_cleancache.attr,
 	&dev_attr_pages.attr,
 	&dev_attr_queues.attr,
 	&dev_attr_max_batch.attr,
@@ -135,6 +146,9 @@ VTMEM_STAT(invalidates_error, VTMEM_INVALIDATES_ERROR);
 VTMEM_STAT(requests, VTMEM_REQUESTS);
 VTMEM_STAT(kicks, VTMEM_KICKS);
 VTMEM_STAT(interrupts, VTMEM_INTERRUPTS);
+VTMEM_STAT(cleancache_stores, VTMEM_EPH_STORES);
+VTMEM_STAT(cleancache_stores_skipped, VTMEM_EPH_STORES_SKIPPED);
+VTMEM_STAT(cleancache_loads_hit, VTMEM_EPH_LOADS_HIT);
 
 static struct attribute *vtmem_stat_attrs[] = {
 	&vtmem_stat_stores.attr.attr,
@@ -151,6 +165,9 @@ static struct attribute *vtmem_stat_attrs[] = {
 	&vtmem_stat_requests.attr.attr,
 	&vtmem_stat_kicks.attr.attr,
 	&vtmem_stat_interrupts.attr.attr,
+	&vtmem_stat_cleancache_stores.attr.attr,
+	&vtmem_stat_cleancache_stores_skipped.attr.attr,
+	&vtmem_stat_cleancache_loads_hit.attr.attr,
 	NULL
 };
 

@@ -395,6 +395,7 @@ void vtmem_cleancache_attach(struct vtmem_dev *dev);
 void vtmem_cleancache_detach(struct vtmem_dev *dev);
 void vtmem_cleancache_reset(struct vtmem_dev *dev);
 void vtmem_cleancache_off(void);
+bool vtmem_cleancache_served_by(struct vtmem_dev *dev);
 #else
 static inline void vtmem_cleancache_attach(struct vtmem_dev *dev)
 {
@@ -410,6 +411,11 @@ static inline void vtmem_cleancache_reset(struct vtmem_dev *dev)
 
 static inline void vtmem_cleancache_off(void)
 {
+}
+
+static inline bool vtmem_cleancache_served_by(struct vtmem_dev *dev)
+{
+	return false;
 }
 #endif
 
