@@ -91,7 +91,7 @@ static double store_batch(void *opaque, const BenchCorpus *corpus,
         for (unsigned j = 0; j < nr; j++) {
             handles[j] = bench_handle(s->pool, order[first + i + j]);
         }
-        bench_prefetch(s->ctx, handles, nr);
+        tmem_page_prefetch(s->ctx, handles, nr);
         for (unsigned j = 0; j < nr; j++) {
             store_page(s, corpus, order[first + i + j], &handles[j]);
         }
@@ -113,7 +113,7 @@ static double load_batch(void *opaque, const BenchCorpus *corpus,
         for (unsigned j = 0; j < nr; j++) {
             handles[j] = bench_handle(s->pool, order[first + i + j]);
         }
-        bench_prefetch(s->ctx, handles, nr);
+        tmem_page_prefetch(s->ctx, handles, nr);
         for (unsigned j = 0; j < nr; j++) {
             load_page(s, to, order[first + i + j], &handles[j]);
         }

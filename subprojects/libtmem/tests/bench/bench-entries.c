@@ -43,7 +43,7 @@ static double probe(Entries *e, BenchOp op, unsigned batch)
                                       bench_random(&e->state) % e->nr);
         }
         if (batch > 1) {
-            bench_prefetch(e->s.ctx, handles, batch);
+            tmem_page_prefetch(e->s.ctx, handles, batch);
         }
         for (unsigned j = 0; j < batch; j++) {
             TmemStatus status = op == BENCH_LOAD ?

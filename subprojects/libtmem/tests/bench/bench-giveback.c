@@ -7,8 +7,6 @@
 
 #include "bench.h"
 
-#pragma weak tmem_store_evict
-
 /* Seconds that the kernel takes to drop @bytes that are resident. */
 static double madvise_seconds(uint64_t bytes)
 {
@@ -64,12 +62,6 @@ void bench_evict(const BenchCorpus *corpus, const BenchOptions *options,
     BenchStore s;
 
     bench_report_section(report, text);
-    if (!tmem_store_evict) {
-        bench_report_add_one(report, "p5_ratio", BENCH_NONE, "<= 3.00",
-                             "not measured: this libtmem does not evict on "
-                             "command");
-        return;
-    }
     bench_store_open(&s, bytes * 5 / 4 + (64 << 20), TMEM_POOL_EPHEMERAL);
     for (int i = 0; i < rounds; i++) {
         uint64_t before;

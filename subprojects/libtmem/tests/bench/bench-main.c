@@ -32,6 +32,9 @@ static const GOptionEntry entries[] = {
       "also this many threads against one, beside 2", "N" },
     { "rounds", 'r', 0, G_OPTION_ARG_INT, &options.rounds,
       "rounds of which the median is taken (5)", "N" },
+    { "only", 'o', 0, G_OPTION_ARG_STRING, &options.only,
+      "one part alone, others' figures are left out: speed, density, scale, "
+      "entries, evict or upkeep", "PART" },
     { "no-zram", 0, 0, G_OPTION_ARG_NONE, &options.no_zram,
       "leave the host's zram alone", NULL },
     { "quick", 'q', 0, G_OPTION_ARG_NONE, &options.quick,
@@ -40,6 +43,23 @@ static const GOptionEntry entries[] = {
       "write the figures there as well", "FILE" },
     { NULL }
 };
+
+static const struct {
+    const char *name;
+    BenchMeasure *measure;
+} parts[] = {
+    { "speed", bench_speed },
+    { "density", bench_density },
+    { "scale", bench_scale },
+    { "entries", bench_entries },
+    { "evict", bench_evict },
+    { "upkeep", bench_upkeep },
+};
+
+static bool wanted(size_t part)
+{
+    return !options.only || !strcmp(options.only, parts[part].name);
+}
 
 static const char summary[] =
     "Measures, in one run and on the same pages: raw LZ4 with a copy, this\n"
@@ -65,6 +85,7 @@ static int parse(int argc, char **argv)
 {
     g_autoptr(GOptionContext) context = g_option_context_new(NULL);
     g_autoptr(GError) err = NULL;
+    bool known = false;
 
     g_set_prgname("tmem-bench store");
     g_option_context_set_summary(context, summary);
@@ -95,6 +116,12 @@ static int parse(int argc, char **argv)
     if (options.rounds < 1 || options.rounds > 1000) {
         return usage_error("--rounds %d: give a number from 1 to 1000",
                            options.rounds);
+    }
+    for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        known = known || wanted(i);
+    }
+    if (!known) {
+        return usage_error("there is no part '%s'", options.only);
     }
     return 0;
 }
@@ -182,10 +209,8 @@ static void describe(const BenchCorpus *corpus, BenchReport *report)
                               g_get_num_processors(), name.release);
     bench_report_add_text(report, "corpus", options.corpus_path);
     bench_report_add_text(report, "machine", machine);
-    bench_report_add_text(report, "operations", bench_has_prefetch() ?
-                          "batches of 32 with tmem_page_prefetch()" :
-                          "batches of 32; this libtmem has no "
-                          "tmem_page_prefetch()");
+    bench_report_add_text(report, "operations",
+                          "batches of 32, with tmem_page_prefetch()");
     bench_report_section(report, "The corpus");
     bench_report_add_one(report, "corpus_pages", corpus->nr_pages, NULL,
                          "pages of it that were used");
@@ -200,10 +225,6 @@ static void describe(const BenchCorpus *corpus, BenchReport *report)
 
 int bench_main_store(int argc, char **argv)
 {
-    static BenchMeasure *const measures[] = {
-        bench_speed, bench_density, bench_scale, bench_entries, bench_evict,
-        bench_upkeep,
-    };
     g_autoptr(GError) err = NULL;
     BenchReport *report;
     BenchCorpus corpus;
@@ -227,8 +248,10 @@ int bench_main_store(int argc, char **argv)
     check_memory(&corpus);
     report = bench_report_new();
     describe(&corpus, report);
-    for (size_t i = 0; i < G_N_ELEMENTS(measures); i++) {
-        measures[i](&corpus, &options, report);
+    for (size_t i = 0; i < G_N_ELEMENTS(parts); i++) {
+        if (wanted(i)) {
+            parts[i].measure(&corpus, &options, report);
+        }
     }
     bench_report_print(report);
     if (options.json_path &&

@@ -170,7 +170,7 @@ static double clients_run(Clients *c, BenchOp op, const BenchCorpus *corpus,
         for (unsigned j = 0; j < nr; j++) {
             handles[j] = clients_handle(c, order[first + i + j]);
         }
-        bench_prefetch(ctx, handles, nr);
+        tmem_page_prefetch(ctx, handles, nr);
         for (unsigned j = 0; j < nr && status == TMEM_STATUS_OK; j++) {
             if (op == BENCH_STORE) {
                 status = tmem_page_store(

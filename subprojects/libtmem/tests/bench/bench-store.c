@@ -4,21 +4,6 @@
  */
 #include "bench.h"
 
-/* Declared in tmem.h; a library without it is measured without it. */
-#pragma weak tmem_page_prefetch
-
-bool bench_has_prefetch(void)
-{
-    return tmem_page_prefetch;
-}
-
-void bench_prefetch(TmemContext *ctx, const TmemHandle *handles, unsigned nr)
-{
-    if (tmem_page_prefetch) {
-        tmem_page_prefetch(ctx, handles, nr);
-    }
-}
-
 uint64_t bench_store_size(const BenchCorpus *corpus, uint64_t pages)
 {
     return pages * (bench_corpus_mean(corpus) + 64) * 1.5 + (256 << 20);

@@ -163,10 +163,6 @@ static inline TmemHandle bench_handle(uint64_t pool, uint64_t page)
                          .index = page & 255 };
 }
 
-/* tmem_page_prefetch() of a batch, where the library has it. */
-void bench_prefetch(TmemContext *ctx, const TmemHandle *handles, unsigned nr);
-bool bench_has_prefetch(void);
-
 /* --- bench-duel.c: who competes, and how --- */
 
 /*
@@ -267,6 +263,7 @@ double bench_zram_density(BenchZram *z);
 typedef struct BenchOptions {
     const char *corpus_path;
     const char *json_path;
+    const char *only;           /* a part's name; NULL: all */
     int64_t pages;              /* held when density is measured */
     int64_t entries;            /* of the large index; 0: skip, -1: auto */
     uint64_t evict_bytes;

@@ -25,7 +25,7 @@ samefilled_share store_us load_us raw_store_us raw_load_us'''.split()
 
 # Measured on every machine.
 ALWAYS = '''p1_store_ratio p1_load_ratio p1_samefilled_speedup p3_fresh p3_churn
-p3_giveback_1s p4_64_clients p4_30m_pages samefilled_share'''.split()
+p3_giveback_1s p4_64_clients p4_30m_pages p5_ratio samefilled_share'''.split()
 
 
 class Wrong(Exception):
@@ -145,6 +145,7 @@ def check_usage(bench, directory):
     refuse(2, '--pages', *store, '--pages', 'many')
     refuse(2, '--rounds 0', *store, '--rounds', '0')
     refuse(2, '--threads -1', *store, '--threads=-1')
+    refuse(2, "no part 'all'", *store, '--only', 'all')
     refuse(2, '--entries 7', *store, '--entries', '7')
     refuse(1, 'No such file', *store, '--json', '/nonexistent/x.json')
     refuse(1, 'directory', *store, '--json', directory)
