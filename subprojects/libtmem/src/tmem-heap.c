@@ -103,7 +103,7 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift)
     tmem_lock(&arena->lock);
     near = heap->max_bytes &&
            over_limit_locked(heap, shift ? heap->max_bytes >> shift :
-                                           1ull << arena->segment_shift);
+                                           1ull << arena->step_shift);
     tmem_unlock(&arena->lock);
     return near;
 }
@@ -226,48 +226,71 @@ uint32_t tmem_heap_oldest_locked(const TmemHeap *heap)
 /* --- Segments --- */
 
 /*
- * Half a segment is lost for each class in use, and half of the slack on each
- * slot, so with n segments the best slack is about 1/sqrt(n); a heap of very
- * few takes whatever fits.
+ * Half a step is lost for each class in use, and half of the slack on each
+ * slot, so with n steps the best slack is in proportion to 1/sqrt(n); a heap of
+ * very few takes whatever fits.
  */
 static void set_slack_locked(TmemHeap *heap)
 {
-    uint32_t n = heap->nr_segments;
+    uint64_t n = heap->bytes >> heap->arena->step_shift;
     uint32_t root = 1;
 
-    while (root * root < n && root < 256) {
+    while ((uint64_t)root * root < n && root < 256) {
         root++;
     }
-    __atomic_store_n(&heap->slack, MAX(n ? 8 * 256 / n : UINT32_MAX,
-                                       128 / root), __ATOMIC_RELAXED);
+    __atomic_store_n(&heap->slack, n ? MAX(8 * 256 / n, 2 * 256 / root - 2) :
+                                       UINT32_MAX, __ATOMIC_RELAXED);
+}
+
+/* Growth that an allocation asks for. */
+typedef struct Growth {
+    bool for_upkeep;        /* which may have what is kept in reserve */
+    TmemStatus why;         /* it was refused */
+} Growth;
+
+/* Whether the heap may have @bytes more, as far as limits are concerned. */
+static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
+                            uint64_t bytes, Growth *growth)
+{
+    TmemArena *arena = heap->arena;
+    uint64_t idle = (uint64_t)arena->nr_idle << arena->segment_shift;
+    uint64_t want = bytes + (growth->for_upkeep ? 0 : arena->reserve_bytes);
+
+    growth->why = over_limit_locked(heap, want) ? TMEM_STATUS_QUOTA :
+                                                  TMEM_STATUS_NOSPC;
+    if (growth->why == TMEM_STATUS_QUOTA ||
+        want > tmem_arena_room_locked(arena) + idle) {
+        return false;
+    }
+    return growth->for_upkeep || space != TMEM_SPACE_PERSISTENT ||
+           tmem_share_admits_locked(heap, bytes);
 }
 
 /* Class lock held: gives the class a segment, unlisted. */
 static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
-                            bool for_upkeep, TmemStatus *why)
+                            Growth *growth)
 {
     TmemArena *arena = heap->arena;
-    uint64_t bytes = 1ull << arena->segment_shift;
-    /* Upkeep that makes pages smaller may take the last one. */
-    uint64_t want = bytes + (for_upkeep ? 0 : arena->reserve_bytes);
+    uint64_t max_bytes = 1ull << arena->segment_shift;
     uint32_t nr = TMEM_SEGMENT_NONE;
 
     if (TMEM_FAULT("arena-segment")) {
         return TMEM_SEGMENT_NONE;
     }
     tmem_lock(&arena->lock);
-    if (over_limit_locked(heap, want)) {
-        *why = TMEM_STATUS_QUOTA;
-    } else if (want <= tmem_arena_room_locked(arena) +
-                       (uint64_t)arena->nr_idle * bytes &&
-               (for_upkeep || space != TMEM_SPACE_PERSISTENT ||
-                tmem_share_admits_locked(heap, bytes))) {
-        nr = tmem_arena_pop_locked(arena);
+    /* An idle one may be more than is allowed, and a fresh one not. */
+    if (!may_grow_locked(heap, space, max_bytes, growth)) {
+        max_bytes = 1ull << arena->step_shift;
+    }
+    if (may_grow_locked(heap, space, max_bytes, growth)) {
+        nr = tmem_arena_pop_locked(arena, max_bytes);
     }
     if (nr != TMEM_SEGMENT_NONE) {
         TmemSegment *seg = &arena->segments[nr];
+        uint32_t nr_steps = seg->nr_steps;
 
         memset(seg, 0, sizeof(*seg));
+        seg->nr_steps = nr_steps;
         seg->heap = heap;
         seg->class_nr = class_nr;
         seg->space = space;
@@ -275,14 +298,39 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
         arena->nr_in_use++;
         arena->nr_ephemeral += space != TMEM_SPACE_PERSISTENT;
         heap->nr_segments++;
+        add_bytes_locked(heap, tmem_segment_bytes(arena, seg),
+                         space == TMEM_SPACE_PERSISTENT);
         set_slack_locked(heap);
-        add_bytes_locked(heap, bytes, space == TMEM_SPACE_PERSISTENT);
         if (space != TMEM_SPACE_PERSISTENT) {
             order_append_locked(arena, nr);
         }
     }
     tmem_unlock(&arena->lock);
     return nr;
+}
+
+/* Class lock held: pays for the segment up to @bytes from its start. */
+static bool segment_pay(TmemArena *arena, uint32_t nr, uint32_t bytes,
+                        Growth *growth)
+{
+    TmemSegment *seg = &arena->segments[nr];
+    TmemHeap *heap = seg->heap;
+    uint32_t nr_steps = ((bytes - 1) >> arena->step_shift) + 1;
+    bool ok;
+
+    if (nr_steps <= seg->nr_steps) {
+        return true;
+    }
+    tmem_lock(&arena->lock);
+    bytes = (nr_steps - seg->nr_steps) << arena->step_shift;
+    ok = may_grow_locked(heap, seg->space, bytes, growth) &&
+         tmem_arena_pay_locked(arena, nr, nr_steps);
+    if (ok) {
+        add_bytes_locked(heap, bytes, seg->space == TMEM_SPACE_PERSISTENT);
+        set_slack_locked(heap);
+    }
+    tmem_unlock(&arena->lock);
+    return ok;
 }
 
 /* Class and arena locks held: an empty, unlisted segment leaves the heap. */
@@ -296,19 +344,22 @@ static void segment_put_locked(TmemArena *arena, uint32_t nr)
     arena->nr_in_use--;
     arena->nr_ephemeral -= seg->space != TMEM_SPACE_PERSISTENT;
     heap->nr_segments--;
-    set_slack_locked(heap);
-    add_bytes_locked(heap, -(1ll << arena->segment_shift),
+    add_bytes_locked(heap, -(int64_t)tmem_segment_bytes(arena, seg),
                      seg->space == TMEM_SPACE_PERSISTENT);
+    set_slack_locked(heap);
 }
 
 /* --- The lists of a class.  Its lock is held. --- */
 
 static void set_first(TmemClass *c, TmemList list, uint32_t nr)
 {
-    uint8_t bit = 1u << list;
+    uint8_t bit;
 
+    /* For compilers that believe in others when sanitisers look. */
+    g_assert(list < TMEM_LIST__MAX);
+    bit = 1u << list;
     c->first[list] = nr;
-    if (list >= TMEM_LIST_FILLED_0) {
+    if (list >= TMEM_LIST_GROWING) {
         __atomic_store_n(&c->groups, nr == TMEM_SEGMENT_NONE ?
                                      c->groups & ~bit : c->groups | bit,
                          __ATOMIC_RELAXED);
@@ -365,11 +416,13 @@ static TmemList list_of(const TmemArena *arena, const TmemSegment *seg)
 {
     uint32_t slots = arena->classes[seg->class_nr].slots;
 
-    return seg->nr_used == slots ? TMEM_LIST_NONE :
-           TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
+    if (seg->free_head) {
+        return TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
+    }
+    return seg->watermark < slots ? TMEM_LIST_GROWING : TMEM_LIST_NONE;
 }
 
-/* The fullest segment with a free slot. */
+/* The fullest segment with a free slot, or else one that can grow. */
 static uint32_t fullest(const TmemClass *c)
 {
     return c->groups ? c->first[31 - __builtin_clz(c->groups)] :
@@ -380,6 +433,7 @@ static uint32_t fullest(const TmemClass *c)
 static void segment_open(TmemArena *arena, TmemClass *c, uint32_t nr)
 {
     c->nr_segments++;
+    c->nr_touched += arena->segments[nr].watermark;
     list_segment(arena, c, nr, list_of(arena, &arena->segments[nr]));
 }
 
@@ -387,6 +441,7 @@ static void segment_close(TmemArena *arena, TmemClass *c, uint32_t nr)
 {
     unlist_segment(arena, c, nr);
     c->nr_segments--;
+    c->nr_touched -= arena->segments[nr].watermark;
 }
 
 /* --- Slots --- */
@@ -397,27 +452,34 @@ static void count_used(TmemClass *c, int64_t nr)
     __atomic_store_n(&c->nr_used, c->nr_used + nr, __ATOMIC_RELAXED);
 }
 
-/* Class lock held: takes a slot from a listed segment. */
-static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr)
+/*
+ * Class lock held: takes a slot from a listed segment.  Returns 0 if that would
+ * touch memory that is not paid for, unless @growth may be had.
+ */
+static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr,
+                         Growth *growth)
 {
     TmemSegment *seg = &arena->segments[nr];
+    uint32_t bytes = arena->classes[seg->class_nr].slot_bytes;
+    uint32_t end = (seg->watermark + 1) * bytes;
     TmemFreeSlot *slot;
-    uint32_t unit;
     TmemRef ref;
 
     if (seg->free_head) {
-        unit = seg->free_head - 1;
-        ref = tmem_arena_ref(arena, nr, unit);
+        ref = tmem_arena_ref(arena, nr, seg->free_head - 1);
         slot = tmem_arena_ptr(arena, ref);
         seg->free_head = slot->next;
     } else {
-        unit = seg->watermark * (arena->classes[seg->class_nr].slot_bytes >>
-                                 TMEM_UNIT_SHIFT);
-        ref = tmem_arena_ref(arena, nr, unit);
+        if (growth ? !segment_pay(arena, nr, end, growth) :
+                     end > tmem_segment_bytes(arena, seg)) {
+            return 0;
+        }
+        ref = tmem_arena_ref(arena, nr, (end - bytes) >> TMEM_UNIT_SHIFT);
         slot = tmem_arena_ptr(arena, ref);
         /* An evictor may look at any slot below the watermark. */
         __atomic_store_n(&slot->owner, 0, __ATOMIC_RELAXED);
         seg->watermark++;
+        c->nr_touched++;
     }
     seg->nr_used++;
     count_used(c, 1);
@@ -435,7 +497,7 @@ static TmemRef slot_of_class(TmemHeap *heap, TmemClass *c)
     }
     tmem_lock(&c->lock);
     if (c->groups) {
-        ref = slot_take(heap->arena, c, fullest(c));
+        ref = slot_take(heap->arena, c, fullest(c), NULL);
     }
     tmem_unlock(&c->lock);
     return ref;
@@ -455,24 +517,26 @@ static TmemRef slot_of_larger(TmemHeap *heap, TmemSpace space,
     return ref;
 }
 
-static TmemRef slot_of_new_segment(TmemHeap *heap, TmemSpace space,
-                                   uint32_t class_nr, bool for_upkeep,
-                                   TmemStatus *why)
+/* Lets a segment of the class grow, or opens one. */
+static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
+                                  uint32_t class_nr, Growth *growth)
 {
     TmemClass *c = tmem_heap_class(heap, space, class_nr);
     TmemRef ref = 0;
 
+    growth->why = TMEM_STATUS_NOSPC;
     tmem_lock(&c->lock);
-    /* Another thread may just have brought one. */
-    if (!c->groups) {
-        uint32_t nr = segment_get(heap, space, class_nr, for_upkeep, why);
+    if (c->groups) {
+        ref = slot_take(heap->arena, c, fullest(c), growth);
+    }
+    /* Budget that idle segments hold cannot be had but with them. */
+    if (!ref && growth->why != TMEM_STATUS_QUOTA) {
+        uint32_t nr = segment_get(heap, space, class_nr, growth);
 
         if (nr != TMEM_SEGMENT_NONE) {
             segment_open(heap->arena, c, nr);
+            ref = slot_take(heap->arena, c, nr, growth);
         }
-    }
-    if (c->groups) {
-        ref = slot_take(heap->arena, c, fullest(c));
     }
     tmem_unlock(&c->lock);
     return ref;
@@ -502,6 +566,7 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why)
 {
     uint32_t class_nr = class_of(heap->arena, bytes);
+    Growth growth = {};
     TmemRef ref;
 
     *why = TMEM_STATUS_NOSPC;
@@ -515,7 +580,8 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
     }
     ref = tmem_heap_alloc_inside(heap, space, bytes);
     if (!ref) {
-        ref = slot_of_new_segment(heap, space, class_nr, false, why);
+        ref = slot_of_new_memory(heap, space, class_nr, &growth);
+        *why = growth.why;
     }
     if (!ref && any_class) {
         ref = slot_of_larger(heap, space, class_nr, UINT64_MAX);
@@ -546,7 +612,7 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
     TmemArena *arena = heap->arena;
     uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
     uint32_t class_nr = class_of(arena, bytes);
-    TmemStatus why;
+    Growth growth = { .for_upkeep = true };
     TmemRef ref;
 
     if (arena->classes[class_nr].slot_bytes >= below ||
@@ -559,7 +625,7 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                              MIN(bytes + (bytes * slack >> 8), below - 1));
     }
     if (!ref) {
-        ref = slot_of_new_segment(heap, space, class_nr, true, &why);
+        ref = slot_of_new_memory(heap, space, class_nr, &growth);
     }
     return ref ? ref : slot_of_larger(heap, space, class_nr, below - 1);
 }
@@ -598,11 +664,11 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 static bool others_have_room(const TmemArena *arena, const TmemClass *c,
                              const TmemSegment *seg, uint32_t nr_marked)
 {
-    uint64_t slots = arena->classes[seg->class_nr].slots;
-    uint64_t left = c->nr_segments - nr_marked - 1;
+    uint64_t gone = (nr_marked + 1ull) * arena->classes[seg->class_nr].slots;
+    uint64_t left = c->nr_touched - MIN(gone, c->nr_touched);
 
     /* A slot in 16 stays free, for what comes meanwhile. */
-    return c->nr_used + left * slots / 16 <= left * slots;
+    return c->nr_used + left / 16 <= left;
 }
 
 /* Segments of a class that one hold of its lock marks. */
@@ -622,8 +688,10 @@ uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space)
              nr != TMEM_SEGMENT_NONE; nr = arena->segments[nr].next) {
             nr_marked++;
         }
-        while (c->groups && nr_new++ < DRAIN_MAX) {
-            uint32_t nr = c->first[__builtin_ctz(c->groups)];
+        while (c->groups >> TMEM_LIST_FILLED_0 && nr_new++ < DRAIN_MAX) {
+            uint32_t groups = c->groups >> TMEM_LIST_FILLED_0;
+            uint32_t nr = c->first[TMEM_LIST_FILLED_0 +
+                                   __builtin_ctz(groups)];
 
             if (!others_have_room(arena, c, &arena->segments[nr],
                                   nr_marked)) {
