@@ -26,6 +26,11 @@ modules:
 	@scripts/build-modules 5.10
 	@scripts/build-modules 6.12
 
+#? make deb          the module as a Debian package for DKMS, into build/deb; seconds
+deb:
+	@scripts/install-deps deb
+	@scripts/build-deb >/dev/null
+
 #? make demo         a guest swaps into the host's store, live; 90 s once all is built
 demo:
 	@scripts/demo

@@ -592,4 +592,5 @@ module_exit(vtmem_exit);
 
 MODULE_DESCRIPTION("Swap to a compressed store on the host (transcendent memory over virtio)");
 MODULE_AUTHOR("The virtio-tmem authors");
+MODULE_VERSION("0.1.0");
 MODULE_LICENSE("GPL");

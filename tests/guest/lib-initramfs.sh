@@ -42,6 +42,21 @@ install_programs() { # ROOT
     cp "$build/guest"/* "$1/bin/"
 }
 
+# Puts programs of this machine and their libraries into ROOT.
+install_tools() { # ROOT NAME...
+    local root=$1 name path file
+    shift
+    for name; do
+        path=$(command -v "$name") ||
+            die "there is no $name: run scripts/install-deps guest."
+        cp "$path" "$root/bin/"
+        ldd "$path" | grep -oE '/[^ ]+' | while read -r file; do
+            mkdir -p "$root$(dirname "$file")"
+            cp -L "$file" "$root$file"
+        done
+    done
+}
+
 # Copies what --add SRC:DST names.
 add_file() { # ROOT SRC:DST
     local source=${2%%:*} target=${2#*:}

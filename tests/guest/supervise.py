@@ -15,6 +15,7 @@ side     carries the verdict and is never shown.  Lines from the guest:
     checkpoint ARG...  run the host check with these arguments while the
                        guest waits; it gets the line "reply STATUS"
     note TEXT          appended to the file notes (the demo reads it)
+    expect TEXT        a report of the kernel that contains TEXT is wanted
 """
 
 import argparse
@@ -39,7 +40,7 @@ EXIT_TIMEOUT, EXIT_RUNNER, EXIT_KERNEL, EXIT_QEMU = 124, 125, 126, 127
 # printk time stamp counts, so that a program may print what it likes.
 REPORTS = re.compile(
     r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ('
-    r'WARNING: .*|BUG[ :].*|-+\[ cut here \]-+|kernel BUG at .*|'
+    r'WARNING: .*|BUG[ :].*|\[ BUG: .*|-+\[ cut here \]-+|kernel BUG at .*|'
     r'watchdog: BUG: .*|Oops.*|general protection fault.*|'
     r'divide error: .*|invalid opcode: .*|stack segment: .*|double fault: .*|'
     r'Kernel panic.*|INFO: task .* blocked for more than .*|'
@@ -85,6 +86,7 @@ class Guest:
         self.side_line = b''
         self.column = 0
         self.report = None          # first report of the kernel
+        self.expected = None        # what one may contain
         self.report_ends = None
         self.verdict = None         # from the side port
         self.taint = None
@@ -157,6 +159,8 @@ class Guest:
 
     def look_for_report(self, line):
         match = None if self.report else REPORTS.search(line)
+        if match and self.expected and self.expected in match.group(1):
+            return
         if match:
             self.report = match.group(1)
             self.report_ends = time.monotonic() + AFTER_REPORT
@@ -203,6 +207,9 @@ class Guest:
     def on_note(self, rest):
         with open('notes', 'a', encoding='utf-8') as f:
             f.write(rest + '\n')
+
+    def on_expect(self, rest):
+        self.expected = rest
 
     def on_checkpoint(self, rest):
         name = rest or '(no name)'

@@ -164,6 +164,40 @@ static void test_fault_pool(void)
     }
 }
 
+/* Joining a shared pool, which is made for it. */
+static void test_fault_join(void)
+{
+    static const uint8_t uuid[16] = { 1, 2, 3 };
+
+    for (unsigned n = 1; ; n++) {
+        TmemStatus status;
+        uint64_t id;
+        Fixture f;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        g_assert_true(tmem_client_authorize(f.client, uuid, true, NULL));
+        arm(true, n);
+        status = tmem_pool_join(f.client, uuid, TMEM_PAGE_SHIFT, &id);
+        fired = tmem_fault_disarm();
+        test_check(f.store);
+        if (status != TMEM_STATUS_OK) {
+            g_assert_cmpint(status, ==, TMEM_STATUS_NOSPC);
+            g_assert_cmpuint(id, ==, 0);
+            /* It did not become a member half-way. */
+            g_assert_cmpint(tmem_pool_join(f.client, uuid, TMEM_PAGE_SHIFT,
+                                           &id), ==, TMEM_STATUS_OK);
+        }
+        g_assert_cmpuint(id, !=, 0);
+        fixture_tear_down(&f);
+        if (!fired) {
+            g_assert_cmpuint(n, >, 1);
+            break;
+        }
+    }
+}
+
 static void test_fault_context(void)
 {
     for (unsigned n = 1; ; n++) {
@@ -418,6 +452,7 @@ typedef struct Walk {
 
 static const Walk walks[] = {
     { "/tmem/B8/fault/pool", test_fault_pool },
+    { "/tmem/B8/fault/join", test_fault_join },
     { "/tmem/fault/context", test_fault_context },
     { "/tmem/fault/client", test_fault_client },
     { "/tmem/fault/store", test_fault_store_new },

@@ -1,0 +1,56 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# The script of the Debian package, to be added as /bin/virtio-tmem-swap: it puts
+# the swap disk into use and out of it, overwrites nothing of anybody's, says in
+# one line what is wrong with bad input, and warns of what compresses twice.
+
+set -e
+modprobe virtio_tmem frontswap=0
+[ ! -e /version ] || [ "$(cat /sys/module/virtio_tmem/version)" = "$(cat /version)" ]
+refuses() { # WORDS COMMAND...
+    words=$1
+    shift
+    if "$@" 2>/run/said; then echo "$* was accepted"; exit 1; fi
+    grep -F "$words" /run/said || { cat /run/said; exit 1; }
+}
+refuses 'no disk of virtio_tmem' virtio-tmem-swap start vda
+refuses 'no disk of virtio_tmem' virtio-tmem-swap start vtmem0/../vda
+refuses 'there is no disk /dev/vtmem9' virtio-tmem-swap start vtmem9
+refuses 'give it a number' env VIRTIO_TMEM_PRIORITY=high virtio-tmem-swap start vtmem0
+# The swapon of busybox knows no priority.
+swapon --help 2>&1 | grep -q -e --priority || export VIRTIO_TMEM_PRIORITY=
+echo precious >/dev/vtmem0
+refuses 'holds something that is not swap' virtio-tmem-swap start vtmem0
+head -c 8 /dev/vtmem0 | grep -qx precious
+blkdiscard /dev/vtmem0
+
+# What would compress twice is named, in the kernel's log too.
+modprobe zram
+echo 16M >/sys/block/zram0/disksize
+mkswap /dev/zram0 >/dev/null
+swapon /dev/zram0
+dmesg -c >/dev/null
+virtio-tmem-swap start vtmem0
+dmesg | grep 'virtio_tmem: there is swap on zram0'
+swapoff /dev/zram0
+if [ -e /sys/module/zswap ]; then
+    echo 1 >/sys/module/zswap/parameters/enabled
+    virtio-tmem-swap check
+    dmesg | grep 'virtio_tmem: zswap is on'
+    echo 0 >/sys/module/zswap/parameters/enabled
+fi
+dmesg -c >/dev/null
+virtio-tmem-swap check
+if dmesg | grep virtio_tmem; then echo "there is nothing to warn of"; exit 1; fi
+
+[ -n "${VIRTIO_TMEM_PRIORITY-100}" ] && priority=100 || priority="-[0-9]*"
+grep -qE "^/dev/vtmem0 .*	$priority\$" /proc/swaps || { cat /proc/swaps; exit 1; }
+virtio-tmem-swap start vtmem0
+pressure --passes 1
+virtio-tmem-swap stop vtmem0
+checkpoint pages-at-most 0
+virtio-tmem-swap start vtmem0
+virtio-tmem-swap stop vtmem0
+rmmod virtio_tmem
+checkpoint sane
