@@ -21,7 +21,7 @@ typedef struct TmemClock {
     bool counter;           /* ticks are the CPU's, else nanoseconds */
     uint64_t ns_per_tick;   /* times 2^32 */
     uint32_t read_ns;       /* what a reading costs, rounded up */
-    uint32_t sample_mask;   /* operation n is timed if !(n & sample_mask) */
+    uint32_t sample_mask;   /* one of sample_mask + 1 operations is timed */
 } TmemClock;
 
 /* Written once, by tmem_clock_init(). */

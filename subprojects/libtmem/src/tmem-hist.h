@@ -49,14 +49,21 @@ void tmem_held_sum(TmemHeld *sum, const TmemHeld *from);
 
 /** What one context has timed, written by its thread. */
 typedef struct TmemHist {
-    uint32_t nr_ops;            /* of which some are timed */
+    uint32_t random;            /* decides which operations are timed */
     TmemLatencyStats latency;
 } TmemHist;
 
-/** A reading of the clock if the next operation is to be timed, else 0. */
+/**
+ * tmem_hist_start() - a reading of the clock, 0 if this one is not to be timed
+ *
+ * Which ones are is random (a linear congruential generator's high bits): every
+ * second operation may be of one kind.
+ */
 static inline uint64_t tmem_hist_start(TmemHist *hist)
 {
-    return hist->nr_ops++ & tmem_clock.sample_mask ? 0 : tmem_clock_ticks();
+    hist->random = hist->random * 1664525 + 1013904223;
+    return hist->random >> 16 & tmem_clock.sample_mask ? 0 :
+           tmem_clock_ticks();
 }
 
 /** Ends the timing that @start began; it counts in @h. */
