@@ -90,8 +90,10 @@ static bool check_segment(TmemArena *arena, uint32_t nr,
     }
     *unknown |= nr_known < seg->nr_used;
     if (!seg->frozen && seg->list != TMEM_LIST_DRAINING &&
-        (seg->list == TMEM_LIST_NONE ? seg->nr_used != slots :
-         seg->list != TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots)) {
+        seg->list != (seg->free_head ?
+                      TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots :
+                      seg->watermark < slots ? TMEM_LIST_GROWING :
+                                               TMEM_LIST_NONE)) {
         return tmem_error_set(errp, "segment %u: on the wrong list", nr);
     }
     return true;
@@ -181,6 +183,7 @@ static void find_segments_locked(TmemArena *arena)
 
         if (seg->in_use) {
             seg->heap->found.nr_segments++;
+            seg->heap->found.nr_steps += seg->nr_steps;
             seg->heap->found.nr_evictable +=
                 !seg->victim && seg->space != TMEM_SPACE_PERSISTENT;
         }
@@ -207,7 +210,7 @@ static bool check_heap_locked(TmemHeap *heap, GError **errp)
                               heap->found.nr_evictable, nr_order);
     }
     if (heap->bytes != heap->charged_bytes +
-        ((uint64_t)heap->nr_segments << arena->segment_shift)) {
+        ((uint64_t)heap->found.nr_steps << arena->step_shift)) {
         return tmem_error_set(errp, "a client of %" G_GUINT64_FORMAT " bytes, "
                               "with %u segments and %" G_GUINT64_FORMAT
                               " bytes beside", heap->bytes, heap->nr_segments,
@@ -236,15 +239,33 @@ static bool check_heaps_locked(TmemArena *arena, GError **errp)
     return true;
 }
 
+/* What segments in use and idle ones cost; nobody pays for the others. */
+static uint64_t paid_locked(TmemArena *arena)
+{
+    uint64_t bytes = 0;
+    uint32_t nr_idle = 0;
+
+    for (uint32_t nr = 0; nr < arena->nr_virgin; nr++) {
+        if (arena->segments[nr].in_use) {
+            bytes += tmem_segment_bytes(arena, &arena->segments[nr]);
+        }
+    }
+    for (uint32_t nr = arena->idle; nr != TMEM_SEGMENT_NONE &&
+         nr_idle <= arena->nr_idle; nr = arena->segments[nr].next) {
+        bytes += tmem_segment_bytes(arena, &arena->segments[nr]);
+        nr_idle++;
+    }
+    /* A list that is not as long as it says cannot be paid for. */
+    return nr_idle == arena->nr_idle ? bytes : UINT64_MAX / 2;
+}
+
 static bool check_budget(TmemArena *arena, GError **errp)
 {
     uint64_t expect;
     bool ok;
 
     tmem_lock(&arena->lock);
-    expect = arena->charged_bytes +
-             ((uint64_t)(arena->nr_in_use + arena->nr_idle)
-              << arena->segment_shift);
+    expect = arena->charged_bytes + paid_locked(arena);
     if (arena->used_bytes < expect || arena->used_bytes > arena->size_bytes) {
         /* More than expected is a segment on its way to the OS in trim(). */
         ok = tmem_error_set(errp, "%" G_GUINT64_FORMAT " bytes used, %"

@@ -21,6 +21,15 @@
 #define SEGMENT_SHIFT_MAX   17
 #define SEGMENTS_WANTED     4096
 
+/*
+ * Memory of a segment is paid for in steps of this, or of a page of the host if
+ * that is larger.
+ */
+#define STEP_SHIFT  14
+
+/* Segments that there are for each one that the budget could pay for. */
+#define SPAN_FACTOR 2
+
 /* Idle segments kept resident: this many, or 1/16 of those in use if less. */
 #define IDLE_KEEP_MAX       8
 #define IDLE_KEEP_FRACTION  16
@@ -76,17 +85,36 @@ static unsigned choose_segment_shift(uint64_t size_bytes)
     return shift;
 }
 
+/*
+ * Address space for more segments than the budget pays for as a whole, as most
+ * classes of most clients have one that is just begun.  A process with a limit
+ * may have too little for that.
+ */
+static bool reserve(TmemArena *arena)
+{
+    arena->span_bytes = arena->size_bytes * SPAN_FACTOR;
+    arena->base = tmem_os_reserve(arena->span_bytes);
+    if (!arena->base) {
+        arena->span_bytes = arena->size_bytes;
+        arena->base = tmem_os_reserve(arena->span_bytes);
+    }
+    arena->nr_segments = arena->span_bytes >> arena->segment_shift;
+    arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
+    return arena->base;
+}
+
 bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
 {
     memset(arena, 0, sizeof(*arena));
     arena->size_bytes = arena->budget_bytes = size_bytes;
     arena->segment_shift = choose_segment_shift(size_bytes);
-    arena->nr_segments = size_bytes >> arena->segment_shift;
-    arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
+    arena->step_shift = STEP_SHIFT;
+    while (1ull << arena->step_shift < tmem_os_page_size()) {
+        arena->step_shift++;
+    }
     arena->idle = arena->returned = TMEM_SEGMENT_NONE;
 
-    arena->base = tmem_os_reserve(size_bytes);
-    if (arena->base) {
+    if (reserve(arena)) {
         arena->segments = tmem_os_reserve(arena->segments_bytes);
     }
     if (!arena->segments) {
@@ -94,7 +122,7 @@ bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
                        "address space for the store: %s; choose a smaller "
                        "size or raise the limit (ulimit -v)",
                        size_bytes >> 20, g_strerror(errno));
-        tmem_os_release(arena->base, size_bytes);
+        tmem_os_release(arena->base, arena->span_bytes);
         return false;
     }
     tmem_lock_init(&arena->lock, TMEM_RANK_ARENA);
@@ -109,7 +137,7 @@ void tmem_arena_destroy(TmemArena *arena)
     pthread_cond_destroy(&arena->victims_done);
     tmem_lock_destroy(&arena->lock);
     tmem_os_release(arena->segments, arena->segments_bytes);
-    tmem_os_release(arena->base, arena->size_bytes);
+    tmem_os_release(arena->base, arena->span_bytes);
 }
 
 /* --- Budget --- */
@@ -210,31 +238,50 @@ static void drop_descriptors_locked(TmemArena *arena)
     arena->descriptors_bytes = 0;
 }
 
-uint32_t tmem_arena_pop_locked(TmemArena *arena)
+bool tmem_arena_pay_locked(TmemArena *arena, uint32_t segment,
+                           uint32_t nr_steps)
 {
-    uint64_t bytes = 1ull << arena->segment_shift;
-    uint32_t nr;
+    TmemSegment *seg = &arena->segments[segment];
+    uint64_t bytes = (uint64_t)(nr_steps - seg->nr_steps) << arena->step_shift;
 
-    if (arena->idle != TMEM_SEGMENT_NONE) {
-        nr = arena->idle;
-        arena->idle = arena->segments[nr].next;
-        __atomic_store_n(&arena->nr_idle, arena->nr_idle - 1,
-                         __ATOMIC_RELAXED);
+    if (bytes > tmem_arena_room_locked(arena)) {
+        return false;
+    }
+    seg->nr_steps = nr_steps;
+    tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
+    return true;
+}
+
+static void unlink_idle_locked(TmemArena *arena, uint32_t nr)
+{
+    arena->idle = arena->segments[nr].next;
+    __atomic_store_n(&arena->nr_idle, arena->nr_idle - 1, __ATOMIC_RELAXED);
+}
+
+uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes)
+{
+    uint64_t step = 1ull << arena->step_shift;
+    uint32_t nr = arena->idle;
+
+    if (nr != TMEM_SEGMENT_NONE &&
+        tmem_segment_bytes(arena, &arena->segments[nr]) <= max_bytes) {
+        unlink_idle_locked(arena, nr);
         return nr;
     }
-    if (bytes > tmem_arena_room_locked(arena)) {
+    if (step > tmem_arena_room_locked(arena)) {
         return TMEM_SEGMENT_NONE;
     }
     if (arena->returned != TMEM_SEGMENT_NONE) {
         nr = arena->returned;
         arena->returned = arena->segments[nr].next;
     } else if (arena->nr_virgin < arena->nr_segments &&
-               charge_descriptor_locked(arena, bytes)) {
+               charge_descriptor_locked(arena, step)) {
         nr = arena->nr_virgin++;
     } else {
         return TMEM_SEGMENT_NONE;
     }
-    tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
+    arena->segments[nr].nr_steps = 0;
+    tmem_arena_pay_locked(arena, nr, 1);
     return nr;
 }
 
@@ -254,22 +301,23 @@ static uint32_t idle_keep_locked(const TmemArena *arena)
 /* Gives back what is beyond @keep idle segments, and about @max_bytes of it. */
 static uint64_t trim(TmemArena *arena, bool keep, uint64_t max_bytes)
 {
-    size_t bytes = (size_t)1 << arena->segment_shift;
     uint64_t returned = 0;
 
     tmem_lock(&arena->lock);
     while (arena->nr_idle > (keep ? idle_keep_locked(arena) : 0) &&
            returned < max_bytes) {
         uint32_t nr = arena->idle;
+        TmemSegment *seg = &arena->segments[nr];
+        uint64_t bytes = tmem_segment_bytes(arena, seg);
 
-        arena->idle = arena->segments[nr].next;
-        __atomic_store_n(&arena->nr_idle, arena->nr_idle - 1,
-                         __ATOMIC_RELAXED);
+        unlink_idle_locked(arena, nr);
+        seg->nr_steps = 0;
         /* It stays in used_bytes until the memory is really gone. */
         tmem_unlock(&arena->lock);
-        tmem_os_discard(arena->base + nr * bytes, bytes);
+        tmem_os_discard(arena->base + ((size_t)nr << arena->segment_shift),
+                        bytes);
         tmem_lock(&arena->lock);
-        arena->segments[nr].next = arena->returned;
+        seg->next = arena->returned;
         arena->returned = nr;
         tmem_arena_set_used_locked(arena, arena->used_bytes - bytes);
         returned += bytes;

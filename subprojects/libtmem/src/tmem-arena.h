@@ -7,8 +7,11 @@
  * (tmem-heap.h), which cuts it into slots of one *class*; a free one is *idle*
  * (still resident) or was returned to the operating system.
  *
- * Budget.  used_bytes counts whole segments, the pages that their descriptors
- * lie in, and what was set aside with tmem_arena_charge() (hash tables) or
+ * Budget.  A segment is paid for in *steps* as its memory is touched for the
+ * first time, so that one which is just begun costs little; it goes as a whole.
+ * There are more segments than the budget pays for at once.  used_bytes counts
+ * the steps of segments, in use and idle, the pages that their descriptors lie
+ * in, and what was set aside with tmem_arena_charge() (hash tables) or
  * tmem_heap_charge() (pools).  It never exceeds the configured size at any
  * moment.  What heaps hold is charged to these; the rest is overhead.
  *
@@ -57,6 +60,7 @@ typedef struct TmemSegment {
     uint16_t watermark;     /* slots handed out at least once */
     uint16_t free_head;     /* unit of the first free slot + 1, 0: none */
     uint8_t list;           /* TmemList */
+    uint8_t nr_steps;       /* paid for: resident; also by the arena lock */
     bool frozen;            /* being emptied: hand out no slot */
 
     /* Guarded by the arena lock, as are free segments as a whole. */
@@ -79,6 +83,8 @@ typedef struct TmemSegment {
 typedef struct TmemArena {
     uint8_t *base;
     uint64_t size_bytes;    /* the budget, unless the host's share is less */
+    uint64_t span_bytes;    /* reserved at base */
+    unsigned step_shift;
     unsigned segment_shift;
     uint32_t nr_segments;   /* that fit the reservation */
     uint32_t nr_classes;
@@ -202,10 +208,23 @@ void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes);
 
 /**
  * tmem_arena_pop_locked() - take a free segment within the budget
+ * @max_bytes: already paid for, at most
  *
- * Returns TMEM_SEGMENT_NONE if there is none.  The descriptor is undefined.
+ * Returns TMEM_SEGMENT_NONE if there is none.  Of the descriptor only nr_steps
+ * is defined, and at least 1.
  */
-uint32_t tmem_arena_pop_locked(TmemArena *arena);
+uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes);
+
+/** Pays for steps of @segment up to @nr_steps; false beyond the budget. */
+bool tmem_arena_pay_locked(TmemArena *arena, uint32_t segment,
+                           uint32_t nr_steps);
+
+/** What the segment costs. */
+static inline uint64_t tmem_segment_bytes(const TmemArena *arena,
+                                          const TmemSegment *seg)
+{
+    return (uint64_t)seg->nr_steps << arena->step_shift;
+}
 
 /** Takes back a segment that nobody uses: it is idle now. */
 void tmem_arena_push_locked(TmemArena *arena, uint32_t nr);

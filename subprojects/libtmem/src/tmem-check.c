@@ -29,7 +29,7 @@ static bool mark(Check *c, TmemRef ref, const char *what)
     TmemArena *arena = &c->store->arena;
     uint64_t unit = ref - 1;
 
-    if (!ref || unit >= arena->size_bytes >> TMEM_UNIT_SHIFT ||
+    if (!ref || unit >= arena->span_bytes >> TMEM_UNIT_SHIFT ||
         tmem_arena_segment_of(arena, ref) >= arena->nr_segments) {
         return tmem_error_set(c->errp, "%s outside of the arena", what);
     }
@@ -394,7 +394,8 @@ bool tmem_store_check(TmemStore *store, GError **errp)
     bool ok;
 
     tmem_assert_unlocked();
-    c.is_used_bytes = (store->size_bytes >> TMEM_UNIT_SHIFT) / 8 + 8;
+    c.is_used_bytes = (store->arena.span_bytes >> TMEM_UNIT_SHIFT) / 8 +
+                      8;
     c.is_used = tmem_os_reserve(c.is_used_bytes);
     if (!c.is_used) {
         return tmem_error_set(errp, "no memory to check the store");

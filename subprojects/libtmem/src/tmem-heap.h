@@ -2,9 +2,10 @@
 /*
  * libtmem: the heap of one client: its segments, cut into slots
  *
- * Every segment in use belongs to one heap and is charged to it as a whole, so
- * that what a client is charged with is what it keeps from others.  Limits act
- * where a segment is opened; taking and freeing slots charges nothing.
+ * Every segment in use belongs to one heap, which is charged for all of it that
+ * was touched, so that what a client is charged with is what it keeps from
+ * others.  Limits act where memory of a segment is touched for the first time;
+ * taking and freeing slots otherwise charges nothing.
  *
  * A segment belongs to one *class* and is divided into *slots* of that class's
  * size.  Slots below the segment's watermark have been handed out at least
@@ -37,13 +38,14 @@ typedef struct TmemFreeSlot {
 G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
 
 /*
- * The lists of a class's segments.  Those with free slots are grouped by how
- * full they are, and slots are taken from the fullest: sparse ones get a chance
- * to become empty.
+ * The lists of a class's segments.  Those with slots that were freed are grouped
+ * by how full they are, and slots are taken from the fullest: sparse ones get a
+ * chance to become empty.  Only then is one taken beyond a watermark.
  */
 typedef enum TmemList {
     TMEM_LIST_NONE,         /* full, or being emptied by an evictor */
     TMEM_LIST_DRAINING,
+    TMEM_LIST_GROWING,      /* all slots below the watermark are in use */
     TMEM_LIST_FILLED_0,     /* up to a quarter */
     TMEM_LIST_FILLED_1,
     TMEM_LIST_FILLED_2,
@@ -54,9 +56,10 @@ typedef enum TmemList {
 typedef struct TmemClass {
     TmemLock lock;
     uint32_t first[TMEM_LIST__MAX];
-    uint8_t groups;         /* bits of TMEM_LIST_FILLED_n that are not empty;
-                               also read without the lock */
+    uint8_t groups;         /* bits of the lists from TMEM_LIST_GROWING on that
+                               are not empty; also read without the lock */
     uint32_t nr_segments;   /* but for those that evictors own */
+    uint64_t nr_touched;    /* of these, slots below their watermarks */
     uint64_t nr_used;       /* slots of all */
     struct {                /* scratch of tmem_arena_check() */
         uint64_t nr_used;
@@ -90,6 +93,7 @@ struct TmemHeap {
     struct {                /* scratch of tmem_arena_check() */
         uint32_t nr_segments;
         uint32_t nr_evictable;
+        uint64_t nr_steps;
     } found;
     struct {
         uint32_t first;     /* eviction order of the space's segments */

@@ -186,7 +186,7 @@ bool tmem_share_admits(TmemHeap *heap)
     bool admits;
 
     tmem_lock(&arena->lock);
-    admits = tmem_share_admits_locked(heap, 1ull << arena->segment_shift);
+    admits = tmem_share_admits_locked(heap, 1ull << arena->step_shift);
     tmem_unlock(&arena->lock);
     return admits;
 }

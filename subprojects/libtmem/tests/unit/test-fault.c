@@ -269,8 +269,11 @@ static void test_fault_store_new(void)
         tmem_store_free(store);
         if (!fired) {
             g_assert_cmpuint(n, >, 4);
-            /* Smaller hash tables do if there is no room for large ones. */
-            g_assert_cmpuint(mended, ==, 2);
+            /*
+             * Smaller hash tables, and fewer segments, do if there is no room
+             * for more; either reservation can fail in two ways.
+             */
+            g_assert_cmpuint(mended, ==, 4);
             break;
         }
     }
