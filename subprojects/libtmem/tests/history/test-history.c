@@ -4,8 +4,10 @@
  *
  * A run is many short rounds.  In each, threads with contexts of one or of two
  * clients store, load, take and invalidate pages under a handful of handles of
- * a store that is too small, while pools are destroyed under them.  Every
- * operation notes a stamp before and after; history.c looks for an order.
+ * a store that is too small, while pools are destroyed under them and an
+ * operator freezes, evicts, changes codecs and lets pages be recompressed and
+ * moved.  Every operation notes a stamp before and after; history.c looks for an
+ * order.
  *
  *   TMEM_TEST_SEED=0x... TMEM_TEST_RUNS=10000 test-history
  *
@@ -13,11 +15,15 @@
  */
 #include "history.h"
 #include "testlib.h"
+#include "tmem-upkeep.h"
 
 #define WORKERS         4
 #define CONTROL         WORKERS     /* the thread that destroys pools */
+#define OPERATOR        (WORKERS + 1)
+#define THREADS         (WORKERS + 2)
 #define CLIENTS_MAX     2
-#define KINDS           2           /* persistent, ephemeral */
+#define KINDS           3           /* persistent, ephemeral, shared */
+#define SHARED          2
 #define OBJECTS         2
 #define PAGES           2           /* of an object; in nodes of their own */
 #define STEPS           220
@@ -36,6 +42,7 @@ typedef struct Round {
     TmemClient *client[CLIENTS_MAX];
     uint64_t pool[CLIENTS_MAX][KINDS];
     uint64_t clock;             /* atomic */
+    bool done;                  /* atomic */
     uint64_t seed;
 } Round;
 
@@ -59,19 +66,26 @@ static uint64_t stamp(Round *round)
 static unsigned cell_nr(unsigned client, unsigned kind, unsigned object,
                         unsigned page)
 {
+    client = kind == SHARED ? 0 : client;
     return ((client * KINDS + kind) * OBJECTS + object) * PAGES + page;
 }
 
-static TmemHandle cell_handle(const Round *round, unsigned nr)
+/* The cell as @client names it: those of a shared pool are of all clients. */
+static TmemHandle cell_handle(const Round *round, unsigned client,
+                              unsigned nr)
 {
     unsigned page = nr % PAGES, object = nr / PAGES % OBJECTS;
     unsigned kind = nr / PAGES / OBJECTS % KINDS;
-    unsigned client = nr / PAGES / OBJECTS / KINDS;
 
     return test_handle(round->pool[client][kind], object, page * 1000);
 }
 
 static bool cell_ephemeral(unsigned nr)
+{
+    return nr / PAGES / OBJECTS % KINDS != TMEM_POOL_PERSISTENT;
+}
+
+static bool can_take(unsigned nr)
 {
     return nr / PAGES / OBJECTS % KINDS == TMEM_POOL_EPHEMERAL;
 }
@@ -119,7 +133,7 @@ static void record(Worker *w, unsigned cell, HistoryOp op)
 
 static void store(Worker *w, unsigned cell)
 {
-    TmemHandle h = cell_handle(w->round, cell);
+    TmemHandle h = cell_handle(w->round, w->client, cell);
     HistoryOp op = { .type = HISTORY_STORE, .value = w->next_tag++ };
 
     make_page(tmem_context_bounce(w->ctx), op.value);
@@ -131,7 +145,7 @@ static void store(Worker *w, unsigned cell)
 
 static void load(Worker *w, unsigned cell, bool take)
 {
-    TmemHandle h = cell_handle(w->round, cell);
+    TmemHandle h = cell_handle(w->round, w->client, cell);
     HistoryOp op = { .type = HISTORY_LOAD };
     uint8_t page[TMEM_PAGE_SIZE];
     uint64_t version;
@@ -148,14 +162,15 @@ static void load(Worker *w, unsigned cell, bool take)
         op.begin = stamp(w->round);
         op.status = tmem_page_take(w->ctx, &h, version);
         op.end = stamp(w->round);
-        g_assert_true(op.status != TMEM_STATUS_INVAL || !cell_ephemeral(cell));
+        g_assert_true((op.status == TMEM_STATUS_INVAL) ==
+                      (op.status != TMEM_STATUS_NOPOOL && !can_take(cell)));
         record(w, cell, op);
     }
 }
 
 static void invalidate(Worker *w, unsigned cell)
 {
-    TmemHandle h = cell_handle(w->round, cell);
+    TmemHandle h = cell_handle(w->round, w->client, cell);
     HistoryOp op = { .type = HISTORY_INVALIDATE };
 
     op.begin = stamp(w->round);
@@ -166,7 +181,7 @@ static void invalidate(Worker *w, unsigned cell)
 
 static void invalidate_object(Worker *w, unsigned cell)
 {
-    TmemHandle h = cell_handle(w->round, cell);
+    TmemHandle h = cell_handle(w->round, w->client, cell);
     HistoryOp op = { .type = HISTORY_INVALIDATE };
 
     op.begin = stamp(w->round);
@@ -220,13 +235,65 @@ static gpointer work(gpointer opaque)
     return NULL;
 }
 
+/* --- What goes on meanwhile --- */
+
+static void change_codec(Round *round, TestRand *r)
+{
+    static const TmemCodecChoice codecs[] = {
+        { TMEM_COMPRESSOR_LZ4, 1 }, { TMEM_COMPRESSOR_ZSTD, -3 },
+        { TMEM_COMPRESSOR_NONE, 0 }, { TMEM_COMPRESSOR_LZ4, 8 },
+    };
+    TmemPolicy policy;
+
+    tmem_store_get_policy(round->store, &policy);
+    policy.codec = codecs[test_rand_below(r, G_N_ELEMENTS(codecs))];
+    g_assert_true(tmem_store_set_policy(round->store, &policy, NULL));
+}
+
+/* Until the workers are done, does what may be done to a running store. */
+static gpointer operate(gpointer opaque)
+{
+    Worker *w = opaque;
+    Round *round = w->round;
+    uint64_t now_ns = 1;
+
+    while (!__atomic_load_n(&round->done, __ATOMIC_RELAXED)) {
+        unsigned client = test_rand_below(&w->rand, round->nr_clients);
+
+        switch (test_rand_below(&w->rand, 16)) {
+        case 0:
+            tmem_client_freeze(round->client[client], true);
+            g_usleep(50);
+            tmem_client_freeze(round->client[client], false);
+            break;
+        case 1:
+            tmem_client_evict(round->client[client],
+                              test_rand_below(&w->rand, 1u << 18));
+            break;
+        case 2:
+            change_codec(round, &w->rand);
+            break;
+        case 3:
+            tmem_store_recompress(round->store);
+            break;
+        default:
+            /* Compaction comes once in a while. */
+            now_ns += 10000000000ull;
+            tmem_upkeep_step(round->store, now_ns, 1000000);
+            break;
+        }
+        g_usleep(test_rand_below(&w->rand, 100));
+    }
+    return NULL;
+}
+
 /* In the midst of it, perhaps destroys a pool. */
 static gpointer control(gpointer opaque)
 {
     Worker *w = opaque;
     Round *round = w->round;
     unsigned client = test_rand_below(&w->rand, round->nr_clients);
-    unsigned kind = test_rand_below(&w->rand, KINDS);
+    unsigned kind = test_rand_below(&w->rand, SHARED);
     HistoryOp op = { .type = HISTORY_DESTROY };
 
     g_usleep(test_rand_below(&w->rand, 4000));
@@ -266,7 +333,7 @@ static unsigned check_cell(Worker *workers, unsigned cell)
     g_autoptr(GArray) ops = g_array_new(false, false, sizeof(HistoryOp));
     g_autofree char *why = NULL;
 
-    for (unsigned i = 0; i <= WORKERS; i++) {
+    for (unsigned i = 0; i < THREADS; i++) {
         for (unsigned j = 0; j < workers[i].log->len; j++) {
             Recorded *r = &g_array_index(workers[i].log, Recorded, j);
 
@@ -287,15 +354,20 @@ static unsigned check_cell(Worker *workers, unsigned cell)
 
 static void run_threads(Worker *workers)
 {
-    GThread *threads[WORKERS + 1];
+    static const GThreadFunc funcs[THREADS] = {
+        [0 ... WORKERS - 1] = work, [CONTROL] = control, [OPERATOR] = operate,
+    };
+    GThread *threads[THREADS];
 
-    for (unsigned i = 0; i <= WORKERS; i++) {
-        threads[i] = g_thread_new("history", i == CONTROL ? control : work,
-                                  &workers[i]);
+    workers[0].round->done = false;
+    for (unsigned i = 0; i < THREADS; i++) {
+        threads[i] = g_thread_new("history", funcs[i], &workers[i]);
     }
-    for (unsigned i = 0; i <= WORKERS; i++) {
+    for (unsigned i = 0; i < OPERATOR; i++) {
         g_thread_join(threads[i]);
     }
+    __atomic_store_n(&workers[0].round->done, true, __ATOMIC_RELAXED);
+    g_thread_join(threads[OPERATOR]);
 }
 
 static void set_up_worker(Worker *w, Round *round, unsigned nr)
@@ -308,40 +380,47 @@ static void set_up_worker(Worker *w, Round *round, unsigned nr)
         .next_tag = 1 + (nr << 24),
         .log = g_array_new(false, false, sizeof(Recorded)),
     };
-    if (nr != CONTROL) {
+    if (nr < WORKERS) {
         w->ctx = tmem_context_new(round->client[w->client], NULL);
         g_assert_nonnull(w->ctx);
     }
 }
 
+static const uint8_t uuid[16] = { 1 };
+
 static unsigned run_round(Round *round)
 {
-    Worker workers[WORKERS + 1];
+    Worker workers[THREADS];
     unsigned overlaps = 0;
 
     for (unsigned c = 0; c < round->nr_clients; c++) {
-        for (unsigned kind = 0; kind < KINDS; kind++) {
+        for (unsigned kind = 0; kind < SHARED; kind++) {
             g_assert_cmpint(tmem_pool_create(round->client[c], kind,
                                              TMEM_PAGE_SHIFT,
                                              &round->pool[c][kind]), ==,
                             TMEM_STATUS_OK);
         }
+        g_assert_cmpint(tmem_pool_join(round->client[c], uuid, TMEM_PAGE_SHIFT,
+                                       &round->pool[c][SHARED]), ==,
+                        TMEM_STATUS_OK);
     }
-    for (unsigned i = 0; i <= WORKERS; i++) {
+    for (unsigned i = 0; i < THREADS; i++) {
         set_up_worker(&workers[i], round, i);
     }
     run_threads(workers);
     /* What is there in the end; what persists must be. */
     for (unsigned c = 0; c < round->nr_clients; c++) {
-        for (unsigned i = 0; i < KINDS * OBJECTS * PAGES; i++) {
-            load(&workers[c], cell_nr(c, 0, 0, 0) + i, false);
+        for (unsigned kind = 0; kind < KINDS; kind++) {
+            for (unsigned i = 0; i < OBJECTS * PAGES; i++) {
+                load(&workers[c], cell_nr(c, kind, 0, 0) + i, false);
+            }
         }
     }
     for (unsigned i = 0; i < CELLS; i++) {
         overlaps += check_cell(workers, i);
     }
     test_check(round->store);
-    for (unsigned i = 0; i <= WORKERS; i++) {
+    for (unsigned i = 0; i < THREADS; i++) {
         tmem_context_free(workers[i].ctx);
         g_array_unref(workers[i].log);
     }
@@ -356,7 +435,7 @@ static unsigned nr_rounds(void)
     const char *text = g_getenv("TMEM_TEST_RUNS");
 
     return text ? (unsigned)g_ascii_strtoull(text, NULL, 0) :
-           TMEM_TEST_TSAN ? 40 : 250;
+           TMEM_TEST_TSAN ? 30 : 150;
 }
 
 static void add_happened(TmemPoolStats *sum, TmemClient *client)
@@ -369,6 +448,7 @@ static void add_happened(TmemPoolStats *sum, TmemClient *client)
     sum->stores_nospc += stats.total.stores_nospc;
     sum->stores_quota += stats.total.stores_quota;
     sum->loads_hit += stats.total.loads_hit;
+    sum->stores_frozen += stats.total.stores_frozen;
 }
 
 static void test_history(gconstpointer opaque)
@@ -380,12 +460,15 @@ static void test_history(gconstpointer opaque)
     TmemPoolStats sum = {};
     uint64_t overlaps = 0;
 
+    tmem_upkeep_by_hand(true);
     round.store = tmem_store_new(&config, NULL);
     for (unsigned c = 0; c < round.nr_clients; c++) {
         TmemClientConfig client = { .name = c ? "second" : "first" };
 
         round.client[c] = tmem_client_new(round.store, &client, NULL);
         g_assert_nonnull(round.client[c]);
+        g_assert_true(tmem_client_authorize(round.client[c], uuid, true,
+                                            NULL));
     }
     for (unsigned i = 0; i < nr_rounds(); i++) {
         round.seed = test_seed() + i * 100;
@@ -405,6 +488,7 @@ static void test_history(gconstpointer opaque)
     g_assert_cmpuint(sum.taken, >, 0);
     g_assert_cmpuint(sum.loads_hit, >, 0);
     g_assert_cmpuint(sum.stores_nospc, >, 0);
+    g_assert_cmpuint(sum.stores_frozen, >, 0);
 }
 
 int main(int argc, char **argv)
