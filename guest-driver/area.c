@@ -1,62 +1,39 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * virtio-tmem guest driver: areas, and invalidates that are never dropped
+ * virtio-tmem guest driver: areas
  *
- * An area knows of each page what the host owes for it.  The maps change when
- * a request enters the ring, which is the order in which the device applies
- * the operations on one page, and never when an answer comes:
+ * An area knows of each page where it is (map.h).  The map changes when a
+ * request enters the ring, which is the order in which the device applies the
+ * operations on one page; an answer changes it only if it says that the page is
+ * not where the request was to put it, and if nothing newer is on its way:
  *
- *   a store is posted       held, even if it will be refused: from then on the
+ *   a store is posted       HOST, even if it will be refused: from then on the
  *                           page has content that only the host can have, and a
  *                           miss is an error, not zeros and not older data
- *   an invalidate is noted  not held: the page reads as zeros whatever the
- *                           host answers, so a failed invalidate shows nothing
- *   content is given up     not held but lost: reading is an error
+ *   it was refused          LOST, whatever the disk behind holds from earlier
+ *   the disk behind has it  DISK, if the page is still LOST: whoever stored or
+ *                           invalidated it meanwhile is newer
+ *   an invalidate is noted  NONE: the page reads as zeros whatever the host
+ *                           answers, so a failed invalidate shows nothing
+ *   content is given up     LOST
  *
- * Pages are freed in places that can neither sleep, allocate nor fail.  There
- * an invalidate is a bit in a map that exists since the area does; the bits are
- * sent in batches, when a batch is full, along with another kick, before a load
- * of the page, or after VTMEM_FLUSH_MS.  A store of the page takes the bit's
- * place once it is in the ring, because a store leaves nothing of what was
- * there before.  Any later operation on the page finds the bit under the same
- * lock.
- *
- * Locking: the map bits of an object, and its place in vtmem_queue.dirty, are
- * guarded by the lock of its queue.  Bits are changed with non-atomic operations
- * since objects share no words.
+ * Locking: the objects of an area belong to a queue each, and its lock guards
+ * them.  Segments of objects are added while the area is in use, and freed with
+ * it; vtmem_area.nr_pages is published when the objects are there.
  */
-#include <linux/bitmap.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 #include <linux/vmalloc.h>
 
-#include "vtmem.h"
+#include "map.h"
 
 /* Freed pages may stay with the host so long; shorter costs more kicks. */
 #define VTMEM_FLUSH_MS		20
 
-static struct vtmem_object *vtmem_object(struct vtmem_area *area,
-					 unsigned long page)
-{
-	return &area->objects[page >> VTMEM_OBJECT_SHIFT];
-}
+#define VTMEM_SEGMENT_OBJECTS	BIT(VTMEM_SEGMENT_SHIFT)
 
-static unsigned long vtmem_object_first(struct vtmem_object *obj)
-{
-	return (obj - obj->area->objects) << VTMEM_OBJECT_SHIFT;
-}
-
-static unsigned long vtmem_object_end(struct vtmem_object *obj)
-{
-	return min(vtmem_object_first(obj) + VTMEM_OBJECT_PAGES,
-		   obj->area->nr_pages);
-}
-
-static bool vtmem_any(const unsigned long *map, unsigned long first,
-		      unsigned long end)
-{
-	return find_next_bit(map, end, first) < end;
-}
+/* An area may grow up to so many segments, 1 TiB, without a larger table. */
+#define VTMEM_SEGMENTS_MIN	4096
 
 /*
  * The queue of a page is a function of its object alone: whichever CPU works
@@ -71,8 +48,8 @@ struct vtmem_queue *vtmem_area_queue(struct vtmem_area *area,
 	return &dev->queues[(page >> VTMEM_OBJECT_SHIFT) % dev->nr_queues];
 }
 
-static void vtmem_op_fill(struct virtio_tmem_op *op, u8 type,
-			  struct vtmem_area *area, unsigned long page)
+void vtmem_op_fill(struct virtio_tmem_op *op, u8 type,
+		   struct vtmem_area *area, unsigned long page)
 {
 	/*
 	 * The index counts within the object, which is a dense array of 256
@@ -82,44 +59,32 @@ static void vtmem_op_fill(struct virtio_tmem_op *op, u8 type,
 		.op = type,
 		.pool = area->pool,
 		.object[0] = cpu_to_le64(page >> VTMEM_OBJECT_SHIFT),
-		.index = cpu_to_le64(page & (VTMEM_OBJECT_PAGES - 1)),
+		.index = cpu_to_le64(vtmem_in_object(page)),
 	};
 }
 
-static unsigned long vtmem_op_page(const struct virtio_tmem_op *op)
+unsigned long vtmem_op_page(const struct virtio_tmem_op *op)
 {
 	return (le64_to_cpu(op->object[0]) << VTMEM_OBJECT_SHIFT) +
 	       le64_to_cpu(op->index);
 }
 
-static void vtmem_clear_pending(struct vtmem_queue *q, struct vtmem_area *area,
-				unsigned long first, unsigned long end)
-{
-	unsigned long page = first;
-
-	for_each_set_bit_from(page, area->pending, end) {
-		__clear_bit(page, area->pending);
-		q->nr_pending--;
-	}
-}
-
-/* Notes that a page's content is not wanted any more, or @lost. */
-static void vtmem_note(struct vtmem_queue *q, struct vtmem_area *area,
-		       unsigned long page, bool lost)
+/* Whatever happens to a page, a copy that was fetched ahead is an older one. */
+void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
+		    unsigned long page, u8 state)
 {
 	struct vtmem_object *obj = vtmem_object(area, page);
+	unsigned int i = vtmem_in_object(page);
+	unsigned int shift = i % VTMEM_MAP_PAGES * VTMEM_MAP_BITS;
+	unsigned long *word = &obj->map[i / VTMEM_MAP_PAGES];
 
 	lockdep_assert_held(&q->lock);
 
-	__assign_bit(page, area->lost, lost);
-	/* A host that has failed holds nothing. */
-	if (!__test_and_clear_bit(page, area->held) ||
-	    q->state == VTMEM_FAILED)
-		return;
-	__set_bit(page, area->pending);
-	q->nr_pending++;
-	if (list_empty(&obj->node))
-		list_add_tail(&obj->node, &q->dirty);
+	q->nr_host -= vtmem_page(area, page) == VTMEM_HOST;
+	q->nr_host += state == VTMEM_HOST;
+	WRITE_ONCE(*word, (*word & ~(3UL << shift)) |
+			  (unsigned long)state << shift);
+	vtmem_prefetch_kill(q, area, page);
 }
 
 /**
@@ -138,19 +103,20 @@ void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 	unsigned long flags;
 	unsigned int nr;
 
-	if (page >= area->nr_pages)
+	/* Pairs with vtmem_area_grow(). */
+	if (page >= smp_load_acquire(&area->nr_pages))
 		return;
 	/*
 	 * Without the lock: who may invalidate a page also knows that its last
 	 * store has been posted.  Most pages of an area under frontswap were
 	 * never on the disk below it, and the other way round.
 	 */
-	if (!lost && !test_bit(page, area->held) && !test_bit(page, area->lost))
+	if (!lost && vtmem_page(area, page) == VTMEM_NONE)
 		return;
 
 	q = vtmem_area_queue(area, page);
 	spin_lock_irqsave(&q->lock, flags);
-	vtmem_note(q, area, page, lost);
+	vtmem_pending_note(q, area, page, lost);
 	nr = q->nr_pending;
 	spin_unlock_irqrestore(&q->lock, flags);
 
@@ -161,89 +127,128 @@ void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 				   msecs_to_jiffies(VTMEM_FLUSH_MS));
 }
 
-/* The host has refused a page: nothing is there and nothing is owed. */
+/* The host has refused a page, and somebody else has it: nothing is owed. */
 void vtmem_area_forget(struct vtmem_area *area, unsigned long page)
 {
 	struct vtmem_queue *q = vtmem_area_queue(area, page);
 	unsigned long flags;
 
 	spin_lock_irqsave(&q->lock, flags);
-	__clear_bit(page, area->held);
-	__clear_bit(page, area->lost);
+	vtmem_page_set(q, area, page, VTMEM_NONE);
 	spin_unlock_irqrestore(&q->lock, flags);
 }
 
-/* Is the page stored?  For callers that keep it from changing. */
+/* The disk behind has written or read a page, or has failed to. */
+void vtmem_area_disk_done(struct vtmem_area *area, unsigned long page, u8 op,
+			  bool good)
+{
+	struct vtmem_queue *q = vtmem_area_queue(area, page);
+	unsigned long flags;
+
+	spin_lock_irqsave(&q->lock, flags);
+	if (!good)
+		q->stats[VTMEM_DISK_ERRORS]++;
+	else if (op == VIRTIO_TMEM_OP_LOAD)
+		q->stats[VTMEM_DISK_READS]++;
+	else
+		q->stats[VTMEM_DISK_WRITES]++;
+	if (good && op == VIRTIO_TMEM_OP_STORE &&
+	    vtmem_page(area, page) == VTMEM_LOST)
+		vtmem_page_set(q, area, page, VTMEM_DISK);
+	spin_unlock_irqrestore(&q->lock, flags);
+}
+
+/* Is the page on the host?  For callers that keep it from changing. */
 bool vtmem_area_holds(struct vtmem_area *area, unsigned long page)
 {
-	return page < area->nr_pages && test_bit(page, area->held);
+	/* Pairs with vtmem_area_grow(). */
+	return page < smp_load_acquire(&area->nr_pages) &&
+	       vtmem_page(area, page) == VTMEM_HOST;
+}
+
+static unsigned long vtmem_area_count(struct vtmem_area *area,
+				      unsigned long (*pick)(unsigned long word))
+{
+	struct vtmem_object *obj;
+	unsigned long page, nr = 0;
+	unsigned int i;
+
+	for (page = 0; page < area->nr_pages; page += VTMEM_OBJECT_PAGES) {
+		obj = vtmem_object(area, page);
+		for (i = 0; i < ARRAY_SIZE(obj->map); i++)
+			nr += hweight_long(pick(READ_ONCE(obj->map[i])));
+	}
+	return nr;
 }
 
 /* Pages that would be lost with the device. */
 unsigned long vtmem_area_nr_held(struct vtmem_area *area)
 {
-	unsigned long i, nr = 0;
-
-	/* Whole words: a single call counts to INT_MAX bits only. */
-	for (i = 0; i < BITS_TO_LONGS(area->nr_pages); i++)
-		nr += hweight_long(READ_ONCE(area->held[i]));
-	return nr;
+	return vtmem_area_count(area, vtmem_map_host);
 }
 
-/*
- * If invalidates are noted for the pages of @job, makes its object the first to
- * be flushed and returns true.
- */
-bool vtmem_area_promote(struct vtmem_queue *q, struct vtmem_job *job)
+/* Pages that would be lost with the disk behind. */
+unsigned long vtmem_area_nr_disk(struct vtmem_area *area)
 {
-	struct vtmem_area *area = job->area;
+	return vtmem_area_count(area, vtmem_map_disk);
+}
 
-	if (!vtmem_any(area->pending, job->page, job->page + job->nr))
-		return false;
-	list_move(&vtmem_object(area, job->page)->node, &q->dirty);
-	return true;
+/* Pages that are somewhere, or lost. */
+unsigned long vtmem_area_nr_used(struct vtmem_area *area)
+{
+	return vtmem_area_count(area, vtmem_map_used);
+}
+
+/* Is any page from @first on somewhere, or lost? */
+bool vtmem_area_used_from(struct vtmem_area *area, unsigned long first)
+{
+	for (; first < area->nr_pages; first++)
+		if (vtmem_page(area, first) != VTMEM_NONE)
+			return true;
+	return false;
 }
 
 static unsigned int vtmem_build_load(struct vtmem_job *job,
 				     struct virtio_tmem_op *ops)
 {
-	struct vtmem_area *area = job->area;
+	static const u8 status[] = {
+		[VTMEM_NONE] = VIRTIO_TMEM_S_MISS,
+		[VTMEM_HOST] = VTMEM_S_HOST,
+		[VTMEM_DISK] = VTMEM_S_DISK,
+		[VTMEM_LOST] = VIRTIO_TMEM_S_IO,
+	};
+	bool ask = false;
 	unsigned int i;
 
-	job->held = 0;
-	job->lost = 0;
 	for (i = 0; i < job->nr; i++) {
-		if (test_bit(job->page + i, area->held))
-			job->held |= BIT_ULL(i);
-		if (test_bit(job->page + i, area->lost))
-			job->lost |= BIT_ULL(i);
-		job->status[i] = job->lost & BIT_ULL(i) ? VIRTIO_TMEM_S_IO :
-							  VIRTIO_TMEM_S_MISS;
-		vtmem_op_fill(&ops[i], job->op, area, job->page + i);
+		job->status[i] = status[vtmem_page(job->area, job->page + i)];
+		ask |= job->status[i] == VTMEM_S_HOST;
+		vtmem_op_fill(&ops[i], job->op, job->area, job->page + i);
 	}
-	/* Of pages that were never stored the host knows nothing. */
-	return job->held ? job->nr : 0;
+	/* Of pages that are not there the host knows nothing. */
+	return ask ? job->nr : 0;
 }
 
 static unsigned int vtmem_build_invalidate(struct vtmem_job *job,
 					   struct virtio_tmem_op *ops)
 {
-	struct vtmem_area *area = job->area;
+	/* max_batch is never above VTMEM_BATCH_MAX. */
+	bool whole = job->nr > job->area->dev->max_batch;
 	unsigned long page, end = job->page + job->nr;
 	unsigned int nr = 0;
 
 	job->status[0] = VIRTIO_TMEM_S_OK;
-	if (job->nr > VTMEM_BATCH_MAX || job->nr > area->dev->max_batch) {
-		if (!vtmem_any(area->held, job->page, end) &&
-		    !vtmem_any(area->pending, job->page, end))
-			return 0;
-		vtmem_op_fill(ops, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, area,
-			      job->page);
-		return 1;
+	for (page = job->page; page < end; page++) {
+		if (vtmem_page(job->area, page) != VTMEM_HOST &&
+		    !vtmem_is_pending(job->area, page))
+			continue;
+		if (whole) {
+			vtmem_op_fill(ops, VIRTIO_TMEM_OP_INVALIDATE_OBJECT,
+				      job->area, job->page);
+			return 1;
+		}
+		vtmem_op_fill(&ops[nr++], job->op, job->area, page);
 	}
-	for (page = job->page; page < end; page++)
-		if (test_bit(page, area->held) || test_bit(page, area->pending))
-			vtmem_op_fill(&ops[nr++], job->op, area, page);
 	return nr;
 }
 
@@ -271,93 +276,47 @@ unsigned int vtmem_area_build(struct vtmem_job *job, struct virtio_tmem_op *ops)
 /* @job is in the ring: from now on its effects are what later ones meet. */
 void vtmem_area_posted(struct vtmem_queue *q, struct vtmem_job *job)
 {
-	struct vtmem_area *area = job->area;
-	unsigned long page, end = job->page + job->nr;
+	unsigned int i;
 
 	if (job->op == VIRTIO_TMEM_OP_LOAD)
 		return;
-	vtmem_clear_pending(q, area, job->page, end);
-	for (page = job->page; page < end; page++) {
-		__assign_bit(page, area->held,
-			     job->op == VIRTIO_TMEM_OP_STORE);
-		__clear_bit(page, area->lost);
-	}
-}
-
-static unsigned int vtmem_gather_object(struct vtmem_object *obj,
-					struct virtio_tmem_op *ops,
-					unsigned int max)
-{
-	struct vtmem_area *area = obj->area;
-	unsigned long end = vtmem_object_end(obj);
-	unsigned long page = vtmem_object_first(obj);
-	unsigned int nr = 0;
-
-	/* Nothing of it is wanted any more: one operation for all. */
-	if (!vtmem_any(area->held, page, end)) {
-		vtmem_op_fill(ops, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, area,
-			      page);
-		return 1;
-	}
-	for_each_set_bit_from(page, area->pending, end) {
-		if (nr == max)
-			break;
-		vtmem_op_fill(&ops[nr++], VIRTIO_TMEM_OP_INVALIDATE, area,
-			      page);
-	}
-	return nr;
+	vtmem_pending_clear(q, job->area, job->page, job->nr);
+	for (i = 0; i < job->nr; i++)
+		vtmem_page_set(q, job->area, job->page + i,
+			       job->op == VIRTIO_TMEM_OP_STORE ? VTMEM_HOST :
+								 VTMEM_NONE);
 }
 
 /*
- * Writes one batch of noted invalidates, all of one area, and returns their
- * number.  They stay noted until vtmem_area_gathered().
+ * @job is not sent: the device has failed, or is known to refuse.  A store that
+ * is skipped is an invalidate, and what is on the disk behind can be had.
  */
-unsigned int vtmem_area_gather(struct vtmem_queue *q,
-			       struct virtio_tmem_op *ops,
-			       struct vtmem_area **areap)
+void vtmem_area_refuse(struct vtmem_queue *q, struct vtmem_job *job, u8 status)
 {
-	struct vtmem_object *obj, *next;
-	unsigned int nr = 0, max = q->dev->max_batch;
-
-	*areap = NULL;
-	list_for_each_entry_safe(obj, next, &q->dirty, node) {
-		if (*areap && obj->area != *areap)
-			continue;
-		/* Stores may have taken the place of all. */
-		if (!vtmem_any(obj->area->pending, vtmem_object_first(obj),
-			       vtmem_object_end(obj))) {
-			list_del_init(&obj->node);
-			continue;
-		}
-		*areap = obj->area;
-		nr += vtmem_gather_object(obj, ops + nr, max - nr);
-		if (nr == max)
-			break;
-	}
-	return nr;
-}
-
-/* The batch is in the ring. */
-void vtmem_area_gathered(struct vtmem_queue *q, struct vtmem_area *area,
-			 const struct virtio_tmem_op *ops, unsigned int nr_ops)
-{
-	struct vtmem_object *obj;
-	unsigned long page;
 	unsigned int i;
 
-	for (i = 0; i < nr_ops; i++) {
-		page = vtmem_op_page(&ops[i]);
-		obj = vtmem_object(area, page);
-		if (ops[i].op == VIRTIO_TMEM_OP_INVALIDATE)
-			vtmem_clear_pending(q, area, page, page + 1);
-		else
-			vtmem_clear_pending(q, area, page,
-					    vtmem_object_end(obj));
+	switch (job->op) {
+	case VIRTIO_TMEM_OP_STORE:
+		for (i = 0; i < job->nr; i++) {
+			vtmem_pending_note(q, job->area, job->page + i, true);
+			job->status[i] = status;
+		}
+		q->stats[VTMEM_STORES_SKIPPED] += job->nr;
+		break;
+	case VIRTIO_TMEM_OP_LOAD:
+		for (i = 0; i < job->nr; i++)
+			job->status[i] = vtmem_page(job->area, job->page + i) ==
+					 VTMEM_DISK ? VTMEM_S_DISK : status;
+		break;
+	default:
+		for (i = 0; i < job->nr; i++)
+			vtmem_pending_note(q, job->area, job->page + i, false);
+		job->status[0] = VIRTIO_TMEM_S_OK;
 	}
 }
 
 static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
-			       unsigned long page, u8 status)
+			       unsigned long page, u8 status, bool latest)
 {
 	q->stats[VTMEM_STORES]++;
 	switch (status) {
@@ -369,6 +328,10 @@ static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 	case VIRTIO_TMEM_S_REFUSED:
 	case VIRTIO_TMEM_S_FROZEN:
 		q->stats[VTMEM_STORES_REFUSED]++;
+		vtmem_gate_refused(area, status);
+		/* Nothing is there, and nothing of that need be told. */
+		if (latest && vtmem_page(area, page) == VTMEM_HOST)
+			vtmem_page_set(q, area, page, VTMEM_LOST);
 		break;
 	default:
 		/*
@@ -376,51 +339,50 @@ static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 		 * older page is still there.
 		 */
 		q->stats[VTMEM_STORES_ERROR]++;
-		vtmem_note(q, area, page, true);
+		if (latest && vtmem_page(area, page) == VTMEM_HOST)
+			vtmem_pending_note(q, area, page, true);
 		q->flush_due = q->nr_pending;
 	}
 }
 
-static u8 vtmem_answer_load(struct vtmem_queue *q, struct vtmem_job *job,
-			    unsigned int i, u8 status)
+static u8 vtmem_answer_load(struct vtmem_queue *q, u8 known, u8 status)
 {
-	u8 ret = VIRTIO_TMEM_S_IO;
-
-	/* Whatever else a device may say is an error, refusals among it. */
-	if (status == VIRTIO_TMEM_S_OK || status == VIRTIO_TMEM_S_MISS) {
-		if (job->held & BIT_ULL(i)) {
-			if (status == VIRTIO_TMEM_S_OK)
-				ret = VIRTIO_TMEM_S_OK;
-		} else if (!(job->lost & BIT_ULL(i))) {
-			ret = VIRTIO_TMEM_S_MISS;
-		}
-	}
+	u8 ret = known;
 
 	q->stats[VTMEM_LOADS]++;
 	if (status == VIRTIO_TMEM_S_MISS)
 		q->stats[VTMEM_LOADS_MISS]++;
 	else if (status == VIRTIO_TMEM_S_OK)
 		q->stats[VTMEM_LOADS_HIT]++;
-	if (ret != VIRTIO_TMEM_S_OK && ret != VIRTIO_TMEM_S_MISS)
+
+	/* Whatever else a device may say is an error, refusals among it. */
+	if (known == VTMEM_S_HOST)
+		ret = status == VIRTIO_TMEM_S_OK ? status : VIRTIO_TMEM_S_IO;
+	else if (known == VIRTIO_TMEM_S_MISS && status > VIRTIO_TMEM_S_MISS)
+		ret = VIRTIO_TMEM_S_IO;
+	if (ret == VIRTIO_TMEM_S_IO)
 		q->stats[VTMEM_LOADS_ERROR]++;
 	return ret;
 }
 
-/* The device's answer to operation @i of @job, or to a noted invalidate. */
+/*
+ * The device's answer to operation @i of @job, or to a noted invalidate.
+ * @latest: no newer store of the page has been posted
+ */
 void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 		       const struct virtio_tmem_op *op, unsigned int i,
-		       u8 status)
+		       u8 status, bool latest)
 {
 	switch (op->op) {
 	case VIRTIO_TMEM_OP_STORE:
 		/* No answer to a store, and for the disk a page of zeros. */
 		if (status == VIRTIO_TMEM_S_MISS)
 			status = VIRTIO_TMEM_S_IO;
-		vtmem_answer_store(q, job->area, job->page + i, status);
+		vtmem_answer_store(q, job->area, job->page + i, status, latest);
 		job->status[i] = status;
 		return;
 	case VIRTIO_TMEM_OP_LOAD:
-		job->status[i] = vtmem_answer_load(q, job, i, status);
+		job->status[i] = vtmem_answer_load(q, job->status[i], status);
 		return;
 	case VIRTIO_TMEM_OP_INVALIDATE:
 		q->stats[VTMEM_INVALIDATES]++;
@@ -435,44 +397,55 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 	}
 }
 
-/* Forgets noted invalidates: of an area whose pool goes, or of all (NULL). */
-void vtmem_area_drop_pending(struct vtmem_queue *q, struct vtmem_area *only)
+/**
+ * vtmem_area_grow() - make an area larger
+ * @area:     the area
+ * @nr_pages: its new size; a smaller one only if no page beyond is used
+ *
+ * Sleeps; one caller at a time.  Returns 0 or a negative error, and then the
+ * size is what it was.
+ */
+int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
 {
-	struct vtmem_object *obj, *next;
+	unsigned long nr_objects = DIV_ROUND_UP(nr_pages, VTMEM_OBJECT_PAGES);
+	unsigned long s, i;
+	struct vtmem_object *objects;
 
-	list_for_each_entry_safe(obj, next, &q->dirty, node) {
-		if (only && obj->area != only)
+	if (DIV_ROUND_UP(nr_objects, VTMEM_SEGMENT_OBJECTS) >
+	    area->max_segments)
+		return -EFBIG;
+	for (s = 0; s << VTMEM_SEGMENT_SHIFT < nr_objects; s++) {
+		if (area->segments[s])
 			continue;
-		vtmem_clear_pending(q, obj->area, vtmem_object_first(obj),
-				    vtmem_object_end(obj));
-		list_del_init(&obj->node);
+		/* GFP_KERNEL: probe, or a worker that nobody waits for. */
+		objects = kvcalloc(VTMEM_SEGMENT_OBJECTS, sizeof(*objects),
+				   GFP_KERNEL);
+		if (!objects)
+			return -ENOMEM;
+		for (i = 0; i < VTMEM_SEGMENT_OBJECTS; i++) {
+			INIT_LIST_HEAD(&objects[i].node);
+			objects[i].area = area;
+			objects[i].nr = (s << VTMEM_SEGMENT_SHIFT) + i;
+		}
+		area->segments[s] = objects;
 	}
-	if (!q->nr_pending)
-		q->flush_due = false;
+	/* Who sees the size sees the objects. */
+	smp_store_release(&area->nr_pages, nr_pages);
+	return 0;
 }
 
-static int vtmem_area_alloc(struct vtmem_area *area)
+static int vtmem_area_alloc(struct vtmem_area *area, unsigned long nr_pages)
 {
-	unsigned long i, nr_objects;
-	size_t bytes;
+	unsigned long segment_pages = VTMEM_OBJECT_PAGES *
+				      VTMEM_SEGMENT_OBJECTS;
 
-	/* Up to the end of the last object, which is a whole number of words */
-	nr_objects = DIV_ROUND_UP(area->nr_pages, VTMEM_OBJECT_PAGES);
-	bytes = nr_objects * VTMEM_OBJECT_PAGES / BITS_PER_BYTE;
-
-	/* GFP_KERNEL inside: probe, or a worker that nobody waits for. */
-	area->held = vzalloc(bytes);
-	area->lost = vzalloc(bytes);
-	area->pending = vzalloc(bytes);
-	area->objects = vmalloc(array_size(nr_objects, sizeof(*area->objects)));
-	if (!area->held || !area->lost || !area->pending || !area->objects)
+	area->max_segments = max_t(unsigned long, VTMEM_SEGMENTS_MIN,
+				   DIV_ROUND_UP(nr_pages, segment_pages));
+	area->segments = kvcalloc(area->max_segments, sizeof(*area->segments),
+				  GFP_KERNEL);
+	if (!area->segments)
 		return -ENOMEM;
-
-	for (i = 0; i < nr_objects; i++) {
-		INIT_LIST_HEAD(&area->objects[i].node);
-		area->objects[i].area = area;
-	}
-	return 0;
+	return vtmem_area_grow(area, nr_pages);
 }
 
 /**
@@ -493,10 +466,10 @@ struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 	if (!area)
 		return ERR_PTR(-ENOMEM);
 	area->dev = dev;
-	area->nr_pages = nr_pages;
 	atomic_set(&area->inflight, 0);
+	vtmem_gate_init(&area->gate);
 
-	err = vtmem_area_alloc(area);
+	err = vtmem_area_alloc(area, nr_pages);
 	if (!err)
 		err = vtmem_pool_create(dev, &area->pool);
 	if (err) {
@@ -507,6 +480,22 @@ struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 	list_add_tail(&area->node, &dev->areas);
 	mutex_unlock(&dev->lock);
 	return area;
+}
+
+/* The area's pages end with its pool: nothing of them is counted any more. */
+static void vtmem_area_uncount(struct vtmem_area *area)
+{
+	struct vtmem_queue *q;
+	unsigned long page;
+
+	for (page = 0; page < area->nr_pages; page++) {
+		if (vtmem_page(area, page) != VTMEM_HOST)
+			continue;
+		q = vtmem_area_queue(area, page);
+		spin_lock_irq(&q->lock);
+		vtmem_page_set(q, area, page, VTMEM_LOST);
+		spin_unlock_irq(&q->lock);
+	}
 }
 
 /**
@@ -524,23 +513,34 @@ void vtmem_area_close(struct vtmem_area *area)
 	mutex_lock(&dev->lock);
 	list_del(&area->node);
 	mutex_unlock(&dev->lock);
+	vtmem_gate_stop(&area->gate);
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		spin_lock_irq(&q->lock);
-		vtmem_area_drop_pending(q, area);
+		vtmem_pending_drop(q, area);
 		spin_unlock_irq(&q->lock);
 	}
 	while (!wait_event_timeout(dev->idle, !atomic_read(&area->inflight),
 				   VTMEM_POLL))
 		vtmem_dev_broken(dev);
+	/* What was fetched ahead has arrived by now. */
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		vtmem_prefetch_purge(q, area);
+		spin_unlock_irq(&q->lock);
+	}
+	vtmem_area_uncount(area);
 	vtmem_pool_destroy(dev, area->pool);
 }
 
 void vtmem_area_free(struct vtmem_area *area)
 {
-	vfree(area->held);
-	vfree(area->lost);
-	vfree(area->pending);
-	vfree(area->objects);
+	unsigned long s;
+
+	/* The disk's area ends without vtmem_area_close(). */
+	vtmem_gate_stop(&area->gate);
+	for (s = 0; area->segments && s < area->max_segments; s++)
+		kvfree(area->segments[s]);
+	kvfree(area->segments);
 	kfree(area);
 }

@@ -11,18 +11,21 @@
  *
  * Reads of pages never written, or discarded, return zeros.  Reads of pages
  * that the host cannot give back fail with EIO.  A write that the host refuses
- * fails with ENOSPC; swap then keeps the page in memory.
+ * goes to the disk behind, if there is one (backing.c), and else fails with
+ * ENOSPC; swap then keeps the page in memory.
  *
  * Requests of several pages end page by page, so that one page lost or refused
  * does not fail the bios that were merged with its own.
  *
  * Locking: vtmem_open_mutex guards gendisk.private_data, which is how an opener
  * finds the device, against the device's last reference; see vtmem_disk_free().
- * vtmem_disk.lock guards the list of discards.
+ * vtmem_disk.lock guards the list of discards.  vtmem_disk.backing is read under
+ * RCU; backing_mutex serialises those who change it.
  */
 #include <linux/idr.h>
 #include <linux/module.h>
 #include <linux/ratelimit.h>
+#include <linux/rcupdate.h>
 #include <linux/slab.h>
 
 #include "compat/blk.h"
@@ -35,6 +38,10 @@
 
 /* Requests in flight for each hardware context. */
 #define VTMEM_QUEUE_DEPTH	64
+
+static char *backing[4];
+module_param_array(backing, charp, NULL, 0444);
+MODULE_PARM_DESC(backing, "Block devices for pages that the host refuses, one for each swap disk in turn; their content is overwritten (see also /sys/block/vtmem*/backing)");
 
 /* Objects that are invalidated at a time by one discard. */
 #define VTMEM_DISCARD_JOBS	16
@@ -49,6 +56,11 @@ struct vtmem_disk {
 	bool added;			/* users may have seen it */
 	unsigned int openers;		/* under vtmem_open_mutex */
 
+	struct mutex backing_mutex;	/* who changes the next two */
+	struct vtmem_backing __rcu *backing;
+	bool backing_takes;		/* and not only gives back */
+	atomic_t backing_users;		/* requests */
+
 	spinlock_t lock;		/* discards */
 	struct list_head discards;	/* of vtmem_rq */
 	struct work_struct discard_work;
@@ -61,6 +73,7 @@ struct vtmem_disk {
 /* The driver's part of a struct request. */
 struct vtmem_rq {
 	struct vtmem_job job;
+	struct vtmem_backing_io io;
 	struct list_head node;		/* discards */
 	blk_status_t status;		/* discards */
 	struct scatterlist sg[];	/* max_segments */
@@ -108,8 +121,12 @@ static void vtmem_log_refusal(struct vtmem_disk *disk, u8 status)
 	default:
 		reason = "by its policy";
 	}
-	pr_warn("virtio_tmem %s: %s: the host refuses pages: %s\n",
-		disk->dev->name, disk->gd->disk_name, reason);
+	pr_warn("virtio_tmem %s: %s: the host refuses pages: %s%s\n",
+		disk->dev->name, disk->gd->disk_name, reason,
+		READ_ONCE(disk->backing_takes) ?
+		"; they go to the disk behind" :
+		READ_ONCE(disk->area->is_swap) ?
+		"; meanwhile this swap counts as full" : "");
 }
 
 /* Ends a read or write, in runs of pages with the same result. */
@@ -117,7 +134,6 @@ static void vtmem_complete_rq(struct request *rq)
 {
 	struct vtmem_rq *vrq = blk_mq_rq_to_pdu(rq);
 	struct vtmem_job *job = &vrq->job;
-	struct vtmem_disk *disk = rq->q->queuedata;
 	blk_status_t status, run_status = BLK_STS_OK;
 	unsigned int i, run = 0;
 
@@ -134,8 +150,6 @@ static void vtmem_complete_rq(struct request *rq)
 
 	for (i = 0; i < job->nr; i++) {
 		status = vtmem_blk_status(job->status[i]);
-		if (status == BLK_STS_NOSPC)
-			vtmem_log_refusal(disk, job->status[i]);
 		if (status != run_status) {
 			if (run)
 				blk_update_request(rq, run_status,
@@ -148,9 +162,54 @@ static void vtmem_complete_rq(struct request *rq)
 	blk_mq_end_request(rq, run_status);
 }
 
+static void vtmem_rq_backing_done(struct vtmem_backing_io *io)
+{
+	struct request *rq = io->job->owner;
+	struct vtmem_disk *disk = rq->q->queuedata;
+	struct vtmem_dev *dev = disk->dev;
+
+	blk_mq_complete_request(rq);
+	/* With the last one the disk behind may go; the device does not. */
+	if (atomic_dec_and_test(&disk->backing_users) &&
+	    wq_has_sleeper(&dev->idle))
+		wake_up_all(&dev->idle);
+}
+
+/* Hands what remains to do to the disk behind, if there is one. */
+static bool vtmem_rq_to_backing(struct vtmem_disk *disk, struct vtmem_rq *vrq)
+{
+	struct vtmem_backing *b;
+
+	rcu_read_lock();
+	b = rcu_dereference(disk->backing);
+	if (b && vrq->job.op == VIRTIO_TMEM_OP_STORE &&
+	    !READ_ONCE(disk->backing_takes))
+		b = NULL;
+	if (b) {
+		atomic_inc(&disk->backing_users);
+		vrq->io.job = &vrq->job;
+		vrq->io.done = vtmem_rq_backing_done;
+		vtmem_backing_submit(b, &vrq->io);
+	}
+	rcu_read_unlock();
+	return b;
+}
+
+/* The host has done its part of a read or write. */
 static void vtmem_rq_done(struct vtmem_job *job)
 {
-	blk_mq_complete_request(job->owner);
+	struct vtmem_rq *vrq = container_of(job, struct vtmem_rq, job);
+	struct request *rq = job->owner;
+	struct vtmem_disk *disk = rq->q->queuedata;
+	unsigned int i;
+
+	for (i = 0; job->op == VIRTIO_TMEM_OP_STORE && i < job->nr; i++)
+		if (vtmem_blk_status(job->status[i]) == BLK_STS_NOSPC) {
+			vtmem_log_refusal(disk, job->status[i]);
+			break;
+		}
+	if (!vtmem_backing_concerns(job) || !vtmem_rq_to_backing(disk, vrq))
+		blk_mq_complete_request(rq);
 }
 
 /* Starts a read or write; false if it is not what the limits allow. */
@@ -192,6 +251,8 @@ static blk_status_t vtmem_queue_rq(struct blk_mq_hw_ctx *hctx,
 	unsigned long flags;
 
 	blk_mq_start_request(rq);
+	if (rq->cmd_flags & REQ_SWAP)
+		vtmem_gate_is_swap(disk->area, true);
 	switch (req_op(rq)) {
 	case REQ_OP_READ:
 	case REQ_OP_WRITE:
@@ -355,7 +416,8 @@ static void vtmem_release_disk(struct gendisk *gd)
 	for (i = 0; i < dev->nr_queues; i++)
 		vtmem_queue_flush(&dev->queues[i]);
 	mutex_lock(&vtmem_open_mutex);
-	dev->disk->openers--;
+	if (!--dev->disk->openers)
+		vtmem_gate_is_swap(dev->disk->area, false);
 	mutex_unlock(&vtmem_open_mutex);
 	vtmem_dev_put(dev);
 }
@@ -382,6 +444,121 @@ const char *vtmem_disk_name(struct vtmem_dev *dev)
 {
 	return dev->disk ? dev->disk->gd->disk_name : NULL;
 }
+
+/* Puts a disk behind the swap disk.  Sleeps. */
+static int vtmem_backing_attach(struct vtmem_disk *disk, const char *path)
+{
+	struct vtmem_backing *b;
+	int err = 0;
+
+	mutex_lock(&disk->backing_mutex);
+	b = rcu_dereference_protected(disk->backing, true);
+	if (b) {
+		pr_err("virtio_tmem %s: %s: backing=%s: %s is there already: write \"none\" first\n",
+		       disk->dev->name, disk->gd->disk_name, path,
+		       vtmem_backing_path(b));
+		err = -EBUSY;
+		goto out;
+	}
+	b = vtmem_backing_open(disk->area, path, disk->gd->disk_name);
+	if (IS_ERR(b)) {
+		err = PTR_ERR(b);
+		goto out;
+	}
+	rcu_assign_pointer(disk->backing, b);
+	WRITE_ONCE(disk->backing_takes, true);
+	WRITE_ONCE(disk->area->has_fallback, true);
+	pr_info("virtio_tmem %s: %s: pages that the host refuses go to %s\n",
+		disk->dev->name, disk->gd->disk_name, path);
+out:
+	mutex_unlock(&disk->backing_mutex);
+	return err;
+}
+
+static void vtmem_backing_drain(struct vtmem_disk *disk)
+{
+	synchronize_rcu();
+	wait_event(disk->dev->idle, !atomic_read(&disk->backing_users));
+}
+
+/* Takes the disk behind away, unless it has pages.  Sleeps. */
+static int vtmem_backing_detach(struct vtmem_disk *disk, bool force)
+{
+	struct vtmem_backing *b;
+	unsigned long nr = 0;
+	int err = 0;
+
+	mutex_lock(&disk->backing_mutex);
+	b = rcu_dereference_protected(disk->backing, true);
+	if (!b)
+		goto out;
+	/* What comes now is refused; what is there can be read meanwhile. */
+	WRITE_ONCE(disk->backing_takes, false);
+	vtmem_backing_drain(disk);
+	if (!force)
+		nr = vtmem_area_nr_disk(disk->area);
+	if (nr) {
+		WRITE_ONCE(disk->backing_takes, true);
+		pr_err("virtio_tmem %s: %s: %s holds %lu pages: run swapoff first\n",
+		       disk->dev->name, disk->gd->disk_name,
+		       vtmem_backing_path(b), nr);
+		err = -EBUSY;
+		goto out;
+	}
+	WRITE_ONCE(disk->area->has_fallback, false);
+	rcu_assign_pointer(disk->backing, NULL);
+	vtmem_backing_drain(disk);
+	vtmem_backing_close(b);
+out:
+	mutex_unlock(&disk->backing_mutex);
+	return err;
+}
+
+/* Not by way of private_data, which may go before the file does. */
+static struct vtmem_disk *vtmem_disk_of(struct device *d)
+{
+	return dev_to_disk(d)->queue->queuedata;
+}
+
+static ssize_t backing_show(struct device *d, struct device_attribute *attr,
+			    char *buf)
+{
+	struct vtmem_disk *disk = vtmem_disk_of(d);
+	struct vtmem_backing *b;
+	ssize_t len;
+
+	mutex_lock(&disk->backing_mutex);
+	b = rcu_dereference_protected(disk->backing, true);
+	len = sysfs_emit(buf, "%s\n", b ? vtmem_backing_path(b) : "none");
+	mutex_unlock(&disk->backing_mutex);
+	return len;
+}
+
+static ssize_t backing_store(struct device *d, struct device_attribute *attr,
+			     const char *buf, size_t count)
+{
+	struct vtmem_disk *disk = vtmem_disk_of(d);
+	char *path;
+	int err;
+
+	if (sysfs_streq(buf, "none") || sysfs_streq(buf, "")) {
+		err = vtmem_backing_detach(disk, false);
+		return err ? err : count;
+	}
+	path = kstrndup(buf, strcspn(buf, "\n"), GFP_KERNEL);
+	if (!path)
+		return -ENOMEM;
+	err = vtmem_backing_attach(disk, path);
+	kfree(path);
+	return err ? err : count;
+}
+static DEVICE_ATTR_RW(backing);
+
+static struct attribute *vtmem_disk_attrs[] = {
+	&dev_attr_backing.attr,
+	NULL
+};
+ATTRIBUTE_GROUPS(vtmem_disk);
 
 static int vtmem_disk_alloc_tags(struct vtmem_disk *disk)
 {
@@ -451,6 +628,7 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	disk->dev = dev;
 	disk->index = -1;
 	spin_lock_init(&disk->lock);
+	mutex_init(&disk->backing_mutex);
 	INIT_LIST_HEAD(&disk->discards);
 	INIT_WORK(&disk->discard_work, vtmem_discard_work);
 	init_completion(&disk->jobs_done);
@@ -475,9 +653,15 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	err = vtmem_disk_alloc(disk);
 	if (err)
 		return err;
-	err = vtmem_add_disk(disk->gd);
+	err = vtmem_add_disk(&dev->vdev->dev, disk->gd, vtmem_disk_groups);
 	disk->added = !err;
-	return err;
+	if (err)
+		return err;
+	/* Without it the disk still serves; the log says why it has none. */
+	if (disk->index < ARRAY_SIZE(backing) && backing[disk->index] &&
+	    *backing[disk->index])
+		vtmem_backing_attach(disk, backing[disk->index]);
+	return 0;
 }
 
 /*
@@ -495,6 +679,7 @@ void vtmem_disk_remove(struct vtmem_dev *dev)
 	if (disk->gd)
 		vtmem_cleanup_queue(disk->gd);
 	flush_work(&disk->discard_work);
+	vtmem_backing_detach(disk, true);
 	if (disk->gd && !disk->added) {
 		/* Nobody else has it; its queue goes before the tags do. */
 		put_disk(disk->gd);

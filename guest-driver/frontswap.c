@@ -93,6 +93,8 @@ static void vtmem_fs_make_work(struct work_struct *work)
 	kref_get(&vtmem_fs_dev->ref);
 	fs->dev = vtmem_fs_dev;
 	fs->below = fs->want_below;
+	/* What is refused here the disk may refuse as well, if it is ours. */
+	area->has_fallback = !fs->below || fs->below->has_fallback;
 	/* Pairs with vtmem_fs_area(): who sees the area sees all of it. */
 	smp_store_release(&fs->area, area);
 	pr_info("virtio_tmem %s: frontswap: serving swap type %u, %lu MiB%s\n",

@@ -55,7 +55,9 @@ struct vtmem_slot {
 	struct vtmem_wire *wire;	/* a page */
 	struct vtmem_area *area;
 	struct vtmem_job *job;		/* NULL: noted invalidates */
-	unsigned int nr_ops;
+	unsigned int nr_ops;		/* all, the pages ahead among them */
+	unsigned int nr_ahead;		/* loads behind those of the job */
+	u64 seq;			/* of two requests the later has more */
 };
 
 static struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q,
@@ -69,10 +71,10 @@ static struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q,
 /* Puts a slot's request into the ring; the slot is busy after it returned 0. */
 static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 			  struct vtmem_area *area, struct vtmem_job *job,
-			  unsigned int nr_ops)
+			  unsigned int nr_ops, unsigned int nr_ahead)
 {
 	struct vtmem_wire *wire = slot->wire;
-	struct scatterlist head, tail, *sgs[3];
+	struct scatterlist head, tail, *sgs[4];
 	unsigned int out = 0, in = 0;
 	int err;
 
@@ -93,6 +95,8 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	sgs[out + in++] = &tail;
 	if (job && job->op == VIRTIO_TMEM_OP_LOAD)
 		sgs[out + in++] = job->sg;
+	if (nr_ahead)
+		sgs[out + in++] = vtmem_prefetch_sg(q);
 
 	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
 	err = virtqueue_add_sgs(q->vq, sgs, out, in, &slot->token,
@@ -106,8 +110,12 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	slot->area = area;
 	slot->job = job;
 	slot->nr_ops = nr_ops;
+	slot->nr_ahead = nr_ahead;
+	slot->seq = ++q->seq;
 	atomic_inc(&area->inflight);
-	q->nr_busy++;
+	/* From here on the device is due to answer. */
+	if (!q->nr_busy++)
+		WRITE_ONCE(q->answered, jiffies);
 	q->nr_flushes += !job;
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
@@ -124,13 +132,29 @@ static bool vtmem_post_flush(struct vtmem_queue *q)
 	/* Half of the slots at most: loads and stores go on meanwhile. */
 	if (!slot || q->nr_flushes >= VTMEM_SLOTS / 2)
 		return false;
-	nr_ops = vtmem_area_gather(q, slot->wire->ops, &area);
+	nr_ops = vtmem_pending_gather(q, slot->wire->ops, &area);
 	if (!nr_ops)
 		return false;
-	if (vtmem_slot_add(q, slot, area, NULL, nr_ops))
+	if (vtmem_slot_add(q, slot, area, NULL, nr_ops, 0))
 		return false;
-	vtmem_area_gathered(q, area, slot->wire->ops, nr_ops);
+	vtmem_pending_gathered(q, area, slot->wire->ops, nr_ops);
 	return true;
+}
+
+/* Loads to add to that of @job, which has @nr_ops, as far as there is room. */
+static unsigned int vtmem_plan_ahead(struct vtmem_queue *q,
+				     struct vtmem_job *job,
+				     struct vtmem_slot *slot,
+				     unsigned int nr_ops)
+{
+	/* Half of the descriptors stay for what is needed at once. */
+	unsigned int room = q->vq->num_free / 2;
+
+	if (job->op != VIRTIO_TMEM_OP_LOAD || room <= job->nr_sg + 2)
+		return 0;
+	return vtmem_prefetch_plan(q, job, slot->wire->ops + nr_ops,
+				   min(room - job->nr_sg - 2,
+				       q->dev->max_batch - nr_ops));
 }
 
 /*
@@ -140,11 +164,11 @@ static bool vtmem_post_flush(struct vtmem_queue *q)
 static int vtmem_post_job(struct vtmem_queue *q, struct vtmem_job *job)
 {
 	struct vtmem_slot *slot;
-	unsigned int nr_ops;
+	unsigned int nr_ops, nr_ahead;
 
 	/* A load comes after all invalidates noted for its pages. */
 	if (job->op == VIRTIO_TMEM_OP_LOAD)
-		while (vtmem_area_promote(q, job))
+		while (vtmem_pending_promote(q, job))
 			if (!vtmem_post_flush(q))
 				return -EBUSY;
 
@@ -152,8 +176,17 @@ static int vtmem_post_job(struct vtmem_queue *q, struct vtmem_job *job)
 	if (!slot)
 		return -EBUSY;
 	nr_ops = vtmem_area_build(job, slot->wire->ops);
-	if (nr_ops && vtmem_slot_add(q, slot, job->area, job, nr_ops))
-		return -EBUSY;
+	if (nr_ops && job->op == VIRTIO_TMEM_OP_LOAD &&
+	    vtmem_prefetch_take(q, job))
+		return 1;
+	if (nr_ops) {
+		nr_ahead = vtmem_plan_ahead(q, job, slot, nr_ops);
+		if (vtmem_slot_add(q, slot, job->area, job, nr_ops + nr_ahead,
+				   nr_ahead))
+			return -EBUSY;
+		vtmem_prefetch_posted(q, job->area, slot->wire->ops + nr_ops,
+				      nr_ahead);
+	}
 	vtmem_area_posted(q, job);
 	return nr_ops ? 0 : 1;
 }
@@ -229,21 +262,27 @@ static void vtmem_jobs_end(struct list_head *done)
  * @job:  filled by the caller
  * @kick: tell the device at once; else vtmem_kick() has to follow
  *
- * Any context in which job->done may be called.  If the device has failed the
- * job ends at once, with errors.
+ * Any context in which job->done may be called.  If the device has failed, or
+ * is known to refuse, the job ends at once.
  */
 void vtmem_submit(struct vtmem_job *job, bool kick)
 {
 	struct vtmem_queue *q = vtmem_area_queue(job->area, job->page);
 	struct virtqueue *notify = NULL;
+	u8 refused = VIRTIO_TMEM_S_OK;
 	unsigned long flags;
 	int ret;
+
+	if (job->op == VIRTIO_TMEM_OP_STORE)
+		refused = vtmem_gate_refuses(job->area);
 
 	rcu_read_lock();
 	spin_lock_irqsave(&q->lock, flags);
 	if (q->state == VTMEM_FAILED ||
-	    (q->state == VTMEM_SHUT && job->op != VIRTIO_TMEM_OP_LOAD)) {
-		memset(job->status, VIRTIO_TMEM_S_IO, sizeof(job->status));
+	    (q->state == VTMEM_SHUT && job->op != VIRTIO_TMEM_OP_LOAD))
+		refused = VIRTIO_TMEM_S_IO;
+	if (refused) {
+		vtmem_area_refuse(q, job, refused);
 		ret = 1;
 	} else if (q->state != VTMEM_RUNNING || !list_empty(&q->backlog)) {
 		ret = -EBUSY;
@@ -255,6 +294,9 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 		if (!q->nr_busy)
 			vtmem_flush_later(q, 10);
 	}
+	/* Of a store that was skipped: nothing else may come by soon. */
+	if (refused && q->nr_pending)
+		vtmem_flush_later(q, 10);
 	/* Who waits for room must not wait for requests nobody told of. */
 	if (kick || ret < 0)
 		notify = vtmem_kick_prepare(q);
@@ -372,20 +414,48 @@ static u8 vtmem_slot_status(struct vtmem_slot *slot, unsigned int i,
 	return status;
 }
 
+/* Was a later store of the page put into the ring? */
+static bool vtmem_superseded(struct vtmem_queue *q, struct vtmem_slot *than,
+			     unsigned long page)
+{
+	struct vtmem_slot *slot;
+
+	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++)
+		if (slot->job && slot->job->op == VIRTIO_TMEM_OP_STORE &&
+		    slot->area == than->area && slot->seq > than->seq &&
+		    page >= slot->job->page &&
+		    page < slot->job->page + slot->job->nr)
+			return true;
+	return false;
+}
+
 /* The device has returned a slot, or will never look at it again (@len 0). */
 static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 			    unsigned int len, struct list_head *done)
 {
 	struct vtmem_slot *slot = container_of(token, struct vtmem_slot, token);
-	unsigned int i;
+	struct virtio_tmem_op *op = slot->wire->ops;
+	unsigned int i, nr = slot->nr_ops - slot->nr_ahead;
+	bool latest;
+	u8 status;
 
-	for (i = 0; i < slot->nr_ops; i++)
-		vtmem_area_answer(q, slot->job, &slot->wire->ops[i], i,
-				  vtmem_slot_status(slot, i, len));
+	for (i = 0; i < nr; i++) {
+		status = vtmem_slot_status(slot, i, len);
+		/* Only who was refused asks. */
+		latest = op[i].op != VIRTIO_TMEM_OP_STORE || !status ||
+			 !vtmem_superseded(q, slot, vtmem_op_page(&op[i]));
+		vtmem_area_answer(q, slot->job, &op[i], i, status, latest);
+	}
+	for (; i < slot->nr_ops; i++)
+		vtmem_prefetch_arrived(q, slot->area, &op[i],
+				       vtmem_slot_status(slot, i, len));
 	if (slot->job)
 		list_add_tail(&slot->job->node, done);
+	else
+		q->nr_flushes--;
+	slot->job = NULL;
+	WRITE_ONCE(q->answered, jiffies);
 	q->nr_busy--;
-	q->nr_flushes -= !slot->job;
 	atomic_dec(&slot->area->inflight);
 	list_add(&slot->node, &q->free);
 }
@@ -521,10 +591,10 @@ void vtmem_queues_abort(struct vtmem_dev *dev)
 				token->end(q, token, 0, &done);
 		}
 		list_for_each_entry(job, &q->backlog, node)
-			memset(job->status, VIRTIO_TMEM_S_IO,
-			       sizeof(job->status));
+			vtmem_area_refuse(q, job, VIRTIO_TMEM_S_IO);
 		list_splice_tail_init(&q->backlog, &done);
-		vtmem_area_drop_pending(q, NULL);
+		vtmem_pending_drop(q, NULL);
+		vtmem_prefetch_purge(q, NULL);
 		spin_unlock_irq(&q->lock);
 	}
 	vtmem_jobs_end(&done);
@@ -538,7 +608,8 @@ void vtmem_queues_forget(struct vtmem_dev *dev)
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		spin_lock_irq(&q->lock);
-		vtmem_area_drop_pending(q, NULL);
+		vtmem_pending_drop(q, NULL);
+		vtmem_prefetch_purge(q, NULL);
 		q->vq = NULL;
 		spin_unlock_irq(&q->lock);
 	}
@@ -565,6 +636,7 @@ static void vtmem_queue_free(struct vtmem_queue *q)
 	for (i = 0; q->slots && i < VTMEM_SLOTS; i++)
 		free_page((unsigned long)q->slots[i].wire);
 	kfree(q->slots);
+	vtmem_prefetch_free(q);
 }
 
 static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
@@ -594,7 +666,7 @@ static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
 			return -ENOMEM;
 		list_add(&q->slots[i].node, &q->free);
 	}
-	return 0;
+	return vtmem_prefetch_alloc(q);
 }
 
 void vtmem_queues_free(struct vtmem_dev *dev)

@@ -42,12 +42,17 @@
 
 #define VTMEM_OBJECT_SHIFT	8	/* log2 of an object's pages: 1 MiB */
 #define VTMEM_OBJECT_PAGES	BIT(VTMEM_OBJECT_SHIFT)
+#define VTMEM_SEGMENT_SHIFT	8	/* log2 of the objects allocated together */
 
 /*
  * Operations in one request, at most; the device may allow fewer.  A bit mask
  * of them fits in a u64, and one request's memory in a page (vtmem_wire).
  */
 #define VTMEM_BATCH_MAX		64
+
+/* In vtmem_job.status beside VIRTIO_TMEM_S_*: what is for the front end to do. */
+#define VTMEM_S_DISK		0xf0	/* the page is on the disk behind */
+#define VTMEM_S_HOST		0xf1	/* inside area.c: the host is asked */
 
 /*
  * Who waits for the device looks at its status so often (jiffies).  A device
@@ -65,16 +70,22 @@ enum vtmem_counter {
 	VTMEM_STORES_OK,
 	VTMEM_STORES_REFUSED,		/* full, over quota, by policy, frozen */
 	VTMEM_STORES_ERROR,
+	VTMEM_STORES_SKIPPED,		/* not asked: see gate.c */
 	VTMEM_LOADS,			/* asked of the host */
 	VTMEM_LOADS_HIT,
 	VTMEM_LOADS_MISS,		/* as the host answered */
 	VTMEM_LOADS_ERROR,		/* as the front end was told */
+	VTMEM_PREFETCHES,		/* of the loads asked, ahead of need */
+	VTMEM_PREFETCHES_USED,		/* given out without another request */
 	VTMEM_INVALIDATES,
 	VTMEM_OBJECT_INVALIDATES,	/* operations */
 	VTMEM_INVALIDATES_ERROR,	/* operations */
 	VTMEM_REQUESTS,			/* descriptor chains */
 	VTMEM_KICKS,			/* notifications to the host */
 	VTMEM_INTERRUPTS,		/* notifications from the host */
+	VTMEM_DISK_WRITES,		/* pages refused, now on the disk behind */
+	VTMEM_DISK_READS,
+	VTMEM_DISK_ERRORS,
 	VTMEM_EPH_STORES,		/* of the above, ephemeral */
 	VTMEM_EPH_STORES_SKIPPED,	/* no slot: not asked of the host */
 	VTMEM_EPH_LOADS_HIT,		/* given to a file system */
@@ -118,6 +129,10 @@ struct vtmem_queue {
 	unsigned int nr_flushes;	/* of these, without a job */
 	unsigned int nr_unkicked;	/* requests added since the last kick */
 	unsigned int nr_pending;	/* pages whose invalidate is noted */
+	unsigned long nr_host;		/* pages that the host has */
+	u64 seq;			/* of the last request added */
+	unsigned long answered;		/* jiffies: the last sign of life */
+	struct vtmem_prefetch *prefetch;
 	bool flush_due;			/* post these without more delay */
 	struct list_head free;		/* of vtmem_slot */
 	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
@@ -169,29 +184,47 @@ struct vtmem_dev {
 	char name[32];			/* for messages after vdev is gone */
 };
 
+/* 256 pages; under the lock of the object's queue, but see map.h. */
 struct vtmem_object {
 	struct list_head node;		/* in vtmem_queue.dirty, or empty */
 	struct vtmem_area *area;
+	unsigned long nr;
+	unsigned long map[2 * VTMEM_OBJECT_PAGES / BITS_PER_LONG];
+	/* An invalidate is noted but not yet in the ring; implies !VTMEM_HOST */
+	unsigned long pending[VTMEM_OBJECT_PAGES / BITS_PER_LONG];
+};
+
+/*
+ * struct vtmem_gate - stores are held back while the host refuses them
+ *
+ * @closed may be read without @lock.
+ */
+struct vtmem_gate {
+	spinlock_t lock;		/* inside of vtmem_queue.lock */
+	bool closed;
+	u8 reason;			/* VIRTIO_TMEM_S_* */
+	unsigned long window;		/* jiffies */
+	unsigned long until;		/* jiffies, while closed */
+	unsigned long opened;		/* jiffies, since it is open */
+	unsigned long enough;		/* host pages at which it opens early */
+	long withheld;			/* swap slots; see gate.c */
+	struct delayed_work work;
 };
 
 /*
  * struct vtmem_area - pages kept in one pool
  *
- * The maps have one bit per page.  Bits of one object share words with no other
- * object, so the lock of the object's queue guards them.
- *
- * @held:    the host was given the page and not told to drop it since: it must
- *           be there
- * @lost:    the page's content is gone and reading it is an error
- * @pending: an invalidate is noted but not yet in the ring; implies !held
+ * @segments grows with @nr_pages, which is read without a lock: it is written
+ * when the objects up to there exist.
  */
 struct vtmem_area {
 	struct vtmem_dev *dev;
 	unsigned long nr_pages;
-	unsigned long *held;
-	unsigned long *lost;
-	unsigned long *pending;
-	struct vtmem_object *objects;
+	struct vtmem_object **segments;
+	unsigned long max_segments;
+	bool has_fallback;		/* refused pages find another place */
+	bool is_swap;			/* it is our swap disk, and in use as such */
+	struct vtmem_gate gate;
 	__le64 pool;			/* changes only while nothing is posted */
 	atomic_t inflight;		/* requests that the device has */
 	struct list_head node;		/* in vtmem_dev.areas */
@@ -209,7 +242,8 @@ struct vtmem_area {
  * @sg:   memory of the pages, as many bytes as they have, split anyhow
  *
  * @status: for each page of a load or store: OK; MISS for a load of what is not
- *          there and reads as zeros; or what went wrong
+ *          there and reads as zeros; VTMEM_S_DISK for a load of what is on the
+ *          disk behind; or what went wrong
  */
 struct vtmem_job {
 	struct vtmem_area *area;
@@ -222,8 +256,6 @@ struct vtmem_job {
 	void *owner;			/* for @done */
 
 	struct list_head node;
-	u64 held;			/* bit i: page + i, when it was posted */
-	u64 lost;
 	u8 status[VTMEM_BATCH_MAX];
 };
 
@@ -299,30 +331,72 @@ struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q);
 /* area.c */
 struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 				     unsigned long nr_pages);
+int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages);
 void vtmem_area_close(struct vtmem_area *area);
 void vtmem_area_free(struct vtmem_area *area);
 unsigned long vtmem_area_nr_held(struct vtmem_area *area);
+unsigned long vtmem_area_nr_disk(struct vtmem_area *area);
+unsigned long vtmem_area_nr_used(struct vtmem_area *area);
+bool vtmem_area_used_from(struct vtmem_area *area, unsigned long first);
 bool vtmem_area_holds(struct vtmem_area *area, unsigned long page);
 void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 			   bool lost);
 void vtmem_area_forget(struct vtmem_area *area, unsigned long page);
-
-/* area.c for vq.c; all but the first under the queue's lock */
 struct vtmem_queue *vtmem_area_queue(struct vtmem_area *area,
 				     unsigned long page);
-bool vtmem_area_promote(struct vtmem_queue *q, struct vtmem_job *job);
+void vtmem_op_fill(struct virtio_tmem_op *op, u8 type,
+		   struct vtmem_area *area, unsigned long page);
+unsigned long vtmem_op_page(const struct virtio_tmem_op *op);
+void vtmem_area_disk_done(struct vtmem_area *area, unsigned long page, u8 op,
+			  bool good);
+
+/* area.c for vq.c and pending.c; under the queue's lock */
+void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
+		    unsigned long page, u8 state);
 unsigned int vtmem_area_build(struct vtmem_job *job,
 			      struct virtio_tmem_op *ops);
 void vtmem_area_posted(struct vtmem_queue *q, struct vtmem_job *job);
-unsigned int vtmem_area_gather(struct vtmem_queue *q,
-			       struct virtio_tmem_op *ops,
-			       struct vtmem_area **areap);
-void vtmem_area_gathered(struct vtmem_queue *q, struct vtmem_area *area,
-			 const struct virtio_tmem_op *ops, unsigned int nr_ops);
 void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 		       const struct virtio_tmem_op *op, unsigned int i,
-		       u8 status);
-void vtmem_area_drop_pending(struct vtmem_queue *q, struct vtmem_area *only);
+		       u8 status, bool current_content);
+void vtmem_area_refuse(struct vtmem_queue *q, struct vtmem_job *job, u8 status);
+
+/* pending.c; under the queue's lock */
+void vtmem_pending_note(struct vtmem_queue *q, struct vtmem_area *area,
+			unsigned long page, bool lost);
+void vtmem_pending_clear(struct vtmem_queue *q, struct vtmem_area *area,
+			 unsigned long page, unsigned int nr);
+bool vtmem_pending_promote(struct vtmem_queue *q, struct vtmem_job *job);
+unsigned int vtmem_pending_gather(struct vtmem_queue *q,
+				  struct virtio_tmem_op *ops,
+				  struct vtmem_area **areap);
+void vtmem_pending_gathered(struct vtmem_queue *q, struct vtmem_area *area,
+			    const struct virtio_tmem_op *ops,
+			    unsigned int nr_ops);
+void vtmem_pending_drop(struct vtmem_queue *q, struct vtmem_area *only);
+
+/* gate.c */
+void vtmem_gate_init(struct vtmem_gate *gate);
+u8 vtmem_gate_refuses(struct vtmem_area *area);
+void vtmem_gate_refused(struct vtmem_area *area, u8 status);
+void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap);
+void vtmem_gate_stop(struct vtmem_gate *gate);
+
+/* prefetch.c; all but alloc and free under the queue's lock */
+#define VTMEM_PREFETCH_MAX	16	/* pages in one request */
+int vtmem_prefetch_alloc(struct vtmem_queue *q);
+void vtmem_prefetch_free(struct vtmem_queue *q);
+bool vtmem_prefetch_take(struct vtmem_queue *q, struct vtmem_job *job);
+unsigned int vtmem_prefetch_plan(struct vtmem_queue *q, struct vtmem_job *job,
+				 struct virtio_tmem_op *ops, unsigned int max);
+struct scatterlist *vtmem_prefetch_sg(struct vtmem_queue *q);
+void vtmem_prefetch_posted(struct vtmem_queue *q, struct vtmem_area *area,
+			   const struct virtio_tmem_op *ops, unsigned int nr);
+void vtmem_prefetch_arrived(struct vtmem_queue *q, struct vtmem_area *area,
+			    const struct virtio_tmem_op *op, u8 status);
+void vtmem_prefetch_kill(struct vtmem_queue *q, struct vtmem_area *area,
+			 unsigned long page);
+void vtmem_prefetch_purge(struct vtmem_queue *q, struct vtmem_area *only);
 
 /* ephemeral.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE
@@ -357,6 +431,30 @@ int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool);
 int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool);
 void vtmem_pool_destroy(struct vtmem_dev *dev, __le64 pool);
 
+/* backing.c */
+struct vtmem_backing;
+
+/*
+ * struct vtmem_backing_io - a job whose refused pages go to the disk behind, or
+ * whose pages come from there
+ */
+struct vtmem_backing_io {
+	struct list_head node;
+	struct vtmem_backing *backing;
+	struct vtmem_job *job;
+	atomic_t nr_bios;
+	void (*done)(struct vtmem_backing_io *io);	/* any context */
+};
+
+struct vtmem_backing *vtmem_backing_open(struct vtmem_area *area,
+					 const char *path, const char *who);
+void vtmem_backing_close(struct vtmem_backing *backing);
+const char *vtmem_backing_path(struct vtmem_backing *backing);
+u64 vtmem_backing_bytes(struct vtmem_backing *backing);
+bool vtmem_backing_concerns(const struct vtmem_job *job);
+void vtmem_backing_submit(struct vtmem_backing *backing,
+			  struct vtmem_backing_io *io);
+
 /* blk.c */
 extern struct mutex vtmem_open_mutex;
 int vtmem_disk_create(struct vtmem_dev *dev);
@@ -365,6 +463,7 @@ void vtmem_disk_free(struct vtmem_dev *dev);
 void vtmem_disk_discard(struct vtmem_dev *dev);
 int vtmem_disk_retire(struct vtmem_dev *dev);
 struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
+void vtmem_disk_resize(struct vtmem_dev *dev, u64 bytes);
 const char *vtmem_disk_name(struct vtmem_dev *dev);
 int vtmem_blk_init(void);
 void vtmem_blk_exit(void);

@@ -151,13 +151,24 @@ vtmem_alloc_disk(struct blk_mq_tag_set *set,
 }
 #endif
 
-static inline int vtmem_add_disk(struct gendisk *disk)
+static inline int vtmem_add_disk(struct device *parent, struct gendisk *disk,
+				 const struct attribute_group **groups)
 {
 #ifdef HAVE_ADD_DISK_INT
-	return add_disk(disk);
+	return device_add_disk(parent, disk, groups);
 #else
-	add_disk(disk);
+	device_add_disk(parent, disk, groups);
 	return 0;
+#endif
+}
+
+/* Changes the size of a disk that is in use, and tells user space. */
+static inline void vtmem_set_capacity(struct gendisk *disk, sector_t sectors)
+{
+#ifdef HAVE_SET_CAPACITY_AND_NOTIFY
+	set_capacity_and_notify(disk, sectors);
+#else
+	set_capacity_revalidate_and_notify(disk, sectors, true);
 #endif
 }
 

@@ -141,6 +141,60 @@ extern struct block_device_operations ops;
 struct block_device_operations ops = { .swap_slot_free_notify = n };
 END
 
+probe BDEV_FILE_OPEN_BY_PATH <<'END'
+#include <linux/blkdev.h>
+struct file *f(void *h);
+struct file *f(void *h)
+{
+	return bdev_file_open_by_path("", BLK_OPEN_READ, h, NULL);
+}
+END
+
+probe BDEV_OPEN_BY_PATH <<'END'
+#include <linux/blkdev.h>
+struct bdev_handle *f(void *h);
+struct bdev_handle *f(void *h)
+{
+	return bdev_open_by_path("", BLK_OPEN_READ, h, NULL);
+}
+END
+
+probe BLKDEV_GET_HOLDER_OPS <<'END'
+#include <linux/blkdev.h>
+struct block_device *f(void *h);
+struct block_device *f(void *h)
+{
+	return blkdev_get_by_path("", BLK_OPEN_READ, h, NULL);
+}
+END
+
+probe BDEV_NR_BYTES <<'END'
+#include <linux/blkdev.h>
+loff_t f(struct block_device *b);
+loff_t f(struct block_device *b)
+{
+	return bdev_nr_bytes(b);
+}
+END
+
+probe BIO_ALLOC_BDEV <<'END'
+#include <linux/bio.h>
+struct bio *f(struct block_device *b, struct bio_set *s);
+struct bio *f(struct block_device *b, struct bio_set *s)
+{
+	return bio_alloc_bioset(b, 1, REQ_OP_WRITE, GFP_NOIO, s);
+}
+END
+
+probe SET_CAPACITY_AND_NOTIFY <<'END'
+#include <linux/blkdev.h>
+bool f(struct gendisk *d);
+bool f(struct gendisk *d)
+{
+	return set_capacity_and_notify(d, 0);
+}
+END
+
 for file in "$dir"/*.c; do
 	"$@" -DMODULE -DKBUILD_MODNAME='"probe"' -DKBUILD_BASENAME='"probe"' \
 		-Wno-unused-function -Wno-unused-parameter \

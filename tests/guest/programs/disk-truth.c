@@ -6,7 +6,9 @@
  * Several processes each own a part of the disk and remember the generation
  * of each of their pages; 0 stands for zeros.  Before the first write all is
  * discarded.  With --refusals a write may be refused for want of space: then
- * each of its pages must hold the new content or zeros, never the old.
+ * each of its pages must hold the new content or zeros, never the old.  With
+ * --vanishing the disk behind goes away meanwhile: any page may be lost, and
+ * then stays an error until it is written or discarded; none is ever wrong.
  *
  * Exit status: 0 all was right, 1 wrong content, 2 an operation failed or a
  * process was killed, 125 bad usage.
@@ -37,6 +39,7 @@ static struct {
 	unsigned int operations;	/* of each process */
 	unsigned int pages;		/* of each process */
 	bool refusals;
+	bool vanishing;
 	struct pattern pattern;
 } opt = {
 	.processes = 2, .operations = 2000, .pages = 3001,
@@ -44,7 +47,7 @@ static struct {
 };
 
 struct work {
-	uint64_t written, read, discarded, refused;	/* pages */
+	uint64_t written, read, discarded, refused, lost;	/* pages */
 };
 
 static struct work *work;
@@ -136,8 +139,19 @@ static bool check_read(uint64_t page, unsigned int count, const char *when)
 	}
 	if (generation[page] == LOST)
 		return check_lost(page);
-	if (!transfer(false, page, count))
-		return failed("read", page, count);
+	if (!transfer(false, page, count)) {
+		if (!opt.vanishing || errno != EIO)
+			return failed("read", page, count);
+		if (count == 1) {
+			generation[page] = LOST;
+			me->lost++;
+			return true;
+		}
+		for (i = 0; i < count; i++)
+			if (!check_read(page + i, 1, when))
+				return false;
+		return true;
+	}
 	for (i = 0; i < count; i++)
 		if (!check_page(buffer + i * PAGE_SIZE, page + i, when))
 			return false;
@@ -173,7 +187,8 @@ static bool do_write(uint64_t page, unsigned int count)
 	for (i = 0; i < count; i++)
 		expect(buffer + i * PAGE_SIZE, page + i, gen);
 	if (!transfer(true, page, count)) {
-		if (!opt.refusals || errno != ENOSPC)
+		if (!(opt.refusals && errno == ENOSPC) &&
+		    !(opt.vanishing && (errno == ENOSPC || errno == EIO)))
 			return failed("write", page, count);
 		return learn(page, count, gen);
 	}
@@ -291,16 +306,21 @@ static int run(void)
 		sum.read += work[i].read;
 		sum.discarded += work[i].discarded;
 		sum.refused += work[i].refused;
+		sum.lost += work[i].lost;
 	}
 	if (opt.refusals && !result && !sum.refused) {
 		printf("disk-truth: FAILED: nothing was refused\n");
 		result = EXIT_FAILED;
 	}
+	if (opt.vanishing && !result && !sum.lost) {
+		printf("disk-truth: FAILED: nothing was lost\n");
+		result = EXIT_FAILED;
+	}
 	printf("disk-truth: %s: %u processes, seed %" PRIu64 ", pages: %" PRIu64
 	       " written, %" PRIu64 " read, %" PRIu64 " cleared, %" PRIu64
-	       " refused\n", result ? "FAILED" : "right", opt.processes,
+	       " refused, %" PRIu64 " lost\n", result ? "FAILED" : "right", opt.processes,
 	       opt.pattern.seed, sum.written, sum.read, sum.discarded,
-	       sum.refused);
+	       sum.refused, sum.lost);
 	return result;
 }
 
@@ -328,6 +348,7 @@ static const struct option options[] = {
 	{ "random-percent", required_argument, NULL, 'r' },
 	{ "seed", required_argument, NULL, 'S' },
 	{ "refusals", no_argument, NULL, 'f' },
+	{ "vanishing", no_argument, NULL, 'v' },
 	{ "help", no_argument, NULL, 'h' },
 	{ }
 };
@@ -342,7 +363,8 @@ static void usage(void)
 	       "  --pages N           of DISK for each process (%u)\n"
 	       "  --random-percent N  share of incompressible pages (%u)\n"
 	       "  --seed N            (%" PRIu64 ")\n"
-	       "  --refusals          some writes are to end with ENOSPC\n",
+	       "  --refusals          some writes are to end with ENOSPC\n"
+	       "  --vanishing         some pages are to be lost on the way\n",
 	       opt.processes, opt.operations, opt.pages,
 	       opt.pattern.random_percent, opt.pattern.seed);
 }
@@ -372,6 +394,9 @@ int main(int argc, char **argv)
 			break;
 		case 'f':
 			opt.refusals = true;
+			break;
+		case 'v':
+			opt.vanishing = true;
 			break;
 		case 'h':
 			usage();
