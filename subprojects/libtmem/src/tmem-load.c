@@ -9,11 +9,26 @@
 
 /*
  * What tmem_page_take() recognises a stored page by.  Not by its age, nor by
- * the place of its record, which may move.
+ * the place of its record, which may move.  The generation is in the low bits.
  */
 static uint64_t version_of(TmemEntry entry, uint32_t checksum)
 {
-    return (tmem_entry_aged(entry, 0) ^ tmem_entry_ref(entry)) + checksum;
+    uint64_t look = (tmem_entry_aged(entry, 0) ^ tmem_entry_ref(entry)) +
+                    checksum;
+
+    return look << 8 | tmem_entry_generation(entry);
+}
+
+/*
+ * A page that upkeep compressed again looks different and is the same; its
+ * generation tells it from what was stored meanwhile, but for a few of these,
+ * which then go: they are ephemeral.
+ */
+static bool is_version(TmemEntry entry, uint32_t checksum, uint64_t version)
+{
+    return version_of(entry, checksum) == version ||
+           (tmem_entry_kind(entry) == TMEM_KIND_ZSTD &&
+            tmem_entry_generation(entry) == (uint8_t)version);
 }
 
 /* Shard locked: the checksum of an entry's record, 0 if it has none. */
@@ -186,8 +201,8 @@ TmemStatus tmem_page_take(TmemContext *ctx, const TmemHandle *handle,
     if (op.space != TMEM_SPACE_EPHEMERAL ||
         tmem_pool_id_is_shared(op.pool_id)) {
         status = TMEM_STATUS_INVAL;
-    } else if (entry &&
-               version_of(*entry, read_checksum(&op, *entry)) == version) {
+    } else if (entry && is_version(*entry, read_checksum(&op, *entry),
+                                   version)) {
         tmem_op_remove(&op, node);
         tmem_count(&op.tally->taken, 1);
     }

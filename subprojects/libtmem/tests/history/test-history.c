@@ -5,9 +5,9 @@
  * A run is many short rounds.  In each, threads with contexts of one or of two
  * clients store, load, take and invalidate pages under a handful of handles of
  * a store that is too small, while pools are destroyed under them and an
- * operator freezes, evicts, changes codecs and lets pages be recompressed and
- * moved.  Every operation notes a stamp before and after; history.c looks for an
- * order.
+ * operator freezes, evicts, changes codecs, and lets pages be recompressed and
+ * moved.  Every operation notes a stamp before and after; history.c looks for
+ * an order.
  *
  *   TMEM_TEST_SEED=0x... TMEM_TEST_RUNS=10000 test-history
  *

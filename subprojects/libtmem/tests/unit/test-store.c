@@ -154,6 +154,36 @@ static void test_take(void)
     fixture_tear_down(&f);
 }
 
+/* What upkeep compressed again, or moved, is still the page that was loaded. */
+static void test_take_recompressed(void)
+{
+    uint8_t page[TMEM_PAGE_SIZE];
+    uint64_t version;
+    TmemHandle h;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 20; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 5, i),
+                                   TEST_PAGE_TEXT, i), ==, 0);
+    }
+    h = test_handle(f.ephemeral, 5, 7);
+    g_assert_cmpint(tmem_page_load(f.ctx, &h, page, &version), ==, 0);
+    g_assert_cmpuint(tmem_store_recompress(f.store), >, 0);
+    test_expect_page(f.ctx, h, TEST_PAGE_TEXT, 7);
+    g_assert_cmpint(tmem_page_take(f.ctx, &h, version), ==, 0);
+    test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+
+    /* But what was stored since, is not. */
+    h = test_handle(f.ephemeral, 5, 8);
+    g_assert_cmpint(tmem_page_load(f.ctx, &h, page, &version), ==, 0);
+    g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_TEXT, 8), ==, 0);
+    g_assert_cmpuint(tmem_store_recompress(f.store), >, 0);
+    g_assert_cmpint(tmem_page_take(f.ctx, &h, version), ==, 0);
+    test_expect_page(f.ctx, h, TEST_PAGE_TEXT, 8);
+    fixture_tear_down(&f);
+}
+
 /* Sizes and names that cannot be, each with a sentence. */
 static void test_bad_config(void)
 {
@@ -250,6 +280,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/store/overwrite", test_overwrite);
     g_test_add_func("/tmem/B2/invalidate-object", test_invalidate_object);
     g_test_add_func("/tmem/B5/take", test_take);
+    g_test_add_func("/tmem/B5/take-recompressed", test_take_recompressed);
     g_test_add_func("/tmem/store/bad-config", test_bad_config);
     g_test_add_func("/tmem/store/compressor-none", test_compressor_none);
     return g_test_run();
