@@ -58,6 +58,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     uint32_t max_pools = config->max_pools ? config->max_pools :
                                              TMEM_CLIENT_POOLS_DEFAULT;
     TmemClient *client;
+    TmemPolicy policy;
 
     tmem_assert_unlocked();
     if (!config->name || !*config->name) {
@@ -89,7 +90,8 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     client->max_pools = max_pools;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
-    if (!tmem_upkeep_start(store, &store->policy, errp) ||
+    tmem_store_get_policy(store, &policy);
+    if (!tmem_upkeep_start(store, &policy, errp) ||
         !attach(store, client, errp)) {
         goto err_heap;
     }

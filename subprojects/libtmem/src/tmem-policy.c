@@ -65,7 +65,8 @@ static bool check_level(TmemCompressor compressor, int64_t level, GError **errp)
     const CompressorInfo *info = &compressors[compressor];
 
     if (level && !info->has_level) {
-        return tmem_error_set(errp, "compressor '%s' has no levels", info->name);
+        return tmem_error_set(errp, "compressor '%s' has no levels",
+                              info->name);
     }
     if (level && (level < info->level_min || level > info->level_max)) {
         return tmem_error_set(errp, "level %" G_GINT64_FORMAT " of compressor "

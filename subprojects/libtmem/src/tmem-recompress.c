@@ -53,7 +53,7 @@ static bool is_due(const TmemRecompress *r, TmemEntry entry)
             tmem_entry_age(entry) == TMEM_AGE_IDLE);
 }
 
-/* Shard locked: may make pages older.  Returns the positions of pages that are due. */
+/* Shard locked: may make pages older.  Returns where pages are due. */
 static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
 {
     TmemEntry *e = tmem_node_entry(&r->store->index, node,

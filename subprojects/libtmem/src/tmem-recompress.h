@@ -48,7 +48,8 @@ void tmem_recompress_destroy(TmemRecompress *r);
  * tmem_recompress_bucket() - visit the nodes in one bucket of the index
  *
  * No lock held; holds that of the shard for the pages of one node at most, and
- * none while it works on a page.  Returns false if the shard has no such bucket.
+ * none while it works on a page.  Returns false if the shard has no such
+ * bucket.
  */
 bool tmem_recompress_bucket(TmemRecompress *r, TmemShard *shard,
                             uint32_t bucket);

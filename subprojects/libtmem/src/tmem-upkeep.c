@@ -332,11 +332,11 @@ static int start_thread(TmemUpkeeper *u)
     int err;
 
     if (TMEM_FAULT("upkeep-thread")) {
-        return EAGAIN;
+        return -EAGAIN;
     }
     u->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
     if (u->wake_fd < 0) {
-        return errno;
+        return -errno;
     }
     sigfillset(&all);
     pthread_sigmask(SIG_SETMASK, &all, &old);
@@ -345,7 +345,7 @@ static int start_thread(TmemUpkeeper *u)
     if (err) {
         close(u->wake_fd);
         u->wake_fd = -1;
-        return err;
+        return -err;
     }
     pthread_setname_np(u->thread, "tmem-upkeep");
     u->started = true;
@@ -367,7 +367,7 @@ bool tmem_upkeep_start(TmemStore *store, const TmemPolicy *policy,
     }
     pthread_mutex_unlock(&u->mutex);
     return !err || tmem_error_set(errp, "cannot start the store's upkeep "
-                                  "thread: %s", g_strerror(err));
+                                  "thread: %s", g_strerror(-err));
 }
 
 void tmem_upkeep_wake(TmemStore *store)

@@ -9,12 +9,13 @@
  * become a daemon does so before it makes a store, as QEMU does: threads do not
  * survive a fork.
  *
- * Work on pages is done in steps, which tests call themselves, and is limited to
- * the policy's share of a CPU: after a step the thread rests until the CPU time
- * that it took is no more than that share.
+ * Work on pages is done in steps, which tests call themselves, and is limited
+ * to the policy's share of a CPU: after a step the thread rests until the CPU
+ * time that it took is no more than that share.
  *
  * Locks.  A step holds upkeep->busy, which is taken before all other locks and
- * is none of them: it guards no page, and operations on pages never wait for it.
+ * is none of them: it guards no page, and operations on pages never wait for
+ * it.
  */
 #ifndef TMEM_UPKEEP_H
 #define TMEM_UPKEEP_H
