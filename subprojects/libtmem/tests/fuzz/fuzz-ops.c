@@ -4,11 +4,11 @@
  *
  * The input is a program: a byte says what to do and how, the next ones where.
  * Two clients, one with a limit, share a store so small that a few bursts of
- * noise fill it.  At the end every page of the oracle is loaded, and the whole
- * structure is checked.
+ * noise fill it, and an operator may be at work on it (operator.c).  At the end
+ * every page of the oracle is loaded, and the whole structure is checked.
  */
 #include "fuzz.h"
-#include "model/model.h"
+#include "model/operator.h"
 #include "testlib.h"
 
 #define CLIENTS     2
@@ -23,6 +23,7 @@ typedef struct World {
         uint64_t pool[POOLS];       /* 0: none */
         uint64_t stale;             /* the id of one that was destroyed */
     } clients[CLIENTS];
+    Operator operator;
     uint64_t tag;
 } World;
 
@@ -201,6 +202,10 @@ static void step(World *w, FuzzInput *in)
     case 14:
         if (arg == 7) {
             reset_client(w, client);
+        } else {
+            TestRand r = { fuzz_take(in, 2) };
+
+            operator_act(&w->operator, &r);
         }
         break;
     default:
@@ -239,7 +244,9 @@ static void set_up(World *w)
 
     memset(w, 0, sizeof(*w));
     w->model = model_new();
+    operator_prepare();
     w->store = tmem_store_new(&config, NULL);
+    operator_init(&w->operator, w->store, w->model);
     for (unsigned i = 0; i < CLIENTS; i++) {
         TmemClientConfig client_config = {
             .name = i ? "limited" : "free",
@@ -249,6 +256,7 @@ static void set_up(World *w)
         w->clients[i].client = tmem_client_new(w->store, &client_config, NULL);
         w->clients[i].ctx = tmem_context_new(w->clients[i].client, NULL);
         g_assert_nonnull(w->clients[i].ctx);
+        operator_add_client(&w->operator, w->clients[i].client);
         create_pool(w, i, 0);
         create_pool(w, i, 1);
     }
@@ -259,10 +267,10 @@ static void tear_down(World *w)
     TmemClientStats stats;
 
     test_check(w->store);
+    operator_check_laws(&w->operator);
     for (unsigned i = 0; i < CLIENTS; i++) {
         tmem_client_foreach_pool(w->clients[i].client, compare_count,
                                  &(CountPool) { w, i });
-        test_check_laws(w->clients[i].client);
         reset_client(w, i);
         tmem_client_get_stats(w->clients[i].client, &stats);
         g_assert_cmpuint(stats.bytes, ==, 0);
