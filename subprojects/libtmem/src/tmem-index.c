@@ -286,22 +286,36 @@ TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key)
     return node;
 }
 
-TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key)
+/* The node that covers @key, unless that is the head. */
+static TmemNode *find_sibling(TmemIndex *index, const TmemKey *key)
 {
-    TmemNode *node = tmem_index_find_head(index, key);
-    uint32_t bucket;
+    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_node);
+    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
 
-    if (!node || node->base == key->base) {
-        return node;
-    }
-    if (!node->nr_siblings) {
-        return NULL;
-    }
-    bucket = tmem_shard_bucket(key->shard, key->hash_node);
-    node = node_at(index, key->shard->buckets[bucket]);
     while (node && !(!node->is_head && node->base == key->base &&
                      same_object(node, key))) {
         node = node_at(index, node->next);
+    }
+    return node;
+}
+
+TmemNode *tmem_index_find(TmemIndex *index, const TmemKey *key)
+{
+    TmemNode *node = NULL, *head;
+
+    /* One look, not two, at most pages: see tmem_key_hash(). */
+    if (tmem_key_hash(key) == key->hash_node) {
+        node = find_sibling(index, key);
+        if (node) {
+            return node;
+        }
+    }
+    head = tmem_index_find_head(index, key);
+    if (head && head->base == key->base) {
+        return head;
+    }
+    if (head && head->nr_siblings && tmem_key_hash(key) == key->hash_head) {
+        node = find_sibling(index, key);
     }
     return node;
 }

@@ -107,6 +107,17 @@ typedef struct TmemKey {
     uint64_t hash_node;
 } TmemKey;
 
+/**
+ * tmem_key_hash() - where to look first
+ *
+ * The head is the oldest node of an object.  Most objects are filled from their
+ * beginning, so it is the one with the first pages, and no other.
+ */
+static inline uint64_t tmem_key_hash(const TmemKey *key)
+{
+    return key->base ? key->hash_node : key->hash_head;
+}
+
 bool tmem_index_init(TmemIndex *index, TmemArena *arena,
                      const uint64_t hash_key[2], GError **errp);
 void tmem_index_destroy(TmemIndex *index);

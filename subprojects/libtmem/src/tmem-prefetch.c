@@ -28,8 +28,7 @@
 
 typedef struct Lookup {
     TmemKey key;
-    TmemRef head;           /* chains, as far as they were followed */
-    TmemRef other;
+    TmemRef chain;          /* as far as it was followed */
     const TmemNode *node;   /* found */
     const uint64_t *entry;
 } Lookup;
@@ -81,7 +80,7 @@ static const TmemRef *bucket_of(const TmemShard *shard, uint64_t hash)
     return &shard->buckets[tmem_bucket_of(peek32(&shard->nr_buckets), hash)];
 }
 
-/* Whether @node is the one wanted, or the object's head. */
+/* Whether @node is the one wanted, or another pool's with such a key. */
 static bool looks_right(const TmemNode *node, const TmemKey *key)
 {
     return peek(&node->base) == key->base &&
@@ -99,16 +98,16 @@ static const TmemNode *step(const TmemArena *arena, TmemRef *ref)
     return node;
 }
 
-static void follow(const TmemArena *arena, Lookup *l, TmemRef *chain)
+static void follow(const TmemArena *arena, Lookup *l)
 {
     const TmemNode *node;
 
-    if (!l->node && *chain) {
-        node = step(arena, chain);
+    if (!l->node && l->chain) {
+        node = step(arena, &l->chain);
         if (node && looks_right(node, &l->key)) {
             l->node = node;
-        } else if (*chain) {
-            touch_node(arena, *chain);
+        } else if (l->chain) {
+            touch_node(arena, l->chain);
         }
     }
 }
@@ -171,23 +170,19 @@ void tmem_page_prefetch(TmemContext *ctx, const TmemHandle *handles,
                        handle->object, handle->index, &l->key);
         l->node = NULL;
         l->entry = NULL;
-        touch(bucket_of(l->key.shard, l->key.hash_head));
-        touch(bucket_of(l->key.shard, l->key.hash_node));
+        touch(bucket_of(l->key.shard, tmem_key_hash(&l->key)));
         touch(&l->key.shard->lock);
         n++;
     }
     for (unsigned i = 0; i < n; i++) {
         Lookup *l = &lookup[i];
 
-        l->head = peek(bucket_of(l->key.shard, l->key.hash_head));
-        l->other = peek(bucket_of(l->key.shard, l->key.hash_node));
-        touch_node(arena, l->head);
-        touch_node(arena, l->other);
+        l->chain = peek(bucket_of(l->key.shard, tmem_key_hash(&l->key)));
+        touch_node(arena, l->chain);
     }
     for (unsigned round = 0; round < CHAIN_MAX; round++) {
         for (unsigned i = 0; i < n; i++) {
-            follow(arena, &lookup[i], &lookup[i].head);
-            follow(arena, &lookup[i], &lookup[i].other);
+            follow(arena, &lookup[i]);
         }
     }
     for (unsigned i = 0; i < n; i++) {
