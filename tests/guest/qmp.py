@@ -64,6 +64,8 @@ class QMP:
             raise QMPError(f'{name}: {e}') from e
 
     def close(self):
+        # The socket is open as long as its file is.
+        self.file.close()
         self.sock.close()
 
     def __enter__(self):

@@ -48,6 +48,7 @@ echo deep >/sys/power/mem_sleep
 for seed in 1 2; do
     dmesg -c >/dev/null
     checkpoint wake-in 1
+    touch /run/slept
     echo mem >/sys/power/state
     dmesg | grep 'ACPI: PM: Waking up from system sleep state S3'
     mkswap /dev/vtmem0 >/dev/null
