@@ -268,6 +268,10 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
     if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
         *persistent_pages += found->pages;
     }
+    if (!check_level(c, "pool's bytes", pool->quota.bytes,
+                     found->data_bytes + found->index_bytes)) {
+        return false;
+    }
     return check_level(c, "pool's list of objects", nr_objects,
                        sum.objects);
 }

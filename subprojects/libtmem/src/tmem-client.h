@@ -37,6 +37,7 @@ struct TmemClient {
     TmemLock lock;
     /* Guarded by lock. */
     uint32_t nr_pools;      /* in use, those being destroyed included */
+    uint32_t nr_quotas;     /* of these, with limits of their own */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */
     uint32_t first;         /* slots in the order of creation */

@@ -21,6 +21,9 @@
  */
 #define BUSY_MAX        256
 
+/* What pools with limits of their own give at a time. */
+#define OWN_BYTES       (64 << 10)
+
 static uint32_t second_chance_pick_locked(TmemHeap *heap)
 {
     TmemArena *arena = heap->arena;
@@ -44,8 +47,7 @@ const TmemEvictPolicy tmem_evict_policy_second_chance = {
     .pick_locked = second_chance_pick_locked,
 };
 
-/* Shard lock held: books the pages of @pool that were evicted. */
-static void book_evicted(TmemPool *pool, const TmemDelta *delta)
+void tmem_evict_book(TmemPool *pool, const TmemDelta *delta)
 {
     tmem_pool_apply(pool, delta);
     __atomic_fetch_add(&pool->shared.evicted, -delta->pages,
@@ -71,7 +73,7 @@ static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     } else {
         tmem_index_remove_node(index, shard, node, &delta);
     }
-    book_evicted(pool, &delta);
+    tmem_evict_book(pool, &delta);
     return -(delta.pages_compressed + delta.pages_raw);
 }
 
@@ -181,6 +183,12 @@ bool tmem_evict_for(TmemClient *client, TmemSpace space,
 
 bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries)
 {
+    /* Slots that come free like this may be of other sizes: once or twice. */
+    if (tries->pools < TMEM_EVICT_ATTEMPTS - 1 &&
+        tmem_quota_evict_client(client, OWN_BYTES)) {
+        tries->pools++;
+        return true;
+    }
     return go_on(tmem_evict_segment(client->store, &client->heap), tries);
 }
 

@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "tmem-heap.h"
+#include "tmem-pool.h"
 
 /* How many segments one operation empties before it gives up ... */
 #define TMEM_EVICT_ATTEMPTS 3
@@ -58,7 +59,11 @@ TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap);
 typedef struct TmemEvictTries {
     unsigned freed;
     unsigned busy;
+    unsigned pools;
 } TmemEvictTries;
+
+/** Books pages of @pool that were evicted.  Shard lock held. */
+void tmem_evict_book(TmemPool *pool, const TmemDelta *delta);
 
 /**
  * tmem_evict_for() - make room for an operation of @client that found none

@@ -100,6 +100,11 @@ static TmemStatus refuse_page(TmemOp *op, Refusal refusal)
     return refusal.status;
 }
 
+static int64_t slot_bytes(TmemOp *op, TmemRef ref)
+{
+    return ref ? tmem_arena_slot_bytes(&op->store->arena, ref) : 0;
+}
+
 /*
  * Shard locked: makes @enc, whose record is at @ref, the page under the
  * handle.  Anything but OK changes nothing, so that the caller may try again;
@@ -115,6 +120,7 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     TmemRef old_ref = own && old ? tmem_entry_ref(*old) : 0;
     TmemRoom room = {};
     TmemEntry entry;
+    int64_t grown;
 
     if (enc->data && !ref) {
         /* No memory; but the older copy's may do. */
@@ -136,6 +142,11 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
             return status;
         }
     }
+    grown = slot_bytes(op, ref) - slot_bytes(op, old_ref) + room.bytes;
+    if (!tmem_quota_take(&op->pool->quota, grown)) {
+        tmem_index_cancel_room(index, &room);
+        return TMEM_STATUS_QUOTA;
+    }
     entry = tmem_entry_make(enc->kind, enc->data ? ref : enc->word32, enc->len,
                             op->key.shard->generation++);
     if (old && own) {
@@ -148,8 +159,22 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
         tmem_index_insert(index, &op->key, &room, entry, &op->delta);
     }
     tmem_tally_apply(op->ctx, op->pool, &op->delta);
+    tmem_quota_add(&op->pool->quota, -grown);
     count_kept(op, enc, old);
     return TMEM_STATUS_OK;
+}
+
+/* Makes room where a store was refused for a limit. */
+static bool evict_within(TmemOp *op, const TmemEncoded *enc,
+                         TmemEvictTries *tries)
+{
+    int64_t bytes = record_bytes(op, enc) + sizeof(TmemNode);
+
+    if (!tmem_quota_is_full(&op->pool->quota, bytes)) {
+        return tmem_evict_own(op->ctx->client, tries);
+    }
+    return tries->pools++ < TMEM_EVICT_ATTEMPTS &&
+           tmem_quota_evict(op->pool, op->pool_id, 2 * bytes);
 }
 
 /* One attempt; @last: whether its answer is final. */
@@ -198,7 +223,7 @@ static TmemStatus store_encoded(TmemOp *op, const TmemEncoded *enc,
         }
         last = status == TMEM_STATUS_NOSPC ?
                !tmem_evict_for(op->ctx->client, op->space, &tries) :
-               !tmem_evict_own(op->ctx->client, &tries);
+               !evict_within(op, enc, &tries);
     }
 }
 

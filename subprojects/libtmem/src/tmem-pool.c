@@ -50,6 +50,7 @@ void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
     if (delta->stored_bytes) {
         tmem_count(&ctx->held.bytes, delta->stored_bytes);
     }
+    tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
     count_persistent(pool, delta);
 }
 
@@ -73,6 +74,7 @@ void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
         __atomic_fetch_add(&held->bytes, delta->stored_bytes,
                            __ATOMIC_RELAXED);
     }
+    tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
     count_persistent(pool, delta);
 }
 
@@ -253,7 +255,8 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     pool->group = group;
     pool->abandoned = false;
     pool->objects = pool->objects_last = 0;
-    pool->codec = 0;
+    __atomic_store_n(&pool->codec, 0, __ATOMIC_RELAXED);
+    memset(&pool->quota, 0, sizeof(pool->quota));
     memset(&pool->shared, 0, sizeof(pool->shared));
     for (GList *l = client->contexts; l; l = l->next) {
         TmemContext *ctx = l->data;
@@ -391,6 +394,7 @@ static void retire_locked(TmemClient *client, uint32_t slot)
         tmem_group_leave(client->store, pool->group);
     }
     order_remove_locked(client, slot);
+    tmem_quota_clear_locked(pool);
     tmem_lock_destroy(&pool->lock);
     pool->in_use = false;
     client->nr_pools--;

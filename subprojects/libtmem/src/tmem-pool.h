@@ -22,6 +22,7 @@
 #include "libtmem/tmem.h"
 #include "tmem-arena.h"
 #include "tmem-lock.h"
+#include "tmem-quota.h"
 
 #define TMEM_POOL_SLOT_BITS     16
 #define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 2)
@@ -47,7 +48,7 @@ typedef TmemPoolStats TmemTally;
 
 typedef struct TmemGroup TmemGroup;
 
-typedef struct TmemPool {
+struct TmemPool {
     uint64_t id;            /* 0: free or being destroyed; atomic */
     uint64_t key;           /* the id, kept until the last page is gone */
     /*
@@ -66,6 +67,8 @@ typedef struct TmemPool {
     /* tmem_codec_pack() of a choice of its own, 0: the store's.  Atomic. */
     uint32_t codec;
 
+    TmemQuota quota;
+
     /* Changes made without a context: eviction, destruction.  Atomic. */
     TmemTally shared;
 
@@ -74,7 +77,7 @@ typedef struct TmemPool {
     bool abandoned;         /* being destroyed, and whoever did it went away */
     uint32_t next;          /* slots in the order of creation */
     uint32_t prev;
-} TmemPool;
+};
 
 /**
  * tmem_pool_find() - the pool of @client with that id, or NULL

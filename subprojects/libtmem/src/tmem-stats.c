@@ -113,6 +113,7 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
         };
 
         if (info.id) {
+            tmem_quota_limits_locked(pool, &info.limits);
             info.shared = pool->group;
             if (pool->group) {
                 memcpy(info.uuid, pool->group->uuid, sizeof(info.uuid));

@@ -1,0 +1,233 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: limits of a pool within those of its client
+ */
+#include <string.h>
+
+#include "tmem-error.h"
+#include "tmem-quota.h"
+#include "tmem-store.h"
+
+/* What one call drops at most. */
+#define OBJECTS_MAX     64
+#define PAGES_MAX       64      /* of an object */
+
+/* --- Accounting --- */
+
+static int64_t bytes_of(const TmemQuota *quota)
+{
+    return __atomic_load_n(&quota->bytes, __ATOMIC_RELAXED);
+}
+
+bool tmem_quota_is_full(const TmemQuota *quota, int64_t bytes)
+{
+    uint64_t max_bytes = __atomic_load_n(&quota->max_bytes, __ATOMIC_RELAXED);
+
+    return max_bytes && bytes > 0 &&
+           (uint64_t)(bytes_of(quota) + bytes) > max_bytes;
+}
+
+bool tmem_quota_take(TmemQuota *quota, int64_t bytes)
+{
+    uint64_t max_bytes = __atomic_load_n(&quota->max_bytes, __ATOMIC_RELAXED);
+    int64_t old = bytes_of(quota);
+
+    if (bytes <= 0 || !max_bytes) {
+        tmem_quota_add(quota, bytes);
+        return true;
+    }
+    do {
+        if ((uint64_t)(old + bytes) > max_bytes) {
+            return false;
+        }
+    } while (!__atomic_compare_exchange_n(&quota->bytes, &old, old + bytes,
+                                          true, __ATOMIC_RELAXED,
+                                          __ATOMIC_RELAXED));
+    return true;
+}
+
+/* --- Eviction --- */
+
+/* The key of the pool's oldest object. */
+static bool oldest_object(TmemPool *pool, TmemKey *key)
+{
+    TmemStore *store = pool->client->store;
+    TmemRef ref;
+
+    tmem_lock(&pool->lock);
+    ref = pool->objects;
+    if (ref) {
+        const TmemNode *head = tmem_arena_ptr(&store->arena, ref);
+
+        tmem_index_key(&store->index, pool,
+                       tmem_pool_hash_id(pool, pool->key), head->object, 0,
+                       key);
+    }
+    tmem_unlock(&pool->lock);
+    return ref;
+}
+
+/* Drops pages of the key's object.  Returns how many bytes that gave. */
+static uint64_t evict_object(TmemKey *key, uint64_t id, uint64_t bytes)
+{
+    TmemPool *pool = key->pool;
+    TmemIndex *index = &pool->client->store->index;
+    TmemDelta delta = {};
+    int64_t freed = 0;
+
+    tmem_lock(&key->shard->lock);
+    for (int i = 0; i < PAGES_MAX && freed < (int64_t)bytes &&
+         tmem_pool_is(pool, id); i++) {
+        TmemNode *head = tmem_index_find_head(index, key);
+
+        if (!head) {
+            break;
+        }
+        tmem_index_remove(index, key->shard, head,
+                          __builtin_ctzll(head->bitmap), &delta);
+        freed = -(delta.data_bytes + delta.index_bytes);
+    }
+    if (delta.pages) {
+        tmem_evict_book(pool, &delta);
+    }
+    tmem_unlock(&key->shard->lock);
+    return freed;
+}
+
+bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes)
+{
+    uint64_t freed = 0;
+    TmemKey key;
+
+    tmem_assert_unlocked();
+    if (tmem_pool_id_kind(id) != TMEM_POOL_EPHEMERAL) {
+        return false;
+    }
+    for (int i = 0; i < OBJECTS_MAX && freed < bytes && tmem_pool_is(pool, id) &&
+         oldest_object(pool, &key); i++) {
+        freed += evict_object(&key, id, bytes - freed);
+    }
+    return freed;
+}
+
+/* How much the pool holds above its minimum for each unit of its weight. */
+static double excess_of(const TmemQuota *quota)
+{
+    int64_t above = bytes_of(quota) - (int64_t)quota->min_bytes;
+
+    return (double)above / (quota->weight ? quota->weight :
+                                            TMEM_WEIGHT_DEFAULT);
+}
+
+bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
+{
+    TmemPool *most = NULL;
+    uint64_t id = 0;
+
+    tmem_lock(&client->lock);
+    for (uint32_t slot = client->first;
+         client->nr_quotas && slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        TmemPool *pool = &client->pools[slot];
+
+        if (__atomic_load_n(&pool->id, __ATOMIC_RELAXED) && pool->objects &&
+            tmem_pool_id_kind(pool->key) == TMEM_POOL_EPHEMERAL &&
+            (!most || excess_of(&pool->quota) > excess_of(&most->quota))) {
+            most = pool;
+            id = pool->key;
+        }
+    }
+    tmem_unlock(&client->lock);
+    return most && tmem_quota_evict(most, id, bytes);
+}
+
+/* --- Limits --- */
+
+static bool check_limits(TmemClient *client, const TmemPool *except,
+                         const TmemLimits *limits, GError **errp)
+{
+    uint64_t size = client->heap.max_bytes ? client->heap.max_bytes :
+                                             client->store->size_bytes;
+    uint64_t others = 0;
+
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        if (&client->pools[slot] != except) {
+            others += client->pools[slot].quota.min_bytes;
+        }
+    }
+    if (limits->weight > TMEM_WEIGHT_MAX) {
+        return tmem_error_set(errp, "a pool of client '%s': weight %u is out "
+                              "of range; possible are 1 to %u", client->name,
+                              limits->weight, TMEM_WEIGHT_MAX);
+    }
+    if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
+        return tmem_error_set(errp, "a pool of client '%s': the minimum of %"
+                              G_GUINT64_FORMAT " bytes is above the maximum of %"
+                              G_GUINT64_FORMAT " bytes", client->name,
+                              limits->min_bytes, limits->max_bytes);
+    }
+    if (limits->min_bytes > size - MIN(others, size)) {
+        return tmem_error_set(errp, "a pool of client '%s': a minimum of %"
+                              G_GUINT64_FORMAT " bytes is more than the %"
+                              G_GUINT64_FORMAT " bytes of the client that the "
+                              "minimums of its other pools leave",
+                              client->name, limits->min_bytes,
+                              size - MIN(others, size));
+    }
+    return true;
+}
+
+static bool has_limits(const TmemQuota *quota)
+{
+    return quota->min_bytes || quota->max_bytes || quota->weight;
+}
+
+bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
+                          const TmemLimits *limits, GError **errp)
+{
+    TmemPool *pool;
+    bool ok;
+
+    tmem_assert_unlocked();
+    tmem_lock(&client->lock);
+    pool = tmem_pool_find(client, id);
+    ok = pool ? check_limits(client, pool, limits, errp) :
+                tmem_error_set(errp, "client '%s' has no such pool",
+                               client->name);
+    if (ok) {
+        TmemQuota *quota = &pool->quota;
+
+        client->nr_quotas -= has_limits(quota);
+        quota->min_bytes = limits->min_bytes;
+        quota->weight = limits->weight;
+        __atomic_store_n(&quota->max_bytes, limits->max_bytes,
+                         __ATOMIC_RELAXED);
+        client->nr_quotas += has_limits(quota);
+    }
+    tmem_unlock(&client->lock);
+    /* What is above a lowered maximum goes at once, if it may. */
+    while (ok && tmem_quota_is_full(&pool->quota, 1) &&
+           tmem_quota_evict(pool, id, 64 << 10)) {
+        tmem_arena_trim(&client->store->arena);
+    }
+    return ok;
+}
+
+void tmem_quota_limits_locked(const TmemPool *pool, TmemLimits *limits)
+{
+    const TmemClient *client = pool->client;
+
+    limits->min_bytes = pool->quota.min_bytes;
+    limits->max_bytes = pool->quota.max_bytes ? pool->quota.max_bytes :
+        client->heap.max_bytes ? client->heap.max_bytes :
+                                 client->store->size_bytes;
+    limits->weight = pool->quota.weight ? pool->quota.weight :
+                                          TMEM_WEIGHT_DEFAULT;
+}
+
+void tmem_quota_clear_locked(TmemPool *pool)
+{
+    pool->client->nr_quotas -= has_limits(&pool->quota);
+    memset(&pool->quota, 0, sizeof(pool->quota));
+}

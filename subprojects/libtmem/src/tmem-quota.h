@@ -1,0 +1,69 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: limits of a pool within those of its client
+ *
+ * Pools share the segments of their client, so a pool's bytes are its records
+ * and its index, in whatever slots they lie.  They change under the shard locks
+ * that guard the pages.
+ */
+#ifndef TMEM_QUOTA_H
+#define TMEM_QUOTA_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "libtmem/tmem.h"
+
+typedef struct TmemPool TmemPool;
+
+typedef struct TmemQuota {
+    int64_t bytes;          /* atomic */
+    /* Written under the client's lock, read without. */
+    uint64_t min_bytes;
+    uint64_t max_bytes;     /* 0: no limit but the client's */
+    uint32_t weight;        /* 0: the default */
+} TmemQuota;
+
+/** Books a change of the pool's bytes. */
+static inline void tmem_quota_add(TmemQuota *quota, int64_t bytes)
+{
+    if (bytes) {
+        __atomic_fetch_add(&quota->bytes, bytes, __ATOMIC_RELAXED);
+    }
+}
+
+/**
+ * tmem_quota_take() - set @bytes aside before they are booked
+ *
+ * Returns false, with nothing set aside, beyond the maximum.  What was set
+ * aside is given back with tmem_quota_add() when the page is booked.
+ */
+bool tmem_quota_take(TmemQuota *quota, int64_t bytes);
+
+/** Whether the pool has no room for @bytes. */
+bool tmem_quota_is_full(const TmemQuota *quota, int64_t bytes);
+
+/**
+ * tmem_quota_evict() - drop the oldest pages of an ephemeral pool
+ * @bytes: as many as these need
+ *
+ * No lock held; bounded work.  Returns false if nothing went.
+ */
+bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes);
+
+/**
+ * tmem_quota_evict_client() - make room where pools have limits of their own
+ *
+ * Drops pages of the ephemeral pool that holds most, above its minimum, in
+ * proportion to its weight.  Returns false if nothing went, or if no pool of
+ * the client has limits: then whole segments may go.
+ */
+bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes);
+
+/** The limits as they act; the client is locked. */
+void tmem_quota_limits_locked(const TmemPool *pool, TmemLimits *limits);
+
+/** Forgets the limits of a pool that goes; the client is locked. */
+void tmem_quota_clear_locked(TmemPool *pool);
+
+#endif /* TMEM_QUOTA_H */
