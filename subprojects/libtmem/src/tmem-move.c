@@ -141,25 +141,27 @@ bool tmem_move_node(TmemIndex *index, TmemShard *shard, TmemNode *node)
     TmemRef ref = tmem_owner_node(node->owner);
     TmemRef to = other_slot(index, ref, sizeof(*node));
     TmemPool *pool = node->pool;
-    TmemNode *moved;
+    TmemNode *moved, *head = NULL;
     TmemDelta delta = {};
 
     if (!to) {
         return false;
     }
     moved = node_at(index, to);
+    if (!node->is_head) {
+        TmemKey key;
+
+        /* While the chain, which may be the head's too, is whole. */
+        tmem_index_key(index, pool, pool->hash_id, node->object,
+                       node->base << TMEM_NODE_PAGES_SHIFT, &key);
+        head = tmem_index_find_head(index, &key);
+    }
     relink_chain(index, shard, node, ref, to);
     if (node->is_head) {
         /* Neighbours on the pool's list are of other shards. */
         tmem_lock(&pool->lock);
         relink_list(index, node, to, &pool->objects, &pool->objects_last);
     } else {
-        TmemKey key;
-        TmemNode *head;
-
-        tmem_index_key(index, pool, pool->hash_id, node->object,
-                       node->base << TMEM_NODE_PAGES_SHIFT, &key);
-        head = tmem_index_find_head(index, &key);
         relink_list(index, node, to, &head->sibling_first,
                     &head->sibling_last);
     }

@@ -352,6 +352,51 @@ static void test_compact(gconstpointer opaque)
     fixture_tear_down(&f);
 }
 
+/*
+ * Objects of several nodes, in so many chains that a node and the head of its
+ * object are often in the same one: the way to the head must not lead through
+ * the node's new place before that is a node.
+ */
+static void test_compact_heads(void)
+{
+    const uint64_t nr = 60000;
+    g_autofree bool *there = g_new(bool, nr);
+    TestRand r = { test_seed() };
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 0, true);
+    for (int round = 0; round < 3; round++) {
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
+
+            g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_ZERO, i), ==, 0);
+            there[i] = true;
+        }
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
+
+            if (test_rand_below(&r, 3)) {
+                g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+                there[i] = false;
+            }
+        }
+        run(f.store, 10 + round * 100);
+        run(f.store, 20 + round * 100);
+        test_check(f.store);
+        for (uint64_t i = 0; i < nr; i++) {
+            TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
+
+            if (there[i]) {
+                test_expect_page(f.ctx, h, TEST_PAGE_ZERO, i);
+            } else {
+                test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+            }
+        }
+    }
+    fixture_tear_down(&f);
+}
+
 /* Without need, or turned off, nothing moves. */
 static void test_compact_not(void)
 {
@@ -555,6 +600,7 @@ int main(int argc, char **argv)
     for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
         g_test_add_data_func(shapes[i].path, &shapes[i], test_compact);
     }
+    g_test_add_func("/tmem/upkeep/compact/heads", test_compact_heads);
     g_test_add_func("/tmem/upkeep/compact/not", test_compact_not);
     g_test_add_func("/tmem/upkeep/compact/keeps", test_compact_keeps);
     g_test_add_func("/tmem/upkeep/share", test_share);
