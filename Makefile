@@ -5,7 +5,7 @@
 # ~/.cache/virtio-tmem or $VIRTIO_TMEM_CACHE.
 
 .NOTPARALLEL:
-.PHONY: all lib qemu modules demo bench check clean clean-cache help
+.PHONY: all lib qemu modules deb demo bench check clean clean-cache help
 
 #? make              lib, qemu and modules; 15 min the first time, then seconds
 all: lib qemu modules
