@@ -8,7 +8,7 @@
 set -e
 mkswap /dev/vda >/dev/null
 swapon /dev/vda
-pressure --passes 4 --progress /run/progress >/run/said &
+pressure --passes 2 --progress /run/progress >/run/said &
 work=$!
 until grep -q '^pass 1' /run/progress 2>/dev/null; do usleep 100000; done
 modprobe virtio_tmem
