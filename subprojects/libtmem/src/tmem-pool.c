@@ -256,7 +256,7 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     pool->abandoned = false;
     pool->objects = pool->objects_last = 0;
     __atomic_store_n(&pool->codec, 0, __ATOMIC_RELAXED);
-    memset(&pool->quota, 0, sizeof(pool->quota));
+    tmem_quota_clear_locked(pool);
     memset(&pool->shared, 0, sizeof(pool->shared));
     for (GList *l = client->contexts; l; l = l->next) {
         TmemContext *ctx = l->data;

@@ -2,8 +2,6 @@
 /*
  * libtmem: limits of a pool within those of its client
  */
-#include <string.h>
-
 #include "tmem-error.h"
 #include "tmem-quota.h"
 #include "tmem-store.h"
@@ -228,6 +226,11 @@ void tmem_quota_limits_locked(const TmemPool *pool, TmemLimits *limits)
 
 void tmem_quota_clear_locked(TmemPool *pool)
 {
-    pool->client->nr_quotas -= has_limits(&pool->quota);
-    memset(&pool->quota, 0, sizeof(pool->quota));
+    TmemQuota *quota = &pool->quota;
+
+    pool->client->nr_quotas -= has_limits(quota);
+    quota->min_bytes = quota->weight = 0;
+    /* Whoever still looks at the pool reads these without a lock. */
+    __atomic_store_n(&quota->bytes, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&quota->max_bytes, 0, __ATOMIC_RELAXED);
 }
