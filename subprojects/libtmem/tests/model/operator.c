@@ -119,8 +119,17 @@ static void change_pool(TmemClient *client, TestRand *r)
     GError *err = NULL;
 
     tmem_client_foreach_pool(client, pick_pool, &pick);
-    tmem_pool_set_codec(client, pick.id, test_rand_below(r, 4) ? &codec : NULL,
-                        &err);
+    if (test_rand_below(r, 2)) {
+        TmemLimits limits = {
+            .max_bytes = test_rand_below(r, 1u << test_rand_below(r, 21)),
+            .weight = test_rand_below(r, 1000),
+        };
+
+        tmem_pool_set_limits(client, pick.id, &limits, &err);
+    } else {
+        tmem_pool_set_codec(client, pick.id,
+                            test_rand_below(r, 4) ? &codec : NULL, &err);
+    }
     if (pick.id) {
         g_assert_no_error(err);
     } else {
