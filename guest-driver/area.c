@@ -199,15 +199,6 @@ unsigned long vtmem_area_nr_used(struct vtmem_area *area)
 	return vtmem_area_count(area, vtmem_map_used);
 }
 
-/* Is any page from @first on somewhere, or lost? */
-bool vtmem_area_used_from(struct vtmem_area *area, unsigned long first)
-{
-	for (; first < area->nr_pages; first++)
-		if (vtmem_page(area, first) != VTMEM_NONE)
-			return true;
-	return false;
-}
-
 static unsigned int vtmem_build_load(struct vtmem_job *job,
 				     struct virtio_tmem_op *ops)
 {
@@ -397,15 +388,11 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 	}
 }
 
-/**
- * vtmem_area_grow() - make an area larger
- * @area:     the area
- * @nr_pages: its new size; a smaller one only if no page beyond is used
- *
- * Sleeps; one caller at a time.  Returns 0 or a negative error, and then the
- * size is what it was.
+/*
+ * Makes an area larger.  Sleeps; one caller at a time.  Returns 0 or a negative
+ * error, and then the size is what it was.
  */
-int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
+static int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
 {
 	unsigned long nr_objects = DIV_ROUND_UP(nr_pages, VTMEM_OBJECT_PAGES);
 	unsigned long s, i;

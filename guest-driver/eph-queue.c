@@ -53,7 +53,7 @@ bool vtmem_eph_add(struct vtmem_queue *q, struct vtmem_token *token,
 		vtmem_dev_broken(q->dev);
 	if (err)
 		return false;
-	q->nr_busy++;
+	vtmem_queue_busy(q);
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
 	return true;

@@ -98,28 +98,39 @@ unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev)
 	return nr;
 }
 
-static bool vtmem_dev_is_broken(struct vtmem_dev *dev)
+/* Why a device can no longer be used, or NULL. */
+static const char *vtmem_dev_is_broken(struct vtmem_dev *dev)
 {
+	u8 status = dev->vdev->config->get_status(dev->vdev);
 	unsigned int i;
 
-	if (dev->vdev->config->get_status(dev->vdev) &
-	    VIRTIO_CONFIG_S_NEEDS_RESET)
-		return true;
+	if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
+		return "has failed";
+	/* Somebody went behind our back: what it held is gone. */
+	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))
+		return "was reset";
 	for (i = 0; i < dev->nr_queues; i++)
 		if (virtqueue_is_broken(dev->queues[i].vq))
-			return true;
-	return virtqueue_is_broken(dev->ctrl.vq);
+			return "has failed";
+	if (virtqueue_is_broken(dev->ctrl.vq))
+		return "has failed";
+	if (vtmem_queues_stalled(dev) || vtmem_ctrl_stalled(dev))
+		return "does not answer any more (see stall_timeout)";
+	return NULL;
 }
 
 static void vtmem_status_work(struct work_struct *work)
 {
 	struct vtmem_dev *dev = container_of(work, struct vtmem_dev,
 					     status_work);
+	const char *why = NULL;
 
 	mutex_lock(&dev->lock);
-	if (!dev->failed && dev->ctrl.vq && vtmem_dev_is_broken(dev)) {
-		pr_err("virtio_tmem %s: the device has failed; %lu pages are lost and all further requests fail\n",
-		       dev->name, vtmem_dev_nr_held(dev));
+	if (!dev->failed && dev->ctrl.vq)
+		why = vtmem_dev_is_broken(dev);
+	if (why) {
+		pr_err("virtio_tmem %s: the device %s; %lu pages are lost and all further requests fail\n",
+		       dev->name, why, vtmem_dev_nr_held(dev));
 		vtmem_dev_fail(dev);
 	}
 	mutex_unlock(&dev->lock);

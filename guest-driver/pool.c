@@ -93,6 +93,18 @@ void vtmem_ctrl_abort(struct vtmem_dev *dev)
 	spin_unlock_irq(&ctrl->lock);
 }
 
+/* Is an answer overdue? */
+bool vtmem_ctrl_stalled(struct vtmem_dev *dev)
+{
+	struct vtmem_ctrl *ctrl = &dev->ctrl;
+	bool stalled;
+
+	spin_lock_irq(&ctrl->lock);
+	stalled = ctrl->busy && vtmem_stalled(ctrl->since);
+	spin_unlock_irq(&ctrl->lock);
+	return stalled;
+}
+
 /* Sends the first @bytes of the request and returns the status answered. */
 static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 {
@@ -114,6 +126,7 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 		err = virtqueue_add_sgs(ctrl->vq, sgs, 1, 1, ctrl, GFP_ATOMIC);
 		if (!err) {
 			ctrl->busy = true;
+			ctrl->since = jiffies;
 			virtqueue_kick(ctrl->vq);
 		}
 	}

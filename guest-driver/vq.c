@@ -26,6 +26,7 @@
  */
 #include <linux/gfp.h>
 #include <linux/jiffies.h>
+#include <linux/moduleparam.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
 
@@ -39,6 +40,10 @@
  * host would be asked in dribbles.
  */
 #define VTMEM_PIGGYBACK		16
+
+static unsigned int stall_timeout = 300;
+module_param(stall_timeout, uint, 0644);
+MODULE_PARM_DESC(stall_timeout, "Seconds without an answer after which a device is taken for dead and its pages for lost; 0: never (default: 300)");
 
 /* A request without its pages, as the device sees it. */
 struct vtmem_wire {
@@ -113,9 +118,7 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	slot->nr_ahead = nr_ahead;
 	slot->seq = ++q->seq;
 	atomic_inc(&area->inflight);
-	/* From here on the device is due to answer. */
-	if (!q->nr_busy++)
-		WRITE_ONCE(q->answered, jiffies);
+	vtmem_queue_busy(q);
 	q->nr_flushes += !job;
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
@@ -454,7 +457,6 @@ static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 	else
 		q->nr_flushes--;
 	slot->job = NULL;
-	WRITE_ONCE(q->answered, jiffies);
 	q->nr_busy--;
 	atomic_dec(&slot->area->inflight);
 	list_add(&slot->node, &q->free);
@@ -465,8 +467,10 @@ static void vtmem_reap(struct vtmem_queue *q, struct list_head *done)
 	struct vtmem_token *token;
 	unsigned int len;
 
-	while ((token = virtqueue_get_buf(q->vq, &len)))
+	while ((token = virtqueue_get_buf(q->vq, &len))) {
+		q->answered = jiffies;
 		token->end(q, token, len, done);
+	}
 }
 
 static void vtmem_wake_idle(struct vtmem_dev *dev)
@@ -522,6 +526,29 @@ void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
 		if (state == VTMEM_RUNNING)
 			vtmem_queue_flush(q);
 	}
+}
+
+/* Is it so long ago that the device must be taken for dead? */
+bool vtmem_stalled(unsigned long since)
+{
+	unsigned int seconds = READ_ONCE(stall_timeout);
+
+	/* In seconds: the parameter in jiffies may be more than a long has. */
+	return seconds && (jiffies - since) / HZ >= seconds;
+}
+
+/* Has the device had requests for too long, and answered none? */
+bool vtmem_queues_stalled(struct vtmem_dev *dev)
+{
+	struct vtmem_queue *q;
+	bool stalled = false;
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		stalled |= q->nr_busy && vtmem_stalled(q->answered);
+		spin_unlock_irq(&q->lock);
+	}
+	return stalled;
 }
 
 static bool vtmem_queue_idle(struct vtmem_queue *q)

@@ -147,13 +147,21 @@ struct vtmem_queue {
 	char name[16];
 } ____cacheline_aligned_in_smp;
 
+/* The device has one request more, and is due to answer. */
+static inline void vtmem_queue_busy(struct vtmem_queue *q)
+{
+	if (!q->nr_busy++)
+		q->answered = jiffies;
+}
+
 /* The control queue: one request at a time. */
 struct vtmem_ctrl {
 	struct mutex mutex;		/* the sender's */
-	spinlock_t lock;		/* the four below; taken in interrupts */
+	spinlock_t lock;		/* the five below; taken in interrupts */
 	struct virtqueue *vq;
 	enum vtmem_state state;
 	bool busy;			/* the device has the wire buffer */
+	unsigned long since;		/* jiffies: when it got it */
 	unsigned int len;		/* bytes answered, 0 when aborted */
 	struct completion done;
 	struct vtmem_ctrl_wire *wire;
@@ -318,6 +326,8 @@ void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state);
 void vtmem_queues_wait_idle(struct vtmem_dev *dev);
 void vtmem_queues_shut(struct vtmem_dev *dev);
 void vtmem_queues_abort(struct vtmem_dev *dev);
+bool vtmem_queues_stalled(struct vtmem_dev *dev);
+bool vtmem_stalled(unsigned long since);
 void vtmem_queues_forget(struct vtmem_dev *dev);
 void vtmem_queues_cancel_work(struct vtmem_dev *dev);
 unsigned int vtmem_ring_size(struct vtmem_dev *dev);
@@ -331,13 +341,11 @@ struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q);
 /* area.c */
 struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 				     unsigned long nr_pages);
-int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages);
 void vtmem_area_close(struct vtmem_area *area);
 void vtmem_area_free(struct vtmem_area *area);
 unsigned long vtmem_area_nr_held(struct vtmem_area *area);
 unsigned long vtmem_area_nr_disk(struct vtmem_area *area);
 unsigned long vtmem_area_nr_used(struct vtmem_area *area);
-bool vtmem_area_used_from(struct vtmem_area *area, unsigned long first);
 bool vtmem_area_holds(struct vtmem_area *area, unsigned long page);
 void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 			   bool lost);
@@ -427,6 +435,7 @@ void vtmem_ctrl_free(struct vtmem_dev *dev);
 void vtmem_ctrl_done(struct virtqueue *vq);
 void vtmem_ctrl_set_state(struct vtmem_dev *dev, enum vtmem_state state);
 void vtmem_ctrl_abort(struct vtmem_dev *dev);
+bool vtmem_ctrl_stalled(struct vtmem_dev *dev);
 int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool);
 int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool);
 void vtmem_pool_destroy(struct vtmem_dev *dev, __le64 pool);
@@ -463,7 +472,6 @@ void vtmem_disk_free(struct vtmem_dev *dev);
 void vtmem_disk_discard(struct vtmem_dev *dev);
 int vtmem_disk_retire(struct vtmem_dev *dev);
 struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
-void vtmem_disk_resize(struct vtmem_dev *dev, u64 bytes);
 const char *vtmem_disk_name(struct vtmem_dev *dev);
 int vtmem_blk_init(void);
 void vtmem_blk_exit(void);
