@@ -42,14 +42,16 @@ install_programs() { # ROOT
     cp "$build/guest"/* "$1/bin/"
 }
 
-# Puts programs of this machine and their libraries into ROOT.
+# Puts programs of this machine into /tools below ROOT, and their libraries.  To
+# be called by path: the guest's shell prefers what busybox has by that name.
 install_tools() { # ROOT NAME...
     local root=$1 name path file
     shift
     for name; do
         path=$(command -v "$name") ||
             die "there is no $name: run scripts/install-deps guest."
-        cp "$path" "$root/bin/"
+        mkdir -p "$root/tools"
+        cp "$path" "$root/tools/"
         ldd "$path" | grep -oE '/[^ ]+' | while read -r file; do
             mkdir -p "$root$(dirname "$file")"
             cp -L "$file" "$root$file"
