@@ -55,7 +55,8 @@
     X(pages_compressed, INSTANT, PAGES, "of these, compressed")               \
     X(pages_raw, INSTANT, PAGES, "of these, stored as they are")              \
     X(pages_zstd, INSTANT, PAGES, "of those compressed, with zstd")           \
-    X(pages_damaged, INSTANT, PAGES, "found unreadable: loads end in an error") \
+    X(pages_damaged, INSTANT, PAGES,                                          \
+      "found unreadable: loads end in an error")                             \
     X(objects, INSTANT, COUNT, "objects with at least one page")              \
     X(stored_bytes, INSTANT, BYTES, "compressed and raw data as encoded")     \
     X(data_bytes, INSTANT, BYTES, "memory of records as allocated")           \
