@@ -109,7 +109,7 @@ static void test_failed_pool_is_nowhere(void)
 /*
  * Xen: the bits of a client's flags in the code were not those of the ABI.
  *
- * Caught: TMEM_STATUS_FROZEN and TMEM_STATUS_REFUSED change places.
+ * The compiler refuses that already, by assertions in tmem-req.c.
  */
 static void test_numbers_of_the_wire(void)
 {
@@ -334,7 +334,8 @@ static void test_failed_load_counts(void)
 /*
  * zcache: a new pool could be found before its locks were made.
  *
- * Caught: tmem_pool_create() sets the id before the rest.
+ * A smoke test for ThreadSanitizer: an id that was set too early went unnoticed
+ * without it.
  */
 typedef struct Found {
     uint64_t ids[64];
