@@ -388,6 +388,15 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 	}
 }
 
+/* A device may claim any size: half of the memory here is what it gets for it. */
+static bool vtmem_area_too_large(unsigned long nr_pages)
+{
+	u64 bytes = DIV_ROUND_UP_ULL(nr_pages, VTMEM_OBJECT_PAGES) *
+		    sizeof(struct vtmem_object);
+
+	return bytes > (u64)totalram_pages() << (PAGE_SHIFT - 1);
+}
+
 /*
  * Makes an area larger.  Sleeps; one caller at a time.  Returns 0 or a negative
  * error, and then the size is what it was.
@@ -398,7 +407,8 @@ static int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
 	unsigned long s, i;
 	struct vtmem_object *objects;
 
-	if (DIV_ROUND_UP(nr_objects, VTMEM_SEGMENT_OBJECTS) >
+	if (vtmem_area_too_large(nr_pages) ||
+	    DIV_ROUND_UP(nr_objects, VTMEM_SEGMENT_OBJECTS) >
 	    area->max_segments)
 		return -EFBIG;
 	for (s = 0; s << VTMEM_SEGMENT_SHIFT < nr_objects; s++) {
@@ -426,6 +436,8 @@ static int vtmem_area_alloc(struct vtmem_area *area, unsigned long nr_pages)
 	unsigned long segment_pages = VTMEM_OBJECT_PAGES *
 				      VTMEM_SEGMENT_OBJECTS;
 
+	if (vtmem_area_too_large(nr_pages))
+		return -EFBIG;
 	area->max_segments = max_t(unsigned long, VTMEM_SEGMENTS_MIN,
 				   DIV_ROUND_UP(nr_pages, segment_pages));
 	area->segments = kvcalloc(area->max_segments, sizeof(*area->segments),

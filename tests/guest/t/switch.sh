@@ -74,7 +74,7 @@ if grep -q frontswap_register_ops /proc/kallsyms; then
     [ $((now - taken)) -le 2 ] ||
         { echo "frontswap took $((now - taken)) pages after it was switched off"; exit 1; }
     echo 1 >$parameters/frontswap
-    pressure --passes 1 --seed 3
+    pressure --passes 1 --mib 150 --seed 3
     [ "$(cat /sys/kernel/debug/frontswap/succ_stores)" -gt "$now" ]
     swapoff /dev/vtmem0
     rmmod virtio_tmem 2>/dev/null && { echo "the hooks' module went"; exit 1; }
