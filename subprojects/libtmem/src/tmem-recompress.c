@@ -244,6 +244,11 @@ static void recompress_page(TmemRecompress *r, Candidate *c)
         return;
     }
     tmem_codec_encode_page(&r->codec, choice, len - 1, r->page, &enc);
+#ifdef TMEM_DEBUG
+    if (r->in_hand) {
+        r->in_hand(r->opaque);
+    }
+#endif
     if (enc.kind == TMEM_KIND_ZSTD) {
         replace(r, c, &enc);
     } else {

@@ -31,6 +31,12 @@ typedef struct TmemRecompress {
     void *memory;           /* NULL: not yet there */
     size_t memory_bytes;
 
+#ifdef TMEM_DEBUG
+    /* For tests: called with a page in hand, and no lock held. */
+    void (*in_hand)(void *opaque);
+    void *opaque;
+#endif
+
     /* Of a pass. */
     uint16_t pass;          /* never 0 */
     int level;              /* of zstd */

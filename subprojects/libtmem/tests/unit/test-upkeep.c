@@ -274,6 +274,50 @@ static void test_take(void)
     fixture_tear_down(&f);
 }
 
+/* What happens to a page while upkeep has its old contents in hand. */
+typedef struct Meanwhile {
+    Fixture f;
+    TmemHandle h;
+    int what;
+} Meanwhile;
+
+static void meanwhile(void *opaque)
+{
+    Meanwhile *m = opaque;
+
+    if (m->what == 0) {
+        store_letters(m->f.ctx, m->h, 2);
+    } else if (m->what == 1) {
+        g_assert_cmpint(tmem_page_invalidate(m->f.ctx, &m->h), ==, 0);
+    } else {
+        g_assert_cmpint(tmem_pool_destroy(m->f.client, m->h.pool), ==, 0);
+    }
+}
+
+/* The page that came is not replaced by the one that went. */
+static void test_replaced(void)
+{
+    for (int what = 0; what < 3; what++) {
+        Meanwhile m = { .what = what };
+        TmemRecompress *r;
+
+        fixture_set_up(&m.f, STORE_SIZE, 0);
+        m.h = test_handle(m.f.persistent, 1, 1);
+        store_letters(m.f.ctx, m.h, 1);
+        r = &m.f.store->upkeep.recompress;
+        r->in_hand = meanwhile;
+        r->opaque = &m;
+        g_assert_cmpuint(tmem_store_recompress(m.f.store), ==, 0);
+        if (what == 0) {
+            expect_letters(m.f.ctx, m.h, 2);
+        } else {
+            test_expect_status(m.f.ctx, m.h, what == 1 ? TMEM_STATUS_MISS :
+                                                         TMEM_STATUS_NOPOOL);
+        }
+        fixture_tear_down(&m.f);
+    }
+}
+
 /* --- Compaction --- */
 
 typedef struct Shape {
@@ -598,6 +642,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/tmem/upkeep/full/client", "at its limit", test_full);
     g_test_add_func("/tmem/upkeep/finds-damage", test_finds_damage);
     g_test_add_func("/tmem/upkeep/take", test_take);
+    g_test_add_func("/tmem/upkeep/replaced", test_replaced);
     for (unsigned i = 0; i < G_N_ELEMENTS(shapes); i++) {
         g_test_add_data_func(shapes[i].path, &shapes[i], test_compact);
     }
