@@ -204,8 +204,10 @@ void vtmem_eph_queue_free(struct vtmem_queue *q)
 
 int vtmem_eph_queue_alloc(struct vtmem_queue *q)
 {
+	unsigned int i, nr_slots = clamp(VTMEM_EPH_ALL_SLOTS /
+					 q->dev->nr_queues, 32U,
+					 VTMEM_EPH_SLOTS + 0U);
 	struct vtmem_eph_queue *eq;
-	unsigned int i;
 
 	/* GFP_KERNEL, here and below: probe. */
 	eq = kvzalloc(sizeof(*eq), GFP_KERNEL);
@@ -223,7 +225,7 @@ int vtmem_eph_queue_alloc(struct vtmem_queue *q)
 	eq->wires = kcalloc(VTMEM_EPH_SLOTS, sizeof(*eq->wires), GFP_KERNEL);
 	if (!eq->notes || !eq->wires)
 		return -ENOMEM;
-	for (i = 0; i < VTMEM_EPH_SLOTS; i++) {
+	for (i = 0; i < nr_slots; i++) {
 		eq->slot[i].token.end = vtmem_eph_slot_end;
 		eq->slot[i].wire = &eq->wires[i];
 		eq->slot[i].page = alloc_page(GFP_KERNEL);

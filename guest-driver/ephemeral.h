@@ -5,8 +5,12 @@
 
 #include "vtmem.h"
 
-/* Per queue: requests of one page at a time, each with a page of its own. */
-#define VTMEM_EPH_SLOTS		64
+/*
+ * Requests of one page at a time, each with a page of its own: in a queue at
+ * most, and in all queues, if that leaves each of them a few.
+ */
+#define VTMEM_EPH_SLOTS		192
+#define VTMEM_EPH_ALL_SLOTS	512
 /* Of these are left for loads, which someone waits for. */
 #define VTMEM_EPH_LOAD_SLOTS	8
 /* Requests with a batch of invalidates. */
