@@ -108,7 +108,7 @@ typedef struct TmemArena {
     uint64_t reserve_bytes; /* kept free, by heaps too, for upkeep */
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
-    uint32_t nr_ephemeral;  /* of these, with data or index of ephemeral pools */
+    uint32_t nr_ephemeral;  /* of these, in ephemeral spaces */
     uint32_t nr_victims;    /* of these, owned by an evictor */
     uint32_t nr_idle;       /* free, still resident, still in used_bytes */
     uint32_t idle;          /* list of these */

@@ -21,6 +21,9 @@
  */
 #define BUSY_MAX        256
 
+/* How many slots ahead fetch_ahead() looks, and twice as far for the slot. */
+#define FETCH_AHEAD     8
+
 /* What pools with limits of their own give at a time. */
 #define OWN_BYTES       (64 << 10)
 
@@ -77,6 +80,26 @@ static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
     return -(delta.pages_compressed + delta.pages_raw);
 }
 
+/*
+ * The slots of a segment lead to nodes all over the memory: fetch those of the
+ * next ones while this one is dropped.
+ */
+static void fetch_ahead(TmemArena *arena, const TmemVictim *victim, uint32_t i)
+{
+    uint64_t owner;
+
+    if (i + 2 * FETCH_AHEAD >= victim->nr_slots) {
+        return;
+    }
+    __builtin_prefetch(tmem_arena_ptr(arena, victim->first +
+                       (i + 2ull * FETCH_AHEAD) * victim->slot_units), 1);
+    owner = tmem_owner_read(tmem_arena_ptr(arena, victim->first +
+                            (i + (uint64_t)FETCH_AHEAD) * victim->slot_units));
+    if (owner) {
+        __builtin_prefetch(tmem_arena_ptr(arena, tmem_owner_node(owner)), 1);
+    }
+}
+
 /* Empties the segment, or as much of it as one operation may. */
 static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
 {
@@ -89,6 +112,7 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
         uint64_t owner = tmem_owner_read(slot);
         TmemShard *shard;
 
+        fetch_ahead(arena, victim, i);
         if (!owner) {
             continue;
         }

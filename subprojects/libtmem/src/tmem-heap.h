@@ -38,9 +38,10 @@ typedef struct TmemFreeSlot {
 G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
 
 /*
- * The lists of a class's segments.  Those with slots that were freed are grouped
- * by how full they are, and slots are taken from the fullest: sparse ones get a
- * chance to become empty.  Only then is one taken beyond a watermark.
+ * The lists of a class's segments.  Those with slots that were freed are
+ * grouped by how full they are, and slots are taken from the fullest: sparse
+ * ones get a chance to become empty.  Only then is one taken beyond a
+ * watermark.
  */
 typedef enum TmemList {
     TMEM_LIST_NONE,         /* full, or being emptied by an evictor */
@@ -56,8 +57,8 @@ typedef enum TmemList {
 typedef struct TmemClass {
     TmemLock lock;
     uint32_t first[TMEM_LIST__MAX];
-    uint8_t groups;         /* bits of the lists from TMEM_LIST_GROWING on that
-                               are not empty; also read without the lock */
+    /* The lists from TMEM_LIST_GROWING on that are not empty, a bit each. */
+    uint8_t groups;         /* also read without the lock */
     uint32_t nr_segments;   /* but for those that evictors own */
     uint64_t nr_touched;    /* of these, slots below their watermarks */
     uint64_t nr_used;       /* slots of all */
@@ -162,10 +163,10 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);
 
 /**
- * tmem_heap_alloc_below() - take a slot for what now lies in one of @below bytes
+ * tmem_heap_alloc_below() - take a slot for what lies in one of @below bytes
  *
- * As tmem_heap_alloc(), smaller in any case, and from what is kept in reserve if
- * need be.
+ * As tmem_heap_alloc(), smaller in any case, and from what is kept in reserve
+ * if need be.
  */
 TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                               uint32_t below);

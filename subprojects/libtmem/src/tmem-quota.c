@@ -101,8 +101,8 @@ bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes)
     if (tmem_pool_id_kind(id) != TMEM_POOL_EPHEMERAL) {
         return false;
     }
-    for (int i = 0; i < OBJECTS_MAX && freed < bytes && tmem_pool_is(pool, id) &&
-         oldest_object(pool, &key); i++) {
+    for (int i = 0; i < OBJECTS_MAX && freed < bytes &&
+         tmem_pool_is(pool, id) && oldest_object(pool, &key); i++) {
         freed += evict_object(&key, id, bytes - freed);
     }
     return freed;
@@ -161,8 +161,8 @@ static bool check_limits(TmemClient *client, const TmemPool *except,
     }
     if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
         return tmem_error_set(errp, "a pool of client '%s': the minimum of %"
-                              G_GUINT64_FORMAT " bytes is above the maximum of %"
-                              G_GUINT64_FORMAT " bytes", client->name,
+                              G_GUINT64_FORMAT " bytes is above the maximum of "
+                              "%" G_GUINT64_FORMAT " bytes", client->name,
                               limits->min_bytes, limits->max_bytes);
     }
     if (limits->min_bytes > size - MIN(others, size)) {

@@ -145,8 +145,8 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
     }
     if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
         return tmem_error_set(errp, "client '%s': the minimum of %"
-                              G_GUINT64_FORMAT " bytes is above the maximum of %"
-                              G_GUINT64_FORMAT " bytes", name,
+                              G_GUINT64_FORMAT " bytes is above the maximum of "
+                              "%" G_GUINT64_FORMAT " bytes", name,
                               limits->min_bytes, limits->max_bytes);
     }
     if (limits->min_bytes > arena->size_bytes - others) {

@@ -8,8 +8,8 @@
  *
  * What is *pinned* is what cannot be evicted: persistent segments and what was
  * charged for tables.  What is *promised* to a client is the larger of what it
- * has pinned and of its minimum.  As long as all promises fit the store, whoever
- * is below its minimum gets memory: free, or evicted from others.
+ * has pinned and of its minimum.  As long as all promises fit the store,
+ * whoever is below its minimum gets memory: free, or evicted from others.
  *
  * Everything here is guarded by the arena lock.
  */

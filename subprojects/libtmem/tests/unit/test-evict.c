@@ -200,7 +200,8 @@ static void test_index_bounded(void)
     tmem_unlock(&arena->lock);
     do {
         before = now;
-        g_assert_cmpint(tmem_evict_segment(f.store, NULL), !=, TMEM_EVICTED_NONE);
+        g_assert_cmpint(tmem_evict_segment(f.store, NULL), !=,
+                        TMEM_EVICTED_NONE);
         now = totals(f.client).evicted;
         g_assert_cmpuint(now, >, before);
         g_assert_cmpuint(now - before, <, nr / 10);

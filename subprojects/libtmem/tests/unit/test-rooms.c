@@ -214,11 +214,12 @@ static void test_arena_classes(void)
 
     for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
         TmemArena *arena = g_new0(TmemArena, 1);
+        TmemLimits limits = {};
         TmemStatus why;
         TmemHeap heap;
 
         g_assert_true(tmem_arena_init(arena, sizes[i], NULL));
-        g_assert_true(tmem_heap_init(&heap, arena, "test", &(TmemLimits) {}, NULL));
+        g_assert_true(tmem_heap_init(&heap, arena, "test", &limits, NULL));
         for (unsigned bytes = 1; bytes <= TMEM_SLOT_BYTES_MAX; bytes++) {
             TmemRef ref = tmem_heap_alloc(&heap, TMEM_SPACE_PERSISTENT, bytes,
                                           false, &why);
@@ -245,11 +246,12 @@ static void test_arena_slots(void)
     TestRand r = { test_seed() };
     TmemArena *arena = g_new0(TmemArena, 1);
     struct { TmemRef ref; uint32_t bytes; uint8_t fill; } slot[800] = {};
+    TmemLimits limits = {};
     TmemStatus why;
     TmemHeap heap;
 
     g_assert_true(tmem_arena_init(arena, TMEM_STORE_SIZE_MIN, NULL));
-    g_assert_true(tmem_heap_init(&heap, arena, "test", &(TmemLimits) {}, NULL));
+    g_assert_true(tmem_heap_init(&heap, arena, "test", &limits, NULL));
     for (int i = 0; i < 200000; i++) {
         unsigned n = test_rand_below(&r, G_N_ELEMENTS(slot));
         uint8_t *p;
