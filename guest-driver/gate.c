@@ -113,12 +113,29 @@ void vtmem_gate_refused(struct vtmem_area *area, u8 status)
 	spin_unlock_irqrestore(&gate->lock, flags);
 }
 
+#ifdef CONFIG_VTMEM_SWAP_COUNT
+static long vtmem_gate_free_slots(void)
+{
+	return atomic_long_read(&nr_swap_pages);
+}
+
 /* Changes by how many slots the kernel's count is below what it would be. */
 static void vtmem_gate_withhold(struct vtmem_gate *gate, long slots)
 {
 	atomic_long_sub(slots - gate->withheld, &nr_swap_pages);
 	gate->withheld = slots;
 }
+#else
+/* Nothing to withhold from: the gate alone has to do. */
+static long vtmem_gate_free_slots(void)
+{
+	return 0;
+}
+
+static void vtmem_gate_withhold(struct vtmem_gate *gate, long slots)
+{
+}
+#endif
 
 static void vtmem_gate_work(struct work_struct *work)
 {
@@ -136,8 +153,8 @@ static void vtmem_gate_work(struct work_struct *work)
 		/* A slot in use has a page here or there, or a lost one. */
 		slots = area->nr_pages - vtmem_area_nr_used(area);
 		/* Never more than there are: the count must not wrap. */
-		slots = clamp(gate->withheld +
-			      atomic_long_read(&nr_swap_pages), 0L, slots);
+		slots = clamp(gate->withheld + vtmem_gate_free_slots(), 0L,
+			      slots);
 	}
 	vtmem_gate_withhold(gate, slots);
 	/* Slots are freed, and time passes, without a store to notice. */
