@@ -2,108 +2,30 @@
 /*
  * libtmem: the index from (pool, object, index) to entries
  */
-#include <errno.h>
 #include <string.h>
 
-#include "tmem-error.h"
-#include "tmem-fault.h"
 #include "tmem-hash.h"
 #include "tmem-hist.h"
 #include "tmem-index.h"
-#include "tmem-os.h"
-
-/* A shard for each so many of the host's pages, within the limits. */
-#define SHARD_PAGES     64
-#define SHARDS_MIN      4
-
-/* Address space for all tables, and buckets that tmem_shard_bucket() can do. */
-#define TABLES_BYTES_MAX    (1ull << 43)
-#define BUCKETS_MAX         (1ull << 31)
+#include "tmem-table.h"
 
 /* With its owner word an array of these capacities fills whole units. */
 static const uint8_t array_capacity[] = { 1, 3, 7, 15, 31, 47, 64 };
 
-/* What buckets_step buckets take from the budget. */
-static uint64_t step_bytes(const TmemIndex *index)
-{
-    return index->buckets_step * sizeof(TmemRef);
-}
-
-static void set_bucket(TmemShard *shard, uint32_t bucket, TmemRef ref)
-{
-    shard->buckets[bucket] = ref;
-}
-
-/* --- Set-up --- */
-
-static bool try_reserve_tables(TmemIndex *index, uint64_t buckets)
-{
-    uint64_t steps = buckets / index->buckets_step + 1;
-
-    index->buckets_max = MIN(steps * index->buckets_step, BUCKETS_MAX);
-    index->tables_bytes = (size_t)index->nr_shards * index->buckets_max *
-                          sizeof(TmemRef);
-    index->tables = tmem_os_reserve(index->tables_bytes);
-    return index->tables;
-}
-
-/*
- * An object lies in one shard, whose table must do for as many nodes as fit the
- * store: its chains would get long, and with it every operation of others in
- * this shard.  This is address space, of which huge stores and processes with
- * a limit may have too little: then for at least twice an even share.
- */
-static bool reserve_tables(TmemIndex *index)
-{
-    uint64_t nodes = index->arena->size_bytes / sizeof(TmemNode);
-    uint64_t most = TABLES_BYTES_MAX / sizeof(TmemRef) / index->nr_shards;
-    uint64_t least = 2 * nodes / index->nr_shards;
-
-    return try_reserve_tables(index, MAX(MIN(nodes, most), least)) ||
-           try_reserve_tables(index, least);
-}
+/* --- Life --- */
 
 bool tmem_index_init(TmemIndex *index, TmemArena *arena,
                      const uint64_t hash_key[2], GError **errp)
 {
-    size_t page_size = tmem_os_page_size();
-
     memset(index, 0, sizeof(*index));
     index->arena = arena;
     memcpy(index->hash_key, hash_key, sizeof(index->hash_key));
-    index->nr_shards = SHARDS_MIN;
-    while (index->nr_shards < TMEM_SHARDS_MAX &&
-           arena->size_bytes / (SHARD_PAGES * page_size) >=
-           index->nr_shards * 2) {
-        index->nr_shards *= 2;
-    }
-    index->buckets_step = page_size / sizeof(TmemRef);
-    if (!tmem_arena_charge(arena, index->nr_shards * step_bytes(index))) {
-        return tmem_error_set(errp, "no memory for the store's index");
-    }
-    if (!reserve_tables(index)) {
-        return tmem_error_set(errp, "cannot reserve address space for the "
-                              "store's index: %s", g_strerror(errno));
-    }
-    for (uint32_t i = 0; i < index->nr_shards; i++) {
-        TmemShard *shard = &index->shards[i];
-
-        tmem_lock_init(&shard->lock, TMEM_RANK_SHARD);
-        shard->nr = i;
-        shard->nr_buckets = index->buckets_step;
-        shard->buckets = index->tables + (size_t)i * index->buckets_max;
-    }
-    return true;
+    return tmem_table_init(index, errp);
 }
 
 void tmem_index_destroy(TmemIndex *index)
 {
-    if (index->tables) {
-        for (uint32_t i = 0; i < index->nr_shards; i++) {
-            tmem_lock_destroy(&index->shards[i].lock);
-        }
-        tmem_os_release(index->tables, index->tables_bytes);
-    }
+    tmem_table_destroy(index);
 }
 
 /* --- Keys --- */
@@ -160,113 +82,7 @@ uint64_t tmem_node_seed(const TmemNode *node, unsigned pos)
            node->object[2] ^ (node->base << TMEM_NODE_PAGES_SHIFT | pos);
 }
 
-/* --- The table --- */
-
-/* The largest power of two that is not above @n. */
-static uint32_t power_below(uint32_t n)
-{
-    return 1u << (31 - __builtin_clz(n));
-}
-
-uint32_t tmem_shard_bucket(const TmemShard *shard, uint64_t hash)
-{
-    return tmem_bucket_of(shard->nr_buckets, hash);
-}
-
-static TmemNode *node_at(TmemIndex *index, TmemRef ref)
-{
-    return ref ? tmem_arena_ptr(index->arena, ref) : NULL;
-}
-
-static TmemRef node_ref(const TmemNode *node)
-{
-    return tmem_owner_node(node->owner);
-}
-
-static void table_link(TmemShard *shard, TmemNode *node, uint64_t hash)
-{
-    uint32_t bucket = tmem_shard_bucket(shard, hash);
-
-    node->next = shard->buckets[bucket];
-    set_bucket(shard, bucket, node_ref(node));
-}
-
-static void table_unlink(TmemIndex *index, TmemShard *shard, TmemNode *node,
-                         uint64_t hash)
-{
-    TmemRef *link = &shard->buckets[tmem_shard_bucket(shard, hash)];
-    TmemRef ref = node_ref(node);
-
-    while (*link != ref) {
-        link = &node_at(index, *link)->next;
-    }
-    *link = node->next;
-}
-
-/* One more bucket: it takes its part of the nodes of one that exists. */
-static void table_grow(TmemIndex *index, TmemShard *shard)
-{
-    uint32_t nr = shard->nr_buckets;
-    TmemRef ref;
-
-    if (nr == index->buckets_max) {
-        return;
-    }
-    if (nr % index->buckets_step == 0 &&
-        !tmem_arena_charge(index->arena, step_bytes(index))) {
-        return;
-    }
-    ref = shard->buckets[nr - power_below(nr)];
-    set_bucket(shard, nr - power_below(nr), 0);
-    set_bucket(shard, nr, 0);
-    shard->nr_buckets++;
-    while (ref) {
-        TmemNode *node = node_at(index, ref);
-
-        ref = node->next;
-        table_link(shard, node, tmem_index_node_hash(index, node, NULL));
-    }
-}
-
-static void table_shrink(TmemIndex *index, TmemShard *shard)
-{
-    uint32_t nr = shard->nr_buckets - 1;
-    TmemRef *link = &shard->buckets[nr - power_below(nr)];
-
-    while (*link) {
-        link = &node_at(index, *link)->next;
-    }
-    *link = shard->buckets[nr];
-    shard->nr_buckets = nr;
-    if (nr % index->buckets_step == 0) {
-        tmem_os_discard(&shard->buckets[nr], step_bytes(index));
-        tmem_arena_uncharge(index->arena, step_bytes(index));
-    }
-}
-
-static void table_insert(TmemIndex *index, TmemShard *shard, TmemNode *node,
-                         uint64_t hash)
-{
-    table_link(shard, node, hash);
-    shard->nr_nodes++;
-    if (shard->nr_nodes > shard->nr_buckets) {
-        table_grow(index, shard);
-    }
-}
-
-static void table_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
-                         uint64_t hash)
-{
-    table_unlink(index, shard, node, hash);
-    shard->nr_nodes--;
-    /* Two per removal, so that an emptied table is small again. */
-    for (int i = 0; i < 2; i++) {
-        if (shard->nr_nodes < shard->nr_buckets / 2 &&
-            shard->nr_buckets > index->buckets_step) {
-            table_shrink(index, shard);
-        }
-    }
-}
+/* --- Finding nodes --- */
 
 static bool same_object(const TmemNode *node, const TmemKey *key)
 {
@@ -277,11 +93,10 @@ static bool same_object(const TmemNode *node, const TmemKey *key)
 
 TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key)
 {
-    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_head);
-    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
+    TmemNode *node = tmem_table_first(index, key->shard, key->hash_head);
 
     while (node && !(node->is_head && same_object(node, key))) {
-        node = node_at(index, node->next);
+        node = tmem_node_at(index, node->next);
     }
     return node;
 }
@@ -289,12 +104,11 @@ TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key)
 /* The node that covers @key, unless that is the head. */
 static TmemNode *find_sibling(TmemIndex *index, const TmemKey *key)
 {
-    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_node);
-    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
+    TmemNode *node = tmem_table_first(index, key->shard, key->hash_node);
 
     while (node && !(!node->is_head && node->base == key->base &&
                      same_object(node, key))) {
-        node = node_at(index, node->next);
+        node = tmem_node_at(index, node->next);
     }
     return node;
 }
@@ -333,13 +147,12 @@ static bool same_shared_object(const TmemNode *node, const TmemKey *key)
 static TmemNode *find_holder(TmemIndex *index, const TmemKey *key,
                              uint64_t hash)
 {
-    uint32_t bucket = tmem_shard_bucket(key->shard, hash);
-    TmemNode *node = node_at(index, key->shard->buckets[bucket]);
+    TmemNode *node = tmem_table_first(index, key->shard, hash);
 
     while (node && !(node->base == key->base &&
                      node->bitmap >> key->pos & 1 &&
                      same_shared_object(node, key))) {
-        node = node_at(index, node->next);
+        node = tmem_node_at(index, node->next);
     }
     return node;
 }
@@ -356,16 +169,15 @@ static TmemNode *next_head(TmemIndex *index, const TmemKey *key,
                            TmemNode *node)
 {
     while (node && !(node->is_head && same_shared_object(node, key))) {
-        node = node_at(index, node->next);
+        node = tmem_node_at(index, node->next);
     }
     return node;
 }
 
 static TmemNode *first_head(TmemIndex *index, const TmemKey *key)
 {
-    uint32_t bucket = tmem_shard_bucket(key->shard, key->hash_head);
-
-    return next_head(index, key, node_at(index, key->shard->buckets[bucket]));
+    return next_head(index, key,
+                     tmem_table_first(index, key->shard, key->hash_head));
 }
 
 TmemNode *tmem_index_find_any_head(TmemIndex *index, const TmemKey *key)
@@ -382,7 +194,7 @@ uint32_t tmem_index_count_nodes(TmemIndex *index, const TmemKey *key, bool own)
         if (!own || head->pool == key->pool) {
             nr += head->nr_siblings + 1;
         }
-        head = next_head(index, key, node_at(index, head->next));
+        head = next_head(index, key, tmem_node_at(index, head->next));
     }
     return nr;
 }
@@ -449,7 +261,7 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
 
 void tmem_node_note_hit(TmemIndex *index, const TmemNode *node)
 {
-    tmem_arena_note_hit(index->arena, node_ref(node));
+    tmem_arena_note_hit(index->arena, tmem_node_ref(node));
     if (node->capacity > 1) {
         tmem_arena_note_hit(index->arena, node->entries);
     }
@@ -465,7 +277,7 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
         tmem_owner_write(tmem_arena_ptr(index->arena, ref),
                          tmem_owner_make(TMEM_OWNER_RECORD,
                                          tmem_owner_shard(node->owner), pos,
-                                         node_ref(node)));
+                                         tmem_node_ref(node)));
     }
 }
 
@@ -498,11 +310,12 @@ static void object_link(TmemIndex *index, TmemPool *pool, TmemNode *head)
     head->prev = pool->objects_last;
     head->following = 0;
     if (pool->objects_last) {
-        node_at(index, pool->objects_last)->following = node_ref(head);
+        tmem_node_at(index, pool->objects_last)->following =
+            tmem_node_ref(head);
     } else {
-        pool->objects = node_ref(head);
+        pool->objects = tmem_node_ref(head);
     }
-    pool->objects_last = node_ref(head);
+    pool->objects_last = tmem_node_ref(head);
     tmem_unlock(&pool->lock);
 }
 
@@ -513,19 +326,19 @@ static void object_unlink(TmemIndex *index, TmemPool *pool, TmemNode *head,
     TmemRef before, after;
 
     tmem_lock(&pool->lock);
-    before = heir ? node_ref(heir) : head->prev;
-    after = heir ? node_ref(heir) : head->following;
+    before = heir ? tmem_node_ref(heir) : head->prev;
+    after = heir ? tmem_node_ref(heir) : head->following;
     if (heir) {
         heir->prev = head->prev;
         heir->following = head->following;
     }
     if (head->prev) {
-        node_at(index, head->prev)->following = after;
+        tmem_node_at(index, head->prev)->following = after;
     } else {
         pool->objects = after;
     }
     if (head->following) {
-        node_at(index, head->following)->prev = before;
+        tmem_node_at(index, head->following)->prev = before;
     } else {
         pool->objects_last = before;
     }
@@ -537,23 +350,24 @@ static void sibling_link(TmemIndex *index, TmemNode *head, TmemNode *node)
     node->following = 0;
     node->prev = head->sibling_last;
     if (head->sibling_last) {
-        node_at(index, head->sibling_last)->following = node_ref(node);
+        tmem_node_at(index, head->sibling_last)->following =
+            tmem_node_ref(node);
     } else {
-        head->sibling_first = node_ref(node);
+        head->sibling_first = tmem_node_ref(node);
     }
-    head->sibling_last = node_ref(node);
+    head->sibling_last = tmem_node_ref(node);
     head->nr_siblings++;
 }
 
 static void sibling_unlink(TmemIndex *index, TmemNode *head, TmemNode *node)
 {
     if (node->prev) {
-        node_at(index, node->prev)->following = node->following;
+        tmem_node_at(index, node->prev)->following = node->following;
     } else {
         head->sibling_first = node->following;
     }
     if (node->following) {
-        node_at(index, node->following)->prev = node->prev;
+        tmem_node_at(index, node->following)->prev = node->prev;
     } else {
         head->sibling_last = node->prev;
     }
@@ -629,7 +443,7 @@ static void grow_node(TmemIndex *index, TmemNode *node, TmemRoom *room)
     tmem_owner_write(array,
                      tmem_owner_make(TMEM_OWNER_ARRAY,
                                      tmem_owner_shard(node->owner), 0,
-                                     node_ref(node)));
+                                     tmem_node_ref(node)));
     if (node->capacity > 1) {
         tmem_heap_free(index->arena, node->entries);
     }
@@ -659,8 +473,8 @@ static TmemNode *enter_node(TmemIndex *index, const TmemKey *key, TmemRef ref,
         object_link(index, key->pool, node);
         delta->objects++;
     }
-    table_insert(index, key->shard, node,
-                 head ? key->hash_node : key->hash_head);
+    tmem_table_insert(index, key->shard, node,
+                      head ? key->hash_node : key->hash_head);
     return node;
 }
 
@@ -758,23 +572,24 @@ void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
 static void promote_sibling(TmemIndex *index, TmemShard *shard,
                             TmemNode *head)
 {
-    TmemNode *heir = node_at(index, head->sibling_first);
+    TmemNode *heir = tmem_node_at(index, head->sibling_first);
 
-    table_unlink(index, shard, heir, tmem_index_node_hash(index, heir, NULL));
+    tmem_table_unlink(index, shard, heir,
+                      tmem_index_node_hash(index, heir, NULL));
     sibling_unlink(index, head, heir);
     heir->is_head = true;
     heir->nr_siblings = head->nr_siblings;
     heir->sibling_first = head->sibling_first;
     heir->sibling_last = head->sibling_last;
     object_unlink(index, head->pool, head, heir);
-    table_link(shard, heir, tmem_index_node_hash(index, heir, NULL));
+    tmem_table_link(shard, heir, tmem_index_node_hash(index, heir, NULL));
 }
 
 /* Frees a node without pages, its array and, if it was the last, the object. */
 static void free_node(TmemIndex *index, TmemShard *shard, TmemNode *node,
                       TmemDelta *delta)
 {
-    TmemRef ref = node_ref(node);
+    TmemRef ref = tmem_node_ref(node);
     TmemKey key;
 
     key_of_node(index, node, &key);
@@ -786,8 +601,8 @@ static void free_node(TmemIndex *index, TmemShard *shard, TmemNode *node,
         object_unlink(index, node->pool, node, NULL);
         delta->objects--;
     }
-    table_remove(index, shard, node,
-                 node->is_head ? key.hash_head : key.hash_node);
+    tmem_table_remove(index, shard, node,
+                      node->is_head ? key.hash_head : key.hash_node);
     if (node->capacity > 1) {
         delta->index_bytes -= tmem_arena_slot_bytes(index->arena,
                                                     node->entries);
