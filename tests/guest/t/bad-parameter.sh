@@ -17,6 +17,7 @@ refuses() { # PARAMETER PATTERN
     fi
 }
 refuses disk=perhaps "virtio_tmem: .perhaps. invalid for parameter .disk."
+refuses cleancache=maybe "virtio_tmem: .maybe. invalid for parameter .cleancache."
 refuses frontswap=2x "virtio_tmem: .2x. invalid for parameter .frontswap."
 refuses frontswap_lost=shrug 'virtio_tmem: frontswap_lost=shrug is unknown: use "wait" or "panic"'
-modprobe virtio_tmem disk=1 frontswap=0 && [ -b /dev/vtmem0 ]
+modprobe virtio_tmem disk=1 frontswap=0 cleancache=0 && [ -b /dev/vtmem0 ]

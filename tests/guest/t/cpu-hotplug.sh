@@ -11,12 +11,12 @@ set -e
 cpu1=/sys/devices/system/cpu/cpu1/online
 
 echo 1 >$cpu1
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 echo 0 >$cpu1
 disk-truth --processes 2 --operations 500 /dev/vtmem0
 rmmod virtio_tmem
 
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 disk-truth --processes 2 --operations 500 /dev/vtmem0
 echo 1 >$cpu1
 

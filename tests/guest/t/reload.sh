@@ -6,7 +6,7 @@
 
 set -e
 for round in 1 2 3; do
-    modprobe virtio_tmem frontswap=0
+    modprobe virtio_tmem frontswap=0 cleancache=0
     # A new life of the device knows nothing of the last one.
     head -c 1048576 /dev/vtmem0 | tr -d '\000' | wc -c | grep -qx 0
     mkswap /dev/vtmem0 >/dev/null
