@@ -7,6 +7,7 @@
  * is known to the arena and to nobody else, so a slot that the index does not
  * know is wrong only if no operation is under way.
  */
+#include <sched.h>
 #include <string.h>
 
 #include "tmem-error.h"
@@ -344,10 +345,57 @@ static bool idle(TmemStore *store)
     return true;
 }
 
+#ifdef TMEM_DEBUG
+static void (*between_func)(void *opaque);
+static void *between_opaque;
+
+void tmem_check_set_between(void (*func)(void *opaque), void *opaque)
+{
+    between_func = func;
+    between_opaque = opaque;
+}
+#endif
+
+/* Between looking for slots and looking who may have them in hand. */
+static void between(void)
+{
+#ifdef TMEM_DEBUG
+    if (between_func) {
+        between_func(between_opaque);
+    }
+#endif
+}
+
+/*
+ * Whoever takes a slot has said that it began.  It cannot publish the slot
+ * while the shards are locked, but give it back and end (a store that was
+ * refused), as an evictor that belongs to no operation can end; and that may be
+ * between the two looks.  What is lost is still lost when looked for again.
+ */
+#define LOOKS_MAX   32
+
+static bool check_slots(Check *c)
+{
+    for (int i = 0; i < LOOKS_MAX; i++) {
+        bool unknown;
+
+        if (!tmem_arena_check(&c->store->arena, c->is_used, &unknown,
+                              c->errp)) {
+            return false;
+        }
+        between();
+        if (!unknown || !idle(c->store)) {
+            return true;
+        }
+        sched_yield();
+    }
+    return tmem_error_set(c->errp, "slots are used that neither the index nor "
+                          "an operation knows");
+}
+
 static bool check_locked(Check *c)
 {
     TmemIndex *index = &c->store->index;
-    bool unknown;
 
     collect_pools(c);
     for (uint32_t i = 0; i < index->nr_shards; i++) {
@@ -355,19 +403,7 @@ static bool check_locked(Check *c)
             return false;
         }
     }
-    if (!check_clients(c) ||
-        !tmem_arena_check(&c->store->arena, c->is_used, &unknown, c->errp)) {
-        return false;
-    }
-    /*
-     * An operation that took a slot cannot end while the shards are locked,
-     * and it said that it began before it took the slot.
-     */
-    if (unknown && idle(c->store)) {
-        return tmem_error_set(c->errp, "slots are used that neither the index "
-                              "nor an operation knows");
-    }
-    return true;
+    return check_clients(c) && check_slots(c);
 }
 
 static void lock_all(TmemStore *store)

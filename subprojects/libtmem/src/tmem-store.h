@@ -47,4 +47,9 @@ struct TmemStore {
 /** A generation for a pool id: never 0, never the same again. */
 uint64_t tmem_store_generation(TmemStore *store);
 
+#ifdef TMEM_DEBUG
+/** Tests: what tmem_store_check() calls between its two looks at slots. */
+void tmem_check_set_between(void (*func)(void *opaque), void *opaque);
+#endif
+
 #endif /* TMEM_STORE_H */

@@ -479,6 +479,44 @@ static void test_lost_slot(void)
     tear_down(&w);
 }
 
+typedef struct InHand {
+    World *w;
+    TmemRef ref;
+} InHand;
+
+/* What the end of a store that is refused does, with no shard locked. */
+static void give_back(void *opaque)
+{
+    InHand *h = opaque;
+
+    if (h->ref) {
+        tmem_heap_free(&h->w->f.store->arena, h->ref);
+        __atomic_store_n(&h->w->f.ctx->in_operation, false, __ATOMIC_RELAXED);
+        h->ref = 0;
+    }
+}
+
+/* A slot that an operation has in hand, and gives back during the check. */
+static void test_slot_in_hand(void)
+{
+    TmemStatus why;
+    InHand h;
+    World w;
+
+    set_up(&w);
+    h.w = &w;
+    __atomic_store_n(&w.f.ctx->in_operation, true, __ATOMIC_RELAXED);
+    h.ref = tmem_heap_alloc(&w.f.client->heap, TMEM_SPACE_PERSISTENT, 100,
+                            false, &why);
+    g_assert_cmpuint(h.ref, !=, 0);
+    test_check(w.f.store);
+    tmem_check_set_between(give_back, &h);
+    test_check(w.f.store);
+    g_assert_cmpuint(h.ref, ==, 0);
+    tmem_check_set_between(NULL, NULL);
+    tear_down(&w);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -490,5 +528,6 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/tmem/check/pool-levels", test_pool_levels);
     g_test_add_func("/tmem/check/lost-slot", test_lost_slot);
+    g_test_add_func("/tmem/check/slot-in-hand", test_slot_in_hand);
     return g_test_run();
 }
