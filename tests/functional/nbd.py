@@ -30,8 +30,10 @@ class NBD:
         if magic != b'NBDMAGIC':
             raise NBDError(5, f'{path} does not speak NBD')
         self.sock.sendall(struct.pack('>I', 3))
-        data = struct.pack('>I', len(name)) + name.encode() + struct.pack('>H', 0)
-        self.sock.sendall(b'IHAVEOPT' + struct.pack('>II', OPT_GO, len(data)) + data)
+        data = (struct.pack('>I', len(name)) + name.encode() +
+                struct.pack('>H', 0))
+        self.sock.sendall(b'IHAVEOPT' +
+                          struct.pack('>II', OPT_GO, len(data)) + data)
         self.size = None
         while True:
             _, _, kind, length = struct.unpack('>QIII', self._recv(20))
@@ -79,5 +81,6 @@ class NBD:
         self._command(CMD_FLUSH, 0, 0)
 
     def close(self):
-        self.sock.sendall(struct.pack('>IHHQQI', 0x25609513, 0, CMD_DISC, 0, 0, 0))
+        self.sock.sendall(struct.pack('>IHHQQI', 0x25609513, 0, CMD_DISC,
+                                      0, 0, 0))
         self.sock.close()
