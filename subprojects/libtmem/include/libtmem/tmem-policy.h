@@ -76,7 +76,7 @@ typedef struct TmemUpkeep {
      */
     uint32_t recompress_idle_seconds;
     int recompress_level;           /* of zstd; 0: the default, 1 */
-    bool compact;                   /* half-used segments are emptied; default */
+    bool compact;                   /* empty half-used segments; default: on */
 } TmemUpkeep;
 
 /**
