@@ -3,6 +3,7 @@
  * libtmem: the bounded arena that all memory caused by guests comes from
  */
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "libtmem/tmem.h"
@@ -298,29 +299,90 @@ static uint32_t idle_keep_locked(const TmemArena *arena)
     return MIN(IDLE_KEEP_MAX, arena->nr_in_use / IDLE_KEEP_FRACTION);
 }
 
+/* Segments on their way back to the operating system. */
+typedef struct Leaving {
+    uint32_t nr_segments;
+    uint64_t bytes;
+    uint32_t nr[TMEM_TRIM_BATCH];
+} Leaving;
+
+/* Takes idle segments: about @max_bytes, and none of the last @keep. */
+static void take_idle_locked(TmemArena *arena, uint32_t keep,
+                             uint64_t max_bytes, Leaving *leaving)
+{
+    leaving->nr_segments = 0;
+    leaving->bytes = 0;
+    while (leaving->nr_segments < TMEM_TRIM_BATCH && arena->nr_idle > keep &&
+           leaving->bytes < max_bytes) {
+        uint32_t nr = arena->idle;
+
+        unlink_idle_locked(arena, nr);
+        leaving->nr[leaving->nr_segments++] = nr;
+        leaving->bytes += tmem_segment_bytes(arena, &arena->segments[nr]);
+    }
+}
+
+static int by_number(const void *a, const void *b)
+{
+    uint32_t x = *(const uint32_t *)a, y = *(const uint32_t *)b;
+
+    return (x > y) - (x < y);
+}
+
+/* Neighbours that are resident to their ends go in one system call. */
+static void discard(TmemArena *arena, Leaving *leaving)
+{
+    uint64_t segment = 1ull << arena->segment_shift;
+    uint32_t i = 0;
+
+    qsort(leaving->nr, leaving->nr_segments, sizeof(leaving->nr[0]),
+          by_number);
+    while (i < leaving->nr_segments) {
+        uint32_t first = leaving->nr[i];
+        uint64_t bytes = 0;
+
+        do {
+            bytes += tmem_segment_bytes(arena,
+                                        &arena->segments[leaving->nr[i++]]);
+        } while (i < leaving->nr_segments &&
+                 first + bytes / segment == leaving->nr[i] &&
+                 !(bytes % segment));
+        tmem_os_discard(arena->base + ((size_t)first << arena->segment_shift),
+                        bytes);
+    }
+}
+
+static void put_returned_locked(TmemArena *arena, const Leaving *leaving)
+{
+    for (uint32_t i = leaving->nr_segments; i-- > 0; ) {
+        TmemSegment *seg = &arena->segments[leaving->nr[i]];
+
+        seg->nr_steps = 0;
+        seg->next = arena->returned;
+        arena->returned = leaving->nr[i];
+    }
+    tmem_arena_set_used_locked(arena, arena->used_bytes - leaving->bytes);
+}
+
 /* Gives back what is beyond @keep idle segments, and about @max_bytes of it. */
 static uint64_t trim(TmemArena *arena, bool keep, uint64_t max_bytes)
 {
     uint64_t returned = 0;
+    Leaving leaving;
 
     tmem_lock(&arena->lock);
-    while (arena->nr_idle > (keep ? idle_keep_locked(arena) : 0) &&
-           returned < max_bytes) {
-        uint32_t nr = arena->idle;
-        TmemSegment *seg = &arena->segments[nr];
-        uint64_t bytes = tmem_segment_bytes(arena, seg);
-
-        unlink_idle_locked(arena, nr);
-        seg->nr_steps = 0;
-        /* It stays in used_bytes until the memory is really gone. */
+    for (;;) {
+        take_idle_locked(arena, keep ? idle_keep_locked(arena) : 0,
+                         max_bytes - MIN(returned, max_bytes), &leaving);
+        if (!leaving.nr_segments) {
+            break;
+        }
+        /* They stay in used_bytes until the memory is really gone. */
         tmem_unlock(&arena->lock);
-        tmem_os_discard(arena->base + ((size_t)nr << arena->segment_shift),
-                        bytes);
+        discard(arena, &leaving);
         tmem_lock(&arena->lock);
-        seg->next = arena->returned;
-        arena->returned = nr;
-        tmem_arena_set_used_locked(arena, arena->used_bytes - bytes);
-        returned += bytes;
+        put_returned_locked(arena, &leaving);
+        returned += leaving.bytes;
     }
     drop_descriptors_locked(arena);
     tmem_unlock(&arena->lock);

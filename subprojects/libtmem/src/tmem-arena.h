@@ -226,6 +226,9 @@ static inline uint64_t tmem_segment_bytes(const TmemArena *arena,
     return (uint64_t)seg->nr_steps << arena->step_shift;
 }
 
+/* Segments that one step of trimming gives back. */
+#define TMEM_TRIM_BATCH     64
+
 /** Takes back a segment that nobody uses: it is idle now. */
 void tmem_arena_push_locked(TmemArena *arena, uint32_t nr);
 

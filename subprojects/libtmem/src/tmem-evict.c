@@ -3,6 +3,7 @@
  * libtmem: eviction of ephemeral pages
  */
 #include <sched.h>
+#include <string.h>
 
 #include "tmem-store.h"
 
@@ -23,6 +24,9 @@
 
 /* How many slots ahead fetch_ahead() looks, and twice as far for the slot. */
 #define FETCH_AHEAD     8
+
+/* Records dropped under one hold of a shard's lock: about 5 us. */
+#define HOLD_SLOTS      64
 
 /* What pools with limits of their own give at a time. */
 #define OWN_BYTES       (64 << 10)
@@ -57,27 +61,70 @@ void tmem_evict_book(TmemPool *pool, const TmemDelta *delta)
                        __ATOMIC_RELAXED);
 }
 
-/*
- * Shard lock held: drops what the slot at @ref is part of.  Returns how many
- * records went.
- */
-static uint32_t evict_slot(TmemStore *store, TmemShard *shard, TmemRef ref,
-                       uint64_t owner)
+/* What is done under one hold of a shard's lock. */
+typedef struct Hold {
+    TmemShard *shard;       /* locked; NULL: none is */
+    unsigned nr_slots;      /* emptied since */
+    TmemPool *pool;         /* that @delta is of; NULL: nothing to book yet */
+    TmemDelta delta;
+    uint32_t nr_records;    /* emptied in all holds */
+} Hold;
+
+static void hold_book(Hold *hold)
+{
+    if (hold->pool) {
+        hold->nr_records -= hold->delta.pages_compressed +
+                            hold->delta.pages_raw;
+        tmem_evict_book(hold->pool, &hold->delta);
+        memset(&hold->delta, 0, sizeof(hold->delta));
+        hold->pool = NULL;
+    }
+}
+
+/* Nothing of a pool is unbooked while no shard is locked: it may go then. */
+static void hold_end(Hold *hold)
+{
+    hold_book(hold);
+    if (hold->shard) {
+        tmem_unlock(&hold->shard->lock);
+        hold->shard = NULL;
+    }
+}
+
+/* Slots that follow each other were stored together: often of one shard. */
+static void hold_shard(Hold *hold, TmemShard *shard)
+{
+    if (hold->shard != shard || hold->nr_slots >= HOLD_SLOTS) {
+        hold_end(hold);
+        tmem_lock(&shard->lock);
+        hold->shard = shard;
+        hold->nr_slots = 0;
+    }
+}
+
+/* Shard lock held: drops what the slot at @ref is part of. */
+static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
+                       TmemRef ref, uint64_t owner)
 {
     TmemIndex *index = &store->index;
     TmemNode *node = tmem_arena_ptr(&store->arena, tmem_owner_node(owner));
     TmemPool *pool = node->pool;
     unsigned pos = tmem_owner_pos(owner);
-    TmemDelta delta = {};
 
+    if (hold->pool != pool) {
+        hold_book(hold);
+        hold->pool = pool;
+    }
     if (tmem_owner_type(owner) == TMEM_OWNER_RECORD) {
         g_assert(tmem_entry_ref(*tmem_node_entry(index, node, pos)) == ref);
-        tmem_index_remove(index, shard, node, pos, &delta);
+        tmem_index_evict(index, hold->shard, node, pos, &hold->delta);
+        tmem_victim_free(&store->arena, victim, ref);
+        hold->nr_slots++;
     } else {
-        tmem_index_remove_node(index, shard, node, &delta);
+        tmem_index_remove_node(index, hold->shard, node, &hold->delta);
+        /* It had up to 64 records. */
+        hold->nr_slots = HOLD_SLOTS;
     }
-    tmem_evict_book(pool, &delta);
-    return -(delta.pages_compressed + delta.pages_raw);
 }
 
 /*
@@ -104,7 +151,8 @@ static void fetch_ahead(TmemArena *arena, const TmemVictim *victim, uint32_t i)
 static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
 {
     TmemArena *arena = &store->arena;
-    uint32_t nr_records = 0, i;
+    Hold hold = {};
+    uint32_t i;
 
     for (i = 0; i < victim->nr_slots; i++) {
         TmemRef ref = victim->first + (uint64_t)i * victim->slot_units;
@@ -116,7 +164,7 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
         if (!owner) {
             continue;
         }
-        if (of_index && nr_records >= RECORDS_MAX) {
+        if (of_index && hold.nr_records >= RECORDS_MAX) {
             break;
         }
         /*
@@ -125,13 +173,13 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
          * names that shard.
          */
         shard = &store->index.shards[tmem_owner_shard(owner)];
-        tmem_lock(&shard->lock);
+        hold_shard(&hold, shard);
         owner = tmem_owner_read(slot);
         if (owner && tmem_owner_shard(owner) == shard->nr) {
-            nr_records += evict_slot(store, shard, ref, owner);
+            evict_slot(store, victim, &hold, ref, owner);
         }
-        tmem_unlock(&shard->lock);
     }
+    hold_end(&hold);
     return tmem_victim_end(arena, victim, i == victim->nr_slots);
 }
 
@@ -250,17 +298,25 @@ void tmem_evict_to_limit(TmemClient *client)
 
 uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes)
 {
-    uint64_t returned = tmem_arena_trim_bytes(&store->arena, bytes);
+    TmemArena *arena = &store->arena;
+    uint64_t returned = tmem_arena_trim_bytes(arena, bytes);
     TmemWish wish = {};
+    bool more = true;
 
-    while (returned < bytes) {
-        if (evict_one_surely(store, heap, &wish)) {
-            returned += tmem_arena_trim_bytes(&store->arena, bytes - returned);
-        } else if (wish.past_minimums || heap) {
-            break;
-        } else {
+    while (more && returned < bytes) {
+        uint64_t wanted = ((bytes - returned - 1) >> arena->segment_shift) + 1;
+        uint32_t nr = 0;
+
+        /* Several together: memory of neighbours goes at once. */
+        while (nr < MIN(wanted, TMEM_TRIM_BATCH) &&
+               evict_one_surely(store, heap, &wish)) {
+            nr++;
+        }
+        if (!nr) {
+            more = !wish.past_minimums && !heap;
             wish.past_minimums = true;
         }
+        returned += tmem_arena_trim_bytes(arena, bytes - returned);
     }
     return returned;
 }

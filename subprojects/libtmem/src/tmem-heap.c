@@ -745,7 +745,28 @@ void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
     victim->slot_units = arena->classes[seg->class_nr].slot_bytes >>
                          TMEM_UNIT_SHIFT;
     victim->first = tmem_arena_ref(arena, segment, 0);
+    victim->nr_freed = 0;
+    victim->freed_head = 0;
+    victim->freed_last = 0;
     tmem_unlock(&c->lock);
+}
+
+/* Class lock held: slots that the evictor freed are free for all to see. */
+static void victim_count_freed(TmemArena *arena, TmemClass *c,
+                               const TmemVictim *victim)
+{
+    TmemSegment *seg = &arena->segments[victim->segment];
+    TmemFreeSlot *last;
+
+    if (!victim->nr_freed) {
+        return;
+    }
+    g_assert(seg->nr_used >= victim->nr_freed);
+    last = tmem_arena_ptr(arena, victim->freed_last);
+    last->next = seg->free_head;
+    seg->free_head = victim->freed_head;
+    seg->nr_used -= victim->nr_freed;
+    count_used(c, -(int64_t)victim->nr_freed);
 }
 
 /* Class lock held: a segment that could not be emptied is in use again. */
@@ -774,6 +795,7 @@ bool tmem_victim_end(TmemArena *arena, TmemVictim *victim, bool walked)
     bool empty;
 
     tmem_lock(&c->lock);
+    victim_count_freed(arena, c, victim);
     seg->frozen = false;
     empty = !seg->nr_used;
     if (empty) {

@@ -214,6 +214,10 @@ typedef struct TmemVictim {
     uint32_t nr_slots;      /* below the watermark when it was taken */
     uint32_t slot_units;
     TmemRef first;
+    /* What tmem_victim_free() was given, linked as the free slots are. */
+    uint32_t nr_freed;
+    uint16_t freed_head;
+    TmemRef freed_last;
 } TmemVictim;
 
 /**
@@ -223,6 +227,25 @@ typedef struct TmemVictim {
  * Called with the arena lock held and returns without it.
  */
 void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim);
+
+/**
+ * tmem_victim_free() - give a slot of the segment back
+ *
+ * In place of tmem_heap_free(), for the evictor itself: takes no lock, as it is
+ * tmem_victim_end() that makes it known.  The shard of its owner is locked.
+ */
+static inline void tmem_victim_free(const TmemArena *arena, TmemVictim *victim,
+                                    TmemRef ref)
+{
+    TmemFreeSlot *slot = tmem_arena_ptr(arena, ref);
+
+    __atomic_store_n(&slot->owner, 0, __ATOMIC_RELAXED);
+    slot->next = victim->freed_head;
+    victim->freed_head = ref - victim->first + 1;
+    if (!victim->nr_freed++) {
+        victim->freed_last = ref;
+    }
+}
 
 /**
  * tmem_victim_end() - let go of the segment

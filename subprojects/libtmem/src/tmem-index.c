@@ -612,19 +612,30 @@ static void free_node(TmemIndex *index, TmemShard *shard, TmemNode *node,
     tmem_heap_free(index->arena, ref);
 }
 
-void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
-                       unsigned pos, TmemDelta *delta)
+void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                      unsigned pos, TmemDelta *delta)
 {
     TmemEntry *entries = entries_of(index, node);
     unsigned rank = rank_of(node, pos);
     unsigned nr = __builtin_popcountll(node->bitmap);
 
-    drop_record(index, entries[rank], delta);
+    tmem_index_account(index, entries[rank], -1, delta);
     memmove(entries + rank, entries + rank + 1,
             (nr - rank - 1) * sizeof(TmemEntry));
     node->bitmap &= ~(1ull << pos);
     if (!node->bitmap) {
         free_node(index, shard, node, delta);
+    }
+}
+
+void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                       unsigned pos, TmemDelta *delta)
+{
+    TmemRef ref = tmem_entry_ref(*tmem_node_entry(index, node, pos));
+
+    tmem_index_evict(index, shard, node, pos, delta);
+    if (ref) {
+        tmem_heap_free(index->arena, ref);
     }
 }
 

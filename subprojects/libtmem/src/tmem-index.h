@@ -211,6 +211,14 @@ void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
 void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
                        unsigned pos, TmemDelta *delta);
 
+/**
+ * tmem_index_evict() - drop the page at @pos, whose record is in a victim
+ *
+ * As tmem_index_remove(), but the record's slot is the caller's to free.
+ */
+void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
+                      unsigned pos, TmemDelta *delta);
+
 /** Drops all pages of @node, which is freed. */
 void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
                             TmemNode *node, TmemDelta *delta);
