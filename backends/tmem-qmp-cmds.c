@@ -39,6 +39,7 @@ static TmemStoreCounters *tmem_store_counters(const TmemStoreStats *stats)
 {
     TmemStoreCounters *info = g_new0(TmemStoreCounters, 1);
 
+    TMEM_STORE_COUNTERS(TMEM_COPY)
     TMEM_STORE_LEVELS(TMEM_COPY)
     return info;
 }

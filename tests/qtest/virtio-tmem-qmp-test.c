@@ -71,8 +71,10 @@ static void test_schema(void *obj, void *data, QGuestAllocator *alloc)
     client = only(store, "clients");
 
     n = 0;
+    TMEM_STORE_COUNTERS(ONE_MORE)
     TMEM_STORE_LEVELS(ONE_MORE)
     stats = qdict_get_qdict(store, "stats");
+    TMEM_STORE_COUNTERS(HAS)
     TMEM_STORE_LEVELS(HAS)
     g_assert_cmpuint(qdict_size(stats), ==, n);
 

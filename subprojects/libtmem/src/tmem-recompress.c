@@ -25,7 +25,7 @@ bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
     r->store = store;
     r->level = level;
     r->mode = mode;
-    r->nr_smaller = r->nr_starved = 0;
+    r->nr_tried = r->nr_smaller = r->nr_starved = 0;
     r->pass += r->pass == UINT16_MAX ? 2 : 1;
     return true;
 }
@@ -138,9 +138,13 @@ static bool untouched(TmemRecompress *r, Candidate *c, TmemNode *node)
            *tmem_node_entry(index, node, c->key.pos) == c->entry;
 }
 
-/* The page cannot be read: its next load is to say so without trying. */
+/*
+ * The page cannot be read: its next load is to say so without trying.  Its
+ * client stays: freeing one waits for upkeep.
+ */
 static void quarantine(TmemRecompress *r, Candidate *c)
 {
+    TmemClient *client = NULL;
     TmemDelta delta = {};
     TmemNode *node;
 
@@ -150,8 +154,12 @@ static void quarantine(TmemRecompress *r, Candidate *c)
         tmem_index_quarantine(&r->store->index, node, c->key.pos, c->entry,
                               c->checksum, r->codec.in, &delta);
         tmem_pool_apply(node->pool, &delta);
+        client = node->pool->client;
     }
     tmem_unlock(&c->key.shard->lock);
+    if (delta.pages_damaged) {
+        tmem_event_emit(r->store, TMEM_EVENT_DAMAGED, client);
+    }
 }
 
 static void set_done(TmemRecompress *r, Candidate *c)
@@ -236,6 +244,7 @@ static void recompress_page(TmemRecompress *r, Candidate *c)
     if (!read_record(r, c)) {
         return;
     }
+    r->nr_tried++;
     len = tmem_entry_len(c->entry);
     if (c->checksum != tmem_codec_checksum(r->codec.in, len, c->seed) ||
         !tmem_codec_decode(&r->codec, tmem_entry_kind(c->entry), len,

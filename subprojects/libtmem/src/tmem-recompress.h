@@ -41,8 +41,9 @@ typedef struct TmemRecompress {
     uint16_t pass;          /* never 0 */
     int level;              /* of zstd */
     TmemRecompressMode mode;
-    uint64_t nr_smaller;    /* pages that took another form */
-    uint64_t nr_starved;    /* pages for whose smaller form was no memory */
+    uint64_t nr_tried;      /* pages that were compressed again */
+    uint64_t nr_smaller;    /* of these, those that took another form */
+    uint64_t nr_starved;    /* those for whose smaller form was no memory */
 } TmemRecompress;
 
 /** Returns false without memory. */

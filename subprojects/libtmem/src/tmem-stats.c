@@ -128,6 +128,11 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
 
 void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats)
 {
+#define LOAD(name, kind, unit, text)                                          \
+    stats->name = __atomic_load_n(&store->upkeep.counters.name,               \
+                                  __ATOMIC_RELAXED);
+    TMEM_STORE_COUNTERS(LOAD)
+#undef LOAD
     stats->size_bytes = store->size_bytes;
     stats->clients = __atomic_load_n(&store->nr_clients, __ATOMIC_RELAXED);
     tmem_arena_levels(&store->arena, &stats->used_bytes,

@@ -23,8 +23,9 @@
 /* CPU time of one step of the thread, before it rests. */
 #define STEP_NS         MS_NS
 
-/* Buckets between two looks at the clock. */
+/* Buckets between two looks at the clock, and pages that are compressed. */
 #define BUCKETS_AT_ONCE 32
+#define PAGES_AT_ONCE   16
 
 /* How often it is looked whether compaction is worth it ... */
 #define COMPACT_NS      (2 * SECOND_NS)
@@ -39,6 +40,12 @@ static uint64_t clock_ns(clockid_t id)
 
     clock_gettime(id, &ts);
     return ts.tv_sec * SECOND_NS + ts.tv_nsec;
+}
+
+/* Read at any time. */
+static void count_up(uint64_t *counter, uint64_t nr)
+{
+    __atomic_fetch_add(counter, nr, __ATOMIC_RELAXED);
 }
 
 static void walk_begin(TmemWalk *walk)
@@ -84,6 +91,7 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
     for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
         if (!compact_next(u, &u->compacting)) {
             tmem_compact_end(u->store);
+            count_up(&u->counters.compact_passes, 1);
             u->compacting_next_ns = now_ns + COMPACT_NS;
             return;
         }
@@ -93,9 +101,12 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
 static void age_some(TmemUpkeeper *u, uint64_t idle_ns, uint64_t now_ns)
 {
     const TmemRecompress *r = &u->recompress;
+    uint64_t enough = r->nr_tried + PAGES_AT_ONCE;
 
-    for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
+    for (int i = 0; i < BUCKETS_AT_ONCE && r->nr_tried < enough; i++) {
         if (!recompress_next(u, &u->aging)) {
+            count_up(&u->counters.recompress_passes, 1);
+            count_up(&u->counters.recompress_starved, r->nr_starved);
             if (r->mode == TMEM_RECOMPRESS_AGING) {
                 /* From the end, so that no page sees two passes too soon. */
                 u->aging_next_ns = now_ns + (idle_ns + 1) / 2;
@@ -174,7 +185,7 @@ bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns)
         more = work(u, &policy, now_ns);
         used = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
     } while (more && used < cpu_ns);
-    __atomic_fetch_add(&u->cpu_ns, used, __ATOMIC_RELAXED);
+    count_up(&u->counters.upkeep_cpu_ns, used);
     tmem_upkeep_resume(store);
     return more;
 }
@@ -195,12 +206,13 @@ void tmem_upkeep_resume(TmemStore *store)
 uint64_t tmem_store_recompress(TmemStore *store)
 {
     TmemUpkeeper *u = &store->upkeep;
+    uint64_t nr = 0, start;
     TmemPolicy policy;
     TmemWalk walk;
-    uint64_t nr = 0;
 
     tmem_store_get_policy(store, &policy);
     tmem_upkeep_pause(store);
+    start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     /* Its marks on nodes are those of another pass from here on. */
     u->aging.active = false;
     if (tmem_recompress_begin(&u->recompress, store,
@@ -211,7 +223,11 @@ uint64_t tmem_store_recompress(TmemStore *store)
             /* The pages of another bucket. */
         }
         nr = u->recompress.nr_smaller;
+        count_up(&u->counters.recompress_passes, 1);
+        count_up(&u->counters.recompress_starved, u->recompress.nr_starved);
     }
+    count_up(&u->counters.upkeep_cpu_ns,
+             clock_ns(CLOCK_THREAD_CPUTIME_ID) - start);
     tmem_upkeep_resume(store);
     return nr;
 }

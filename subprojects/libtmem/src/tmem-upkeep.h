@@ -22,6 +22,7 @@
 
 #include <pthread.h>
 
+#include "libtmem/tmem-stats.h"
 #include "tmem-pressure.h"
 #include "tmem-recompress.h"
 
@@ -32,8 +33,15 @@ typedef struct TmemWalk {
     uint32_t bucket;
 } TmemWalk;
 
+/* Atomic. */
+typedef struct TmemUpkeepCounters {
+    TMEM_STORE_COUNTERS(TMEM_STAT_MEMBER)
+} TmemUpkeepCounters;
+
 typedef struct TmemUpkeeper {
     TmemStore *store;
+
+    TmemUpkeepCounters counters;
 
     pthread_mutex_t busy;
     /* Guarded by busy. */
@@ -44,7 +52,6 @@ typedef struct TmemUpkeeper {
     TmemWalk compacting;
     uint64_t compacting_next_ns;
     bool compacting_turn;
-    uint64_t cpu_ns;            /* taken by steps; atomic */
 
     pthread_mutex_t mutex;
     /* Guarded by mutex. */

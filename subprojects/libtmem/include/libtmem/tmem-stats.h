@@ -9,7 +9,8 @@
  *   X(name, kind, unit, text)
  *
  * kind: CUMULATIVE only grows; INSTANT is a level; PEAK is the highest level.
- * unit: PAGES, BYTES, OPS (operations), or COUNT (of the noun in the name).
+ * unit: PAGES, BYTES, OPS (operations), NS (nanoseconds), or COUNT (of the noun
+ * in the name).
  */
 #ifndef LIBTMEM_TMEM_STATS_H
 #define LIBTMEM_TMEM_STATS_H
@@ -80,6 +81,17 @@
     X(bytes_peak, PEAK, BYTES, "highest level of bytes")                      \
     X(max_bytes, INSTANT, BYTES, "limit of bytes")
 
+/* Of what the store does in the background. */
+#define TMEM_STORE_COUNTERS(X)                                                \
+    X(upkeep_cpu_ns, CUMULATIVE, NS,                                          \
+      "CPU time taken by recompression and compaction, in nanoseconds")       \
+    X(recompress_passes, CUMULATIVE, COUNT,                                   \
+      "passes over all pages that look for idle ones")                        \
+    X(recompress_starved, CUMULATIVE, PAGES,                                  \
+      "pages that could be smaller, but for want of memory to put them")      \
+    X(compact_passes, CUMULATIVE, COUNT,                                      \
+      "passes over all pages that bring memory together")
+
 #define TMEM_STORE_LEVELS(X)                                                  \
     X(size_bytes, INSTANT, BYTES, "limit of used_bytes")                      \
     X(used_bytes, INSTANT, BYTES,                                             \
@@ -102,6 +114,7 @@ typedef struct TmemClientStats {
 } TmemClientStats;
 
 typedef struct TmemStoreStats {
+    TMEM_STORE_COUNTERS(TMEM_STAT_MEMBER)
     TMEM_STORE_LEVELS(TMEM_STAT_MEMBER)
 } TmemStoreStats;
 

@@ -172,7 +172,8 @@ typedef enum TmemEvent {
  * @client: whom it concerns, NULL if the whole store
  *
  * Called from any thread, with no lock held, on edges only: never once a page,
- * but for DAMAGED.  Must not call the library.
+ * but for DAMAGED.  Must not call the library, nor wait for a thread that does:
+ * freeing a client may wait for this call to end.
  */
 typedef void TmemEventFunc(TmemEvent event, TmemClient *client, void *opaque);
 
