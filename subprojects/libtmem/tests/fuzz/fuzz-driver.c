@@ -220,9 +220,9 @@ static void test_random(void)
         /* Its own allocation, so that a sanitiser sees a step beyond it. */
         LLVMFuzzerTestOneInput(input->data, input->len);
         nr++;
-    } while (g_get_monotonic_time() < end);
+        /* However busy the machine is. */
+    } while (g_get_monotonic_time() < end || nr < 20);
     g_test_message("%" G_GUINT64_FORMAT " inputs", nr);
-    g_assert_cmpuint(nr, >, 10);
 }
 
 int main(int argc, char **argv)

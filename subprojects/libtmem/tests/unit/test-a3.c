@@ -266,6 +266,9 @@ static void test_destroy_under_eviction(void)
     fixture_set_up(&f, 2u << 20, 0);
     r = (Racer) { .f = &f, .ctx = tmem_context_new(f.client, NULL) };
     thread = g_thread_new("filler", fill, &r);
+    while (!client_total(f.client).evicted) {
+        g_usleep(100);
+    }
     for (unsigned i = 0; i < 100; i++) {
         uint64_t id;
 

@@ -226,7 +226,8 @@ static void test_thread(void)
     g_assert_no_error(err);
     tmem_upkeep_set_watch(h.f.store, &h.watch);
     fire(&h);
-    for (int i = 0; i < 600 &&
+    /* A second and a bit, on a machine that is not too busy. */
+    for (int i = 0; i < 6000 &&
          !__atomic_load_n(&h.nr_ended, __ATOMIC_RELAXED); i++) {
         g_usleep(10000);
     }
