@@ -445,8 +445,8 @@ static unsigned env_number(const char *name, unsigned usual)
     return text ? (unsigned)g_ascii_strtoull(text, NULL, 0) : usual;
 }
 
-/* What this test is about did happen. */
-static void check_happened(const Happened *h)
+/* Says, or @wanted: wants, that what this test is about did happen. */
+static void check_happened(const Happened *h, bool wanted)
 {
     const struct {
         const char *name;
@@ -464,7 +464,7 @@ static void check_happened(const Happened *h)
 
     for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {
         g_test_message("%s: %" G_GUINT64_FORMAT, all[i].name, all[i].times);
-        if (!all[i].times) {
+        if (wanted && !all[i].times) {
             g_test_fail();
         }
     }
@@ -489,13 +489,14 @@ static void run_seed(const Door *door, uint64_t seed, Happened *happened)
 
 static void test_model(gconstpointer opaque)
 {
-    unsigned runs = env_number("TMEM_TEST_RUNS", 5);
+    unsigned runs = env_number("TMEM_TEST_RUNS", 3);
     uint64_t seed = test_seed();
     Happened happened = {};
 
     for (unsigned run = 0; run < runs; run++) {
         run_seed(opaque, seed + run, &happened);
     }
+    check_happened(&happened, false);
 }
 
 /*
@@ -505,7 +506,7 @@ static void test_model(gconstpointer opaque)
  */
 static void test_known(gconstpointer opaque)
 {
-    static const uint64_t seeds[] = { 8, 16, 3 };
+    static const uint64_t seeds[] = { 5, 6, 8, 24, 40, 48, 64, 72, 80 };
     Happened happened = {};
 
     if (g_getenv("TMEM_TEST_RUNS")) {
@@ -515,7 +516,7 @@ static void test_known(gconstpointer opaque)
     for (unsigned i = 0; i < G_N_ELEMENTS(seeds); i++) {
         run_seed(opaque, seeds[i], &happened);
     }
-    check_happened(&happened);
+    check_happened(&happened, true);
 }
 
 int main(int argc, char **argv)
