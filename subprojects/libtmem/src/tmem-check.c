@@ -207,7 +207,7 @@ static bool check_shard(Check *c, TmemShard *shard)
     uint64_t nr = 0;
 
     for (uint32_t bucket = 0; bucket < shard->nr_buckets; bucket++) {
-        TmemRef ref = shard->buckets[bucket];
+        TmemRef ref = *tmem_shard_chain(shard, bucket);
 
         while (ref) {
             if (nr++ == shard->nr_nodes) {

@@ -109,7 +109,7 @@ bool tmem_compact_bucket(TmemStore *store, TmemShard *shard, uint32_t bucket)
         tmem_lock(&shard->lock);
         exists = bucket < shard->nr_buckets;
         if (exists) {
-            ref = shard->buckets[bucket];
+            ref = *tmem_shard_chain(shard, bucket);
         }
         while (ref && nr < MOVES_MAX) {
             TmemNode *node = tmem_arena_ptr(&store->arena, ref);

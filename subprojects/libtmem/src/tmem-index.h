@@ -70,7 +70,9 @@ typedef struct TmemShard {
     uint32_t nr;
     uint32_t nr_buckets;
     uint64_t nr_nodes;
-    TmemRef *buckets;
+    TmemRef *buckets;       /* tmem_shard_chain() */
+    uint8_t step_shift;
+    uint8_t stride_shift;
     uint8_t generation;     /* of entries */
 } TmemShard;
 
@@ -82,6 +84,23 @@ static inline uint32_t tmem_bucket_of(uint32_t nr_buckets, uint64_t hash)
     uint32_t bucket = hash & (2 * (uint64_t)half - 1);
 
     return bucket < nr_buckets ? bucket : bucket - half;
+}
+
+/**
+ * tmem_shard_chain() - the first node of a bucket's chain
+ *
+ * The tables of all shards lie in one address range, a page of each in turn, so
+ * that all of it that is in use lies close together: an operation starts with a
+ * bucket, and where these are spread over the address space, finding out where
+ * they are in memory costs more than reading them.
+ */
+static inline TmemRef *tmem_shard_chain(const TmemShard *shard,
+                                        uint32_t bucket)
+{
+    size_t step = bucket >> shard->step_shift;
+
+    return &shard->buckets[(step << shard->stride_shift) +
+                           (bucket & ((1u << shard->step_shift) - 1))];
 }
 
 typedef struct TmemIndex {

@@ -88,7 +88,7 @@ static void relink_chain(TmemIndex *index, TmemShard *shard, TmemNode *node,
                          TmemRef ref, TmemRef to)
 {
     uint64_t hash = tmem_index_node_hash(index, node, NULL);
-    TmemRef *link = &shard->buckets[tmem_shard_bucket(shard, hash)];
+    TmemRef *link = tmem_shard_chain(shard, tmem_shard_bucket(shard, hash));
 
     while (*link != ref) {
         link = &node_at(index, *link)->next;

@@ -54,7 +54,7 @@ static const void *at(const TmemArena *arena, TmemRef ref, size_t bytes)
     uint64_t offset = (ref - 1) << TMEM_UNIT_SHIFT;
 
     return ref && ref <= 1ull << TMEM_REF_BITS &&
-           offset + bytes <= arena->size_bytes ?
+           offset + bytes <= arena->span_bytes ?
            arena->base + offset : NULL;
 }
 
@@ -63,30 +63,34 @@ static void touch(const void *p)
     __builtin_prefetch(p, 1);
 }
 
-/* A node is two lines, or three. */
+/*
+ * Of a node: the two lines that a lookup needs.  It may lie across three, and
+ * the last may be none of them.
+ */
 static void touch_node(const TmemArena *arena, TmemRef ref)
 {
     const TmemNode *node = at(arena, ref, sizeof(*node));
 
     if (node) {
-        touch(node);
-        touch((const uint8_t *)(node + 1) - 1);
+        touch(&node->next);
+        touch(&node->capacity);
     }
 }
 
 /* The bucket's place now; the table may grow or shrink meanwhile. */
 static const TmemRef *bucket_of(const TmemShard *shard, uint64_t hash)
 {
-    return &shard->buckets[tmem_bucket_of(peek32(&shard->nr_buckets), hash)];
+    return tmem_shard_chain(shard, tmem_bucket_of(peek32(&shard->nr_buckets),
+                                                  hash));
 }
 
 /* Whether @node is the one wanted, or another pool's with such a key. */
 static bool looks_right(const TmemNode *node, const TmemKey *key)
 {
-    return peek(&node->base) == key->base &&
-           peek(&node->object[0]) == key->object[0] &&
-           peek(&node->object[1]) == key->object[1] &&
-           peek(&node->object[2]) == key->object[2];
+    return !((peek(&node->base) ^ key->base) |
+             (peek(&node->object[0]) ^ key->object[0]) |
+             (peek(&node->object[1]) ^ key->object[1]) |
+             (peek(&node->object[2]) ^ key->object[2]));
 }
 
 /* Goes one node further along a chain; NULL, and 0 in @ref, at its end. */

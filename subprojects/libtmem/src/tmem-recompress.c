@@ -281,7 +281,7 @@ static bool next_node(TmemRecompress *r, TmemShard *shard, uint32_t bucket,
     tmem_lock(&shard->lock);
     *exists = bucket < shard->nr_buckets;
     if (*exists) {
-        ref = shard->buckets[bucket];
+        ref = *tmem_shard_chain(shard, bucket);
     }
     for (; ref; ref = node->next) {
         node = tmem_arena_ptr(index->arena, ref);

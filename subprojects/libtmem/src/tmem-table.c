@@ -16,15 +16,18 @@
 #define TABLES_BYTES_MAX    (1ull << 43)
 #define BUCKETS_MAX         (1ull << 31)
 
+/*
+ * A node that has to be passed by costs as much as the one that is wanted, at
+ * most stored pages: its memory is in no cache.  So there are more buckets than
+ * nodes, and up to twice as many where nodes went; this is 16 to 32 bytes a
+ * node.
+ */
+#define BUCKETS_PER_NODE    2
+
 /* What buckets_step buckets take from the budget. */
 static uint64_t step_bytes(const TmemIndex *index)
 {
     return index->buckets_step * sizeof(TmemRef);
-}
-
-static void set_bucket(TmemShard *shard, uint32_t bucket, TmemRef ref)
-{
-    shard->buckets[bucket] = ref;
 }
 
 /* --- Set-up --- */
@@ -81,7 +84,10 @@ bool tmem_table_init(TmemIndex *index, GError **errp)
         tmem_lock_init(&shard->lock, TMEM_RANK_SHARD);
         shard->nr = i;
         shard->nr_buckets = index->buckets_step;
-        shard->buckets = index->tables + (size_t)i * index->buckets_max;
+        shard->buckets = index->tables + (size_t)i * index->buckets_step;
+        shard->step_shift = __builtin_ctz(index->buckets_step);
+        shard->stride_shift = shard->step_shift +
+                              __builtin_ctz(index->nr_shards);
     }
     return true;
 }
@@ -111,16 +117,16 @@ uint32_t tmem_shard_bucket(const TmemShard *shard, uint64_t hash)
 
 void tmem_table_link(TmemShard *shard, TmemNode *node, uint64_t hash)
 {
-    uint32_t bucket = tmem_shard_bucket(shard, hash);
+    TmemRef *chain = tmem_shard_chain(shard, tmem_shard_bucket(shard, hash));
 
-    node->next = shard->buckets[bucket];
-    set_bucket(shard, bucket, tmem_node_ref(node));
+    node->next = *chain;
+    *chain = tmem_node_ref(node);
 }
 
 void tmem_table_unlink(TmemIndex *index, TmemShard *shard, TmemNode *node,
                        uint64_t hash)
 {
-    TmemRef *link = &shard->buckets[tmem_shard_bucket(shard, hash)];
+    TmemRef *link = tmem_shard_chain(shard, tmem_shard_bucket(shard, hash));
     TmemRef ref = tmem_node_ref(node);
 
     while (*link != ref) {
@@ -129,22 +135,27 @@ void tmem_table_unlink(TmemIndex *index, TmemShard *shard, TmemNode *node,
     *link = node->next;
 }
 
-/* One more bucket: it takes its part of the nodes of one that exists. */
-static void table_grow(TmemIndex *index, TmemShard *shard)
+/*
+ * One more bucket: it takes its part of the nodes of one that exists.  Returns
+ * false if there is no memory for it.
+ */
+static bool table_grow(TmemIndex *index, TmemShard *shard)
 {
     uint32_t nr = shard->nr_buckets;
+    TmemRef *chain;
     TmemRef ref;
 
     if (nr == index->buckets_max) {
-        return;
+        return false;
     }
     if (nr % index->buckets_step == 0 &&
         !tmem_arena_charge(index->arena, step_bytes(index))) {
-        return;
+        return false;
     }
-    ref = shard->buckets[nr - power_below(nr)];
-    set_bucket(shard, nr - power_below(nr), 0);
-    set_bucket(shard, nr, 0);
+    chain = tmem_shard_chain(shard, nr - power_below(nr));
+    ref = *chain;
+    *chain = 0;
+    *tmem_shard_chain(shard, nr) = 0;
     shard->nr_buckets++;
     while (ref) {
         TmemNode *node = tmem_node_at(index, ref);
@@ -152,20 +163,21 @@ static void table_grow(TmemIndex *index, TmemShard *shard)
         ref = node->next;
         tmem_table_link(shard, node, tmem_index_node_hash(index, node, NULL));
     }
+    return true;
 }
 
 static void table_shrink(TmemIndex *index, TmemShard *shard)
 {
     uint32_t nr = shard->nr_buckets - 1;
-    TmemRef *link = &shard->buckets[nr - power_below(nr)];
+    TmemRef *link = tmem_shard_chain(shard, nr - power_below(nr));
 
     while (*link) {
         link = &tmem_node_at(index, *link)->next;
     }
-    *link = shard->buckets[nr];
+    *link = *tmem_shard_chain(shard, nr);
     shard->nr_buckets = nr;
     if (nr % index->buckets_step == 0) {
-        tmem_os_discard(&shard->buckets[nr], step_bytes(index));
+        tmem_os_discard(tmem_shard_chain(shard, nr), step_bytes(index));
         tmem_arena_uncharge(index->arena, step_bytes(index));
     }
 }
@@ -175,8 +187,12 @@ void tmem_table_insert(TmemIndex *index, TmemShard *shard, TmemNode *node,
 {
     tmem_table_link(shard, node, hash);
     shard->nr_nodes++;
-    if (shard->nr_nodes > shard->nr_buckets) {
-        table_grow(index, shard);
+    /* As many as a node asks for; who cannot have one need not try again. */
+    for (int i = 0; i < BUCKETS_PER_NODE; i++) {
+        if (shard->nr_nodes <= shard->nr_buckets / BUCKETS_PER_NODE ||
+            !table_grow(index, shard)) {
+            break;
+        }
     }
 }
 
@@ -185,9 +201,9 @@ void tmem_table_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
 {
     tmem_table_unlink(index, shard, node, hash);
     shard->nr_nodes--;
-    /* Two per removal, so that an emptied table is small again. */
-    for (int i = 0; i < 2; i++) {
-        if (shard->nr_nodes < shard->nr_buckets / 2 &&
+    /* As many as a node stood for, so that an emptied table is small again. */
+    for (int i = 0; i < 2 * BUCKETS_PER_NODE; i++) {
+        if (shard->nr_nodes < shard->nr_buckets / (2 * BUCKETS_PER_NODE) &&
             shard->nr_buckets > index->buckets_step) {
             table_shrink(index, shard);
         }

@@ -30,7 +30,9 @@ void tmem_table_destroy(TmemIndex *index);
 static inline TmemNode *tmem_table_first(const TmemIndex *index,
                                          const TmemShard *shard, uint64_t hash)
 {
-    return tmem_node_at(index, shard->buckets[tmem_shard_bucket(shard, hash)]);
+    uint32_t bucket = tmem_shard_bucket(shard, hash);
+
+    return tmem_node_at(index, *tmem_shard_chain(shard, bucket));
 }
 
 /** Adds a new node, under @hash.  The table may grow. */

@@ -185,7 +185,7 @@ static void node_chain(World *w)
     TestPeek p = peek_text(w, false);
     uint32_t bucket = tmem_shard_bucket(p.key.shard, p.key.hash_head);
 
-    PLANT(w, p.key.shard->buckets[bucket], 0);
+    PLANT(w, *tmem_shard_chain(p.key.shard, bucket), 0);
 }
 
 static void shard_nodes(World *w)

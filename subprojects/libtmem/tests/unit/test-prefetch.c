@@ -78,7 +78,7 @@ static Chains measure(TmemStore *store)
         for (uint32_t b = 0; b < shard->nr_buckets; b++) {
             uint32_t len = 0;
 
-            for (TmemRef ref = shard->buckets[b]; ref;) {
+            for (TmemRef ref = *tmem_shard_chain(shard, b); ref;) {
                 TmemNode *node = tmem_arena_ptr(&store->arena, ref);
 
                 chains.steps += ++len;
