@@ -278,17 +278,47 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
 }
 
 static bool check_client(Check *c, TmemClient *client)
+/*
+ * The distribution of stored sizes, and their sum, which are kept by client:
+ * @found is what the walk found in all of its pools.
+ */
+static bool check_sizes(Check *c, TmemClient *client, const TmemDelta *found)
+{
+    TmemHeld sum = {};
+
+    tmem_held_sum(&sum, &client->held);
+    for (GList *l = client->contexts; l; l = l->next) {
+        tmem_held_sum(&sum, &((TmemContext *)l->data)->held);
+    }
+    for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+        if (!check_level(c, "client's distribution of sizes",
+                         sum.sizes.held[i], found->sizes[i])) {
+            return false;
+        }
+    }
+    return check_level(c, "client's stored bytes", sum.bytes,
+                       found->stored_bytes);
+}
+
 {
     uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots);
     uint64_t persistent_pages = 0;
     uint32_t nr_pools = 0;
+    TmemDelta held = {};
 
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
         if (!check_pool(c, client, slot, &persistent_pages)) {
+        const TmemDelta *found = g_hash_table_lookup(c->pools,
+                                                     &client->pools[slot]);
+
             return false;
         }
         nr_pools++;
+        held.stored_bytes += found->stored_bytes;
+        for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
+            held.sizes[i] += found->sizes[i];
+        }
     }
 #define CHECK(name, kind, unit, text)                                         \
     if (!check_level(c, "destroyed pools' " #name, client->destroyed.name,    \
@@ -301,7 +331,8 @@ static bool check_client(Check *c, TmemClient *client)
            check_level(c, "client's tables", client->heap.charged_bytes,
                        table) &&
            check_level(c, "client's persistent pages",
-                       client->persistent_pages, persistent_pages);
+                       client->persistent_pages, persistent_pages) &&
+           check_sizes(c, client, &held);
 }
 
 static bool check_clients(Check *c)

@@ -463,6 +463,24 @@ static void test_pool_levels(void)
     tear_down(&w);
 }
 
+/* One page more than there is in the middle of the distribution of sizes. */
+static void test_sizes(void)
+{
+    unsigned bucket = TMEM_SIZE_BUCKETS / 2;
+    World w;
+
+    set_up(&w);
+    PLANT(&w, w.f.client->held.sizes.held[bucket],
+          w.f.client->held.sizes.held[bucket] + 1);
+    expect_sentence(&w, "client's distribution of sizes: counters say");
+    PLANT(&w, w.f.ctx->held.sizes.held[bucket],
+          w.f.ctx->held.sizes.held[bucket] - 1);
+    expect_sentence(&w, "client's distribution of sizes: counters say");
+    PLANT(&w, w.f.ctx->held.bytes, w.f.ctx->held.bytes + 1);
+    expect_sentence(&w, "client's stored bytes: counters say");
+    tear_down(&w);
+}
+
 /* A slot that was taken and forgotten. */
 static void test_lost_slot(void)
 {
@@ -527,6 +545,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(path, &cases[i], test_case);
     }
     g_test_add_func("/tmem/check/pool-levels", test_pool_levels);
+    g_test_add_func("/tmem/check/sizes", test_sizes);
     g_test_add_func("/tmem/check/lost-slot", test_lost_slot);
     g_test_add_func("/tmem/check/slot-in-hand", test_slot_in_hand);
     return g_test_run();
