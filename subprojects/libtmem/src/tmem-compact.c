@@ -16,60 +16,103 @@
 /* What one hold of a shard's lock moves: about what a store copies. */
 #define MOVES_MAX       4
 
-/* Sets @tight if someone is likely to be refused for lack of memory. */
-static uint64_t mark_all(TmemStore *store, bool *tight)
+/* What one hold of the list of clients looks at, and marks at most. */
+#define CLASSES_MAX     64
+#define MARKS_MAX       (4 * TMEM_DRAIN_MAX)
+
+/* --- Marking --- */
+
+static void next_round(TmemCompact *c, TmemCompactPhase phase)
 {
-    uint64_t nr = 0;
+    c->round++;
+    c->phase = phase;
+}
 
-    *tight = tmem_share_available(&store->arena) <
-             store->size_bytes >> GAIN_SHIFT;
+void tmem_compact_begin(TmemCompact *c, TmemStore *store)
+{
+    next_round(c, TMEM_COMPACT_MARKING);
+    c->nr_marked = 0;
+    c->tight = tmem_share_available(&store->arena) <
+               store->size_bytes >> GAIN_SHIFT;
+}
 
-    tmem_lock(&store->clients_lock);
+void tmem_compact_end(TmemCompact *c)
+{
+    next_round(c, TMEM_COMPACT_UNMARKING);
+}
+
+/* Clients locked: one that this round has not been through. */
+static TmemHeap *find_heap(const TmemCompact *c, const TmemStore *store)
+{
     for (GList *l = store->clients; l; l = l->next) {
-        TmemClient *client = l->data;
+        TmemHeap *heap = &((TmemClient *)l->data)->heap;
 
-        *tight |= tmem_heap_near_limit(&client->heap, GAIN_SHIFT);
-        for (int space = 0; space < TMEM_SPACE__MAX; space++) {
-            uint32_t marked = 0, before;
-
-            /* A few segments of each class at a time. */
-            do {
-                before = marked;
-                marked = tmem_heap_drain(&client->heap, space);
-            } while (marked > before);
-            nr += marked;
+        if (heap->drain_round != c->round) {
+            return heap;
         }
     }
-    tmem_unlock(&store->clients_lock);
-    return nr;
+    return NULL;
 }
 
-void tmem_compact_end(TmemStore *store)
+/* Clients locked: some classes of the heap. */
+static void slice_of_heap(TmemCompact *c, TmemHeap *heap)
 {
-    tmem_lock(&store->clients_lock);
-    for (GList *l = store->clients; l; l = l->next) {
-        TmemClient *client = l->data;
+    uint32_t nr_classes = heap->arena->nr_classes;
+    uint32_t end = TMEM_SPACE__MAX * nr_classes;
+    bool marking = c->phase == TMEM_COMPACT_MARKING;
+    uint32_t nr = 0;
 
-        for (int space = 0; space < TMEM_SPACE__MAX; space++) {
-            tmem_heap_drain_end(&client->heap, space);
+    for (int i = 0; i < CLASSES_MAX && nr < MARKS_MAX; i++) {
+        uint32_t at = heap->drain_next;
+        uint32_t now = marking ?
+            tmem_heap_drain(heap, at / nr_classes, at % nr_classes) :
+            tmem_heap_drain_end(heap, at / nr_classes, at % nr_classes);
+
+        nr += now;
+        if (now == TMEM_DRAIN_MAX) {
+            continue;
+        }
+        if (++heap->drain_next == end) {
+            heap->drain_next = 0;
+            heap->drain_round = c->round;
+            break;
         }
     }
-    tmem_unlock(&store->clients_lock);
-}
-
-bool tmem_compact_begin(TmemStore *store)
-{
-    TmemArena *arena = &store->arena;
-    bool tight;
-    uint64_t nr = mark_all(store, &tight);
-
-    if (nr && (tight || (nr << arena->segment_shift) >=
-                        tmem_arena_used_bytes(arena) >> GAIN_SHIFT)) {
-        return true;
+    if (marking) {
+        c->nr_marked += nr;
+        c->tight |= tmem_heap_near_limit(heap, GAIN_SHIFT);
     }
-    tmem_compact_end(store);
-    return false;
 }
+
+static bool is_worth_it(const TmemCompact *c, const TmemArena *arena)
+{
+    return c->tight || (c->nr_marked << arena->segment_shift) >=
+                       tmem_arena_used_bytes(arena) >> GAIN_SHIFT;
+}
+
+void tmem_compact_slice(TmemCompact *c, TmemStore *store)
+{
+    TmemHeap *heap;
+
+    tmem_lock(&store->clients_lock);
+    heap = find_heap(c, store);
+    if (heap) {
+        slice_of_heap(c, heap);
+    }
+    tmem_unlock(&store->clients_lock);
+    if (heap) {
+        return;
+    }
+    if (c->phase == TMEM_COMPACT_UNMARKING || !c->nr_marked) {
+        c->phase = TMEM_COMPACT_IDLE;
+    } else if (is_worth_it(c, &store->arena)) {
+        c->phase = TMEM_COMPACT_MOVING;
+    } else {
+        tmem_compact_end(c);
+    }
+}
+
+/* --- Moving --- */
 
 /* Shard locked: moves some of what @node has.  Returns how much. */
 static unsigned move_node(TmemStore *store, TmemShard *shard, TmemNode *node)

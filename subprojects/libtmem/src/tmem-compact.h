@@ -11,13 +11,38 @@
 
 #include "tmem-index.h"
 
-/**
- * tmem_compact_begin() - mark segments of all clients
- *
- * No lock held.  Returns false, with none marked, if too little would come free
- * for a pass over the index.
+typedef enum TmemCompactPhase {
+    TMEM_COMPACT_IDLE,
+    TMEM_COMPACT_MARKING,
+    TMEM_COMPACT_MOVING,    /* tmem_compact_bucket() of all the index */
+    TMEM_COMPACT_UNMARKING,
+} TmemCompactPhase;
+
+/*
+ * Where marking, or its end, is: every heap has a mark of the last round that
+ * reached it, so that clients may come and go meanwhile.
  */
-bool tmem_compact_begin(TmemStore *store);
+typedef struct TmemCompact {
+    TmemCompactPhase phase;
+    uint32_t round;
+    bool tight;             /* someone is likely to be refused for memory */
+    uint64_t nr_marked;
+} TmemCompact;
+
+/** Begins to mark segments. */
+void tmem_compact_begin(TmemCompact *c, TmemStore *store);
+
+/** All is moved: begins to use again what is still marked. */
+void tmem_compact_end(TmemCompact *c);
+
+/**
+ * tmem_compact_slice() - go on marking, or unmarking
+ *
+ * No lock held.  Looks at a few classes of one client.  After marking there is
+ * moving to be done, unless too little would come free for a pass over the
+ * index.
+ */
+void tmem_compact_slice(TmemCompact *c, TmemStore *store);
 
 /**
  * tmem_compact_bucket() - move what one bucket of the index leads to
@@ -26,8 +51,4 @@ bool tmem_compact_begin(TmemStore *store);
  * false if the shard has no such bucket.
  */
 bool tmem_compact_bucket(TmemStore *store, TmemShard *shard, uint32_t bucket);
-
-/** What is still marked is used again. */
-void tmem_compact_end(TmemStore *store);
-
 #endif /* TMEM_COMPACT_H */

@@ -372,12 +372,20 @@ static void set_list(TmemSegment *seg, TmemList list)
     __atomic_store_n(&seg->list, list, __ATOMIC_RELAXED);
 }
 
+static void count_draining(TmemClass *c, int nr)
+{
+    __atomic_store_n(&c->nr_draining, c->nr_draining + nr, __ATOMIC_RELAXED);
+}
+
 static void unlist_segment(TmemArena *arena, TmemClass *c, uint32_t nr)
 {
     TmemSegment *seg = &arena->segments[nr];
 
     if (seg->list == TMEM_LIST_NONE) {
         return;
+    }
+    if (seg->list == TMEM_LIST_DRAINING) {
+        count_draining(c, -1);
     }
     if (seg->prev == TMEM_SEGMENT_NONE) {
         set_first(c, seg->list, seg->next);
@@ -409,6 +417,9 @@ static void list_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
     }
     set_first(c, list, nr);
     set_list(seg, list);
+    if (list == TMEM_LIST_DRAINING) {
+        count_draining(c, 1);
+    }
 }
 
 /* Where a segment belongs from which slots may be taken. */
@@ -442,6 +453,18 @@ static void segment_close(TmemArena *arena, TmemClass *c, uint32_t nr)
     unlist_segment(arena, c, nr);
     c->nr_segments--;
     c->nr_touched -= arena->segments[nr].watermark;
+}
+
+/* Class lock held: the segment that was marked last is used again. */
+static bool undrain_one(TmemArena *arena, TmemClass *c)
+{
+    uint32_t nr = c->first[TMEM_LIST_DRAINING];
+
+    if (nr == TMEM_SEGMENT_NONE) {
+        return false;
+    }
+    list_segment(arena, c, nr, list_of(arena, &arena->segments[nr]));
+    return true;
 }
 
 /* --- Slots --- */
@@ -517,6 +540,33 @@ static TmemRef slot_of_larger(TmemHeap *heap, TmemSpace space,
     return ref;
 }
 
+/*
+ * A slot of a marked segment, of @class_nr or of one beyond it of at most
+ * @max_bytes: what a client has free is not refused because compaction would
+ * rather have it empty.
+ */
+static TmemRef slot_of_draining(TmemHeap *heap, TmemSpace space,
+                                uint32_t class_nr, uint64_t max_bytes)
+{
+    TmemArena *arena = heap->arena;
+    TmemRef ref = 0;
+
+    do {
+        TmemClass *c = tmem_heap_class(heap, space, class_nr);
+
+        if (!__atomic_load_n(&c->nr_draining, __ATOMIC_RELAXED)) {
+            continue;
+        }
+        tmem_lock(&c->lock);
+        if (undrain_one(arena, c)) {
+            ref = slot_take(arena, c, fullest(c), NULL);
+        }
+        tmem_unlock(&c->lock);
+    } while (!ref && ++class_nr < arena->nr_classes &&
+             arena->classes[class_nr].slot_bytes <= max_bytes);
+    return ref;
+}
+
 /* Lets a segment of the class grow, or opens one. */
 static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
                                   uint32_t class_nr, Growth *growth)
@@ -548,16 +598,22 @@ static uint32_t class_of(const TmemArena *arena, size_t bytes)
     return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
 }
 
-TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
+/* The largest slot to take for @bytes before a segment is opened. */
+static uint64_t with_slack(const TmemHeap *heap, size_t bytes)
 {
     uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
+
+    return bytes + (bytes * slack >> 8);
+}
+
+TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
+{
     uint32_t class_nr = class_of(heap->arena, bytes);
     TmemRef ref;
 
     ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
     if (!ref) {
-        ref = slot_of_larger(heap, space, class_nr,
-                             bytes + (bytes * slack >> 8));
+        ref = slot_of_larger(heap, space, class_nr, with_slack(heap, bytes));
     }
     return ref;
 }
@@ -583,8 +639,14 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
         ref = slot_of_new_memory(heap, space, class_nr, &growth);
         *why = growth.why;
     }
+    if (!ref) {
+        ref = slot_of_draining(heap, space, class_nr, with_slack(heap, bytes));
+    }
     if (!ref && any_class) {
         ref = slot_of_larger(heap, space, class_nr, UINT64_MAX);
+    }
+    if (!ref && any_class) {
+        ref = slot_of_draining(heap, space, class_nr, UINT64_MAX);
     }
     return ref;
 }
@@ -610,7 +672,6 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                               uint32_t below)
 {
     TmemArena *arena = heap->arena;
-    uint64_t slack = __atomic_load_n(&heap->slack, __ATOMIC_RELAXED);
     uint32_t class_nr = class_of(arena, bytes);
     Growth growth = { .for_upkeep = true };
     TmemRef ref;
@@ -622,7 +683,7 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
     ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
     if (!ref) {
         ref = slot_of_larger(heap, space, class_nr,
-                             MIN(bytes + (bytes * slack >> 8), below - 1));
+                             MIN(with_slack(heap, bytes), below - 1));
     }
     if (!ref) {
         ref = slot_of_new_memory(heap, space, class_nr, &growth);
@@ -659,67 +720,51 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 
 /*
  * Class lock held: whether what is in @seg would fit the free slots that the
- * class's other segments would have left beside the @marked ones.
+ * class's other segments would have left beside the marked ones.
  */
 static bool others_have_room(const TmemArena *arena, const TmemClass *c,
-                             const TmemSegment *seg, uint32_t nr_marked)
+                             const TmemSegment *seg)
 {
-    uint64_t gone = (nr_marked + 1ull) * arena->classes[seg->class_nr].slots;
+    uint64_t gone = (c->nr_draining + 1ull) * arena->classes[seg->class_nr].slots;
     uint64_t left = c->nr_touched - MIN(gone, c->nr_touched);
 
     /* A slot in 16 stays free, for what comes meanwhile. */
     return c->nr_used + left / 16 <= left;
 }
 
-/* Segments of a class that one hold of its lock marks. */
-#define DRAIN_MAX   16
-
-uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space)
+uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space, uint32_t class_nr)
 {
     TmemArena *arena = heap->arena;
-    uint32_t sum = 0;
+    TmemClass *c = tmem_heap_class(heap, space, class_nr);
+    uint32_t marked = 0;
 
-    for (uint32_t i = 0; i < arena->nr_classes; i++) {
-        TmemClass *c = tmem_heap_class(heap, space, i);
-        uint32_t nr_marked = 0, nr_new = 0;
+    tmem_lock(&c->lock);
+    while (c->groups >> TMEM_LIST_FILLED_0 && marked < TMEM_DRAIN_MAX) {
+        uint32_t groups = c->groups >> TMEM_LIST_FILLED_0;
+        uint32_t nr = c->first[TMEM_LIST_FILLED_0 + __builtin_ctz(groups)];
 
-        tmem_lock(&c->lock);
-        for (uint32_t nr = c->first[TMEM_LIST_DRAINING];
-             nr != TMEM_SEGMENT_NONE; nr = arena->segments[nr].next) {
-            nr_marked++;
+        if (!others_have_room(arena, c, &arena->segments[nr])) {
+            break;
         }
-        while (c->groups >> TMEM_LIST_FILLED_0 && nr_new++ < DRAIN_MAX) {
-            uint32_t groups = c->groups >> TMEM_LIST_FILLED_0;
-            uint32_t nr = c->first[TMEM_LIST_FILLED_0 +
-                                   __builtin_ctz(groups)];
-
-            if (!others_have_room(arena, c, &arena->segments[nr],
-                                  nr_marked)) {
-                break;
-            }
-            list_segment(arena, c, nr, TMEM_LIST_DRAINING);
-            nr_marked++;
-        }
-        tmem_unlock(&c->lock);
-        sum += nr_marked;
+        list_segment(arena, c, nr, TMEM_LIST_DRAINING);
+        marked++;
     }
-    return sum;
+    tmem_unlock(&c->lock);
+    return marked;
 }
 
-void tmem_heap_drain_end(TmemHeap *heap, TmemSpace space)
+uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
+                             uint32_t class_nr)
 {
-    TmemArena *arena = heap->arena;
+    TmemClass *c = tmem_heap_class(heap, space, class_nr);
+    uint32_t nr = 0;
 
-    for (uint32_t i = 0; i < arena->nr_classes; i++) {
-        TmemClass *c = tmem_heap_class(heap, space, i);
-        uint32_t nr;
-
-        tmem_lock(&c->lock);
-        while ((nr = c->first[TMEM_LIST_DRAINING]) != TMEM_SEGMENT_NONE) {
-            list_segment(arena, c, nr, list_of(arena, &arena->segments[nr]));
-        }
-        tmem_unlock(&c->lock);
+    tmem_lock(&c->lock);
+    while (nr < TMEM_DRAIN_MAX && undrain_one(heap->arena, c)) {
+        nr++;
     }
+    tmem_unlock(&c->lock);
+    return nr;
 }
 
 /* --- Eviction --- */

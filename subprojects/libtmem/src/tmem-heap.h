@@ -60,6 +60,7 @@ typedef struct TmemClass {
     /* The lists from TMEM_LIST_GROWING on that are not empty, a bit each. */
     uint8_t groups;         /* also read without the lock */
     uint32_t nr_segments;   /* but for those that evictors own */
+    uint32_t nr_draining;   /* of these, marked; also read without the lock */
     uint64_t nr_touched;    /* of these, slots below their watermarks */
     uint64_t nr_used;       /* slots of all */
     struct {                /* scratch of tmem_arena_check() */
@@ -77,6 +78,10 @@ struct TmemHeap {
      * segment for it.  Written under the arena lock.
      */
     uint32_t slack;
+
+    /* Guarded by the store's clients_lock; see tmem-compact.h. */
+    uint32_t drain_round;
+    uint32_t drain_next;
 
     /* Guarded by the arena lock; bytes and its like also read without. */
     TmemHeap *next;
@@ -157,7 +162,8 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
  * @any_class: rather than fail, take a slot of any larger class
  * @why: set on failure: QUOTA (the heap's limit) or NOSPC
  *
- * The slot's owner word is 0, the rest undefined.  Returns 0 on failure.
+ * Rather than fail, uses a marked segment again (see Compaction).  The slot's
+ * owner word is 0, the rest undefined.  Returns 0 on failure.
  */
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);
@@ -184,19 +190,28 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref);
 
 /* --- Compaction: what is in sparse segments moves into others --- */
 
+/* Segments that one call marks, or uses again. */
+#define TMEM_DRAIN_MAX  16
+
 /**
  * tmem_heap_drain() - hand out no slots of sparse segments any more
- * @space: of these
+ * @class_nr: of this class and @space
  *
- * Marks, in each class, the emptiest segments whose slots all fit the others.
- * A mover then takes what tmem_arena_draining() says is in one, copies it to a
- * slot of tmem_heap_alloc_inside() and frees the old; an emptied segment leaves
- * the heap like any other.  Returns how many segments are marked.
+ * Marks the emptiest segments whose slots all fit the others.  A mover then
+ * takes what tmem_arena_draining() says is in one, copies it to a slot of
+ * tmem_heap_alloc_inside() and frees the old; an emptied segment leaves the
+ * heap like any other.  Returns how many were marked: all if less than
+ * TMEM_DRAIN_MAX.
  */
-uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space);
+uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space, uint32_t class_nr);
 
-/** Marked segments that were not emptied are used again. */
-void tmem_heap_drain_end(TmemHeap *heap, TmemSpace space);
+/**
+ * tmem_heap_drain_end() - use marked segments that were not emptied again
+ *
+ * Returns how many they were: all if less than TMEM_DRAIN_MAX.
+ */
+uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
+                             uint32_t class_nr);
 
 /** Whether the slot at @ref, which is in use, is in a marked segment. */
 static inline bool tmem_arena_draining(const TmemArena *arena, TmemRef ref)

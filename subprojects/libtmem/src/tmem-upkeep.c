@@ -86,15 +86,28 @@ static bool compact_next(TmemUpkeeper *u, TmemWalk *walk)
     return walk->active;
 }
 
-static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
+static void move_some(TmemUpkeeper *u)
 {
     for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
         if (!compact_next(u, &u->compacting)) {
-            tmem_compact_end(u->store);
+            tmem_compact_end(&u->compact);
             count_up(&u->counters.compact_passes, 1);
-            u->compacting_next_ns = now_ns + COMPACT_NS;
             return;
         }
+    }
+}
+
+static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
+{
+    if (u->compact.phase == TMEM_COMPACT_MOVING) {
+        move_some(u);
+        return;
+    }
+    tmem_compact_slice(&u->compact, u->store);
+    if (u->compact.phase == TMEM_COMPACT_MOVING) {
+        walk_begin(&u->compacting);
+    } else if (u->compact.phase == TMEM_COMPACT_IDLE) {
+        u->compacting_next_ns = now_ns + COMPACT_NS;
     }
 }
 
@@ -137,16 +150,11 @@ static void begin_aging(TmemUpkeeper *u, int level, uint64_t now_ns)
 static void begin_passes(TmemUpkeeper *u, const TmemPolicy *policy,
                          uint64_t now_ns)
 {
-    TmemStore *store = u->store;
     const TmemUpkeep *upkeep = &policy->upkeep;
 
-    if (!u->compacting.active && upkeep->compact &&
+    if (!u->compact.phase && upkeep->compact &&
         now_ns >= u->compacting_next_ns) {
-        if (tmem_compact_begin(store)) {
-            walk_begin(&u->compacting);
-        } else {
-            u->compacting_next_ns = now_ns + COMPACT_NS;
-        }
+        tmem_compact_begin(&u->compact, u->store);
     }
     if (!u->aging.active && upkeep->recompress_idle_seconds) {
         begin_aging(u, tmem_policy_recompress_level(policy), now_ns);
@@ -162,12 +170,12 @@ static bool work(TmemUpkeeper *u, const TmemPolicy *policy, uint64_t now_ns)
     begin_passes(u, policy, now_ns);
     /* Turn by turn: neither waits for the end of the other. */
     u->compacting_turn = !u->compacting_turn || !u->aging.active;
-    if (u->compacting.active && u->compacting_turn) {
+    if (u->compact.phase && u->compacting_turn) {
         compact_some(u, now_ns);
     } else if (u->aging.active) {
         age_some(u, idle_ns, now_ns);
     }
-    return u->compacting.active || u->aging.active;
+    return u->compact.phase || u->aging.active;
 }
 
 bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns)

@@ -23,6 +23,7 @@
 #include <pthread.h>
 
 #include "libtmem/tmem-stats.h"
+#include "tmem-compact.h"
 #include "tmem-pressure.h"
 #include "tmem-recompress.h"
 
@@ -49,6 +50,7 @@ typedef struct TmemUpkeeper {
     TmemWalk aging;
     uint64_t aging_next_ns;
     uint64_t retry_next_ns;
+    TmemCompact compact;
     TmemWalk compacting;
     uint64_t compacting_next_ns;
     bool compacting_turn;
