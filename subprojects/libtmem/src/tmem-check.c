@@ -277,7 +277,6 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
                        sum.objects);
 }
 
-static bool check_client(Check *c, TmemClient *client)
 /*
  * The distribution of stored sizes, and their sum, which are kept by client:
  * @found is what the walk found in all of its pools.
@@ -300,25 +299,26 @@ static bool check_sizes(Check *c, TmemClient *client, const TmemDelta *found)
                        found->stored_bytes);
 }
 
+static bool check_client(Check *c, TmemClient *client)
 {
     uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots);
     uint64_t persistent_pages = 0;
-    uint32_t nr_pools = 0;
     TmemDelta held = {};
+    uint32_t nr_pools = 0;
 
     for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
-        if (!check_pool(c, client, slot, &persistent_pages)) {
         const TmemDelta *found = g_hash_table_lookup(c->pools,
                                                      &client->pools[slot]);
 
+        if (!check_pool(c, client, slot, &persistent_pages)) {
             return false;
         }
-        nr_pools++;
         held.stored_bytes += found->stored_bytes;
         for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
             held.sizes[i] += found->sizes[i];
         }
+        nr_pools++;
     }
 #define CHECK(name, kind, unit, text)                                         \
     if (!check_level(c, "destroyed pools' " #name, client->destroyed.name,    \
