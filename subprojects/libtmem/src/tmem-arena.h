@@ -45,6 +45,7 @@ typedef enum TmemSpace {
     TMEM_SPACE_PERSISTENT,      /* records and index */
     TMEM_SPACE_EPHEMERAL,       /* records */
     TMEM_SPACE_EPHEMERAL_INDEX, /* nodes and arrays */
+    TMEM_SPACE_PROBATION,       /* ephemeral records, of pages that are new */
     TMEM_SPACE__MAX,
 } TmemSpace;
 
@@ -109,6 +110,7 @@ typedef struct TmemArena {
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_ephemeral;  /* of these, in ephemeral spaces */
+    uint64_t ephemeral_bytes;   /* what these are paid for */
     uint32_t nr_victims;    /* of these, owned by an evictor */
     uint32_t nr_idle;       /* free, still resident, still in used_bytes */
     uint32_t idle;          /* list of these */

@@ -51,7 +51,8 @@ static bool in_place(Check *c, TmemRef ref, const TmemNode *node,
     TmemArena *arena = &c->store->arena;
     TmemSegment *seg = &arena->segments[tmem_arena_segment_of(arena, ref)];
 
-    if (seg->space != space) {
+    if (seg->space != space && !(space == TMEM_SPACE_EPHEMERAL &&
+                                 seg->space == TMEM_SPACE_PROBATION)) {
         return tmem_error_set(c->errp, "%s in the wrong space", what);
     }
     if (seg->heap != &node->pool->client->heap) {

@@ -118,6 +118,7 @@ void tmem_client_free(TmemClient *client)
     store = client->store;
     g_assert(!client->contexts);
     tmem_pool_destroy_all(client);
+    tmem_ghosts_stop(&store->ghosts);
 
     /* It may still hold a slot for a page that is gone. */
     tmem_upkeep_pause(store);
@@ -137,6 +138,7 @@ void tmem_client_free(TmemClient *client)
 void tmem_client_reset(TmemClient *client)
 {
     tmem_pool_destroy_all(client);
+    tmem_ghosts_stop(&client->store->ghosts);
 }
 
 const char *tmem_client_name(const TmemClient *client)

@@ -31,6 +31,27 @@
 /* What pools with limits of their own give at a time. */
 #define OWN_BYTES       (64 << 10)
 
+/* Probation gets what is beyond a tenth, as in S3-FIFO. */
+#define PROBATION_PART  10
+
+/*
+ * Half a step is lost in each class in use, so segments of their own are for
+ * heaps that have some for each class: 8 MiB.
+ */
+#define PROBATION_STEPS 512
+
+/* --- Policies --- */
+
+static uint32_t fifo_pick_locked(TmemHeap *heap)
+{
+    return tmem_heap_oldest_locked(heap);
+}
+
+const TmemEvictPolicy tmem_evict_policy_fifo = {
+    .name = "fifo",
+    .pick_locked = fifo_pick_locked,
+};
+
 static uint32_t second_chance_pick_locked(TmemHeap *heap)
 {
     TmemArena *arena = heap->arena;
@@ -54,6 +75,82 @@ const TmemEvictPolicy tmem_evict_policy_second_chance = {
     .pick_locked = second_chance_pick_locked,
 };
 
+static uint32_t age_of(const TmemArena *arena, uint32_t nr)
+{
+    return arena->order_clock - arena->segments[nr].order_stamp;
+}
+
+/*
+ * A segment of the index, not in use, that is older than records which stay
+ * become: those on probation live for a part only of what a page in all of the
+ * memory would.
+ */
+static uint32_t older_index_locked(TmemHeap *heap, uint32_t probation,
+                                   uint32_t part)
+{
+    TmemArena *arena = heap->arena;
+
+    for (int i = 0; i < PASS_OVER_MAX; i++) {
+        uint32_t nr = heap->order[TMEM_SPACE_EPHEMERAL_INDEX].first;
+
+        if (nr == TMEM_SEGMENT_NONE ||
+            age_of(arena, nr) / part <= age_of(arena, probation)) {
+            break;
+        }
+        if (!__atomic_exchange_n(&arena->segments[nr].hits, 0,
+                                 __ATOMIC_RELAXED)) {
+            return nr;
+        }
+        tmem_heap_order_renew_locked(arena, nr);
+    }
+    return TMEM_SEGMENT_NONE;
+}
+
+static uint32_t probation_pick_locked(TmemHeap *heap)
+{
+    uint32_t probation = heap->order[TMEM_SPACE_PROBATION].first;
+    uint32_t nr = heap->order[TMEM_SPACE_PROBATION].nr;
+    uint32_t nr_records = nr + heap->order[TMEM_SPACE_EPHEMERAL].nr;
+    uint32_t index;
+
+    if (!nr || (nr < nr_records && nr * PROBATION_PART <= nr_records)) {
+        return second_chance_pick_locked(heap);
+    }
+    index = older_index_locked(heap, probation, nr_records / nr);
+    return index == TMEM_SEGMENT_NONE ? probation : index;
+}
+
+const TmemEvictPolicy tmem_evict_policy_probation = {
+    .name = "probation",
+    .pick_locked = probation_pick_locked,
+    .has_probation = true,
+};
+
+TmemSpace tmem_evict_space(TmemClient *client, const TmemKey *key,
+                           TmemSpace space)
+{
+    TmemStore *store = client->store;
+    TmemHeap *heap = &client->heap;
+
+    if (space != TMEM_SPACE_EPHEMERAL || !store->evict_policy->has_probation ||
+        tmem_heap_bytes(heap) >> store->arena.step_shift < PROBATION_STEPS ||
+        !tmem_ghosts_start(&store->ghosts) ||
+        tmem_ghosts_know(&store->ghosts, key, heap)) {
+        return space;
+    }
+    return TMEM_SPACE_PROBATION;
+}
+
+void tmem_evict_note_loaded(TmemClient *client, const TmemKey *key,
+                            TmemEntry entry)
+{
+    tmem_ghosts_note(&client->store->ghosts, key, key->pos, &client->heap,
+                     tmem_arena_slot_bytes(&client->store->arena,
+                                           tmem_entry_ref(entry)));
+}
+
+/* --- Emptying a segment --- */
+
 void tmem_evict_book(TmemPool *pool, const TmemDelta *delta)
 {
     tmem_pool_apply(pool, delta);
@@ -68,6 +165,9 @@ typedef struct Hold {
     TmemPool *pool;         /* that @delta is of; NULL: nothing to book yet */
     TmemDelta delta;
     uint32_t nr_records;    /* emptied in all holds */
+    bool notes_ghosts;
+    TmemNode *node;         /* that @key is of */
+    TmemKey key;
 } Hold;
 
 static void hold_book(Hold *hold)
@@ -85,6 +185,7 @@ static void hold_book(Hold *hold)
 static void hold_end(Hold *hold)
 {
     hold_book(hold);
+    hold->node = NULL;
     if (hold->shard) {
         tmem_unlock(&hold->shard->lock);
         hold->shard = NULL;
@@ -102,6 +203,36 @@ static void hold_shard(Hold *hold, TmemShard *shard)
     }
 }
 
+/* Shard lock held: the page at @pos of @node, with that entry, is going. */
+static void note_ghost(TmemStore *store, Hold *hold, TmemNode *node,
+                       unsigned pos, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    if (!ref) {
+        return;
+    }
+    if (hold->node != node) {
+        hold->node = node;
+        tmem_index_key(&store->index, node->pool, node->pool->hash_id,
+                       node->object, node->base << TMEM_NODE_PAGES_SHIFT,
+                       &hold->key);
+    }
+    tmem_ghosts_note(&store->ghosts, &hold->key, pos,
+                     &node->pool->client->heap,
+                     tmem_arena_slot_bytes(&store->arena, ref));
+}
+
+static void note_ghosts(TmemStore *store, Hold *hold, TmemNode *node)
+{
+    for (uint64_t left = node->bitmap; left; left &= left - 1) {
+        unsigned pos = __builtin_ctzll(left);
+
+        note_ghost(store, hold, node, pos,
+                   *tmem_node_entry(&store->index, node, pos));
+    }
+}
+
 /* Shard lock held: drops what the slot at @ref is part of. */
 static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
                        TmemRef ref, uint64_t owner)
@@ -116,11 +247,19 @@ static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
         hold->pool = pool;
     }
     if (tmem_owner_type(owner) == TMEM_OWNER_RECORD) {
-        g_assert(tmem_entry_ref(*tmem_node_entry(index, node, pos)) == ref);
+        TmemEntry entry = *tmem_node_entry(index, node, pos);
+
+        g_assert(tmem_entry_ref(entry) == ref);
+        if (hold->notes_ghosts) {
+            note_ghost(store, hold, node, pos, entry);
+        }
         tmem_index_evict(index, hold->shard, node, pos, &hold->delta);
         tmem_victim_free(&store->arena, victim, ref);
         hold->nr_slots++;
     } else {
+        if (hold->notes_ghosts) {
+            note_ghosts(store, hold, node);
+        }
         tmem_index_remove_node(index, hold->shard, node, &hold->delta);
         /* It had up to 64 records. */
         hold->nr_slots = HOLD_SLOTS;
@@ -148,10 +287,11 @@ static void fetch_ahead(TmemArena *arena, const TmemVictim *victim, uint32_t i)
 }
 
 /* Empties the segment, or as much of it as one operation may. */
-static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
+static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
+                          bool notes_ghosts)
 {
     TmemArena *arena = &store->arena;
-    Hold hold = {};
+    Hold hold = { .notes_ghosts = notes_ghosts };
     uint32_t i;
 
     for (i = 0; i < victim->nr_slots; i++) {
@@ -183,12 +323,24 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index)
     return tmem_victim_end(arena, victim, i == victim->nr_slots);
 }
 
+/* A segment of records; @or_else if there is none. */
+static uint32_t oldest_records_locked(const TmemHeap *heap, uint32_t or_else)
+{
+    uint32_t probation = heap->order[TMEM_SPACE_PROBATION].first;
+    uint32_t others = heap->order[TMEM_SPACE_EPHEMERAL].first;
+
+    return probation != TMEM_SEGMENT_NONE ? probation :
+           others != TMEM_SEGMENT_NONE ? others : or_else;
+}
+
 /*
  * Empties a segment of @heap, or of whom tmem_share_victim_locked() names.
- * @records: rather than of the index, which would take them all with it.
+ * @operator: asks for it: takes records rather than the index, which would take
+ *            them all with it, and they are no less likely to be wanted again
+ *            than those that stay, so that it is not remembered what went
  */
 static TmemEvicted evict_one(TmemStore *store, TmemHeap *heap,
-                             const TmemWish *wish, bool records)
+                             const TmemWish *wish, bool operator)
 {
     TmemArena *arena = &store->arena;
     uint32_t nr = TMEM_SEGMENT_NONE;
@@ -207,14 +359,14 @@ static TmemEvicted evict_one(TmemStore *store, TmemHeap *heap,
         tmem_unlock(&arena->lock);
         return nr_victims ? TMEM_EVICTED_BUSY : TMEM_EVICTED_NONE;
     }
-    if (records && heap->order[TMEM_SPACE_EPHEMERAL].first !=
-                   TMEM_SEGMENT_NONE) {
-        nr = heap->order[TMEM_SPACE_EPHEMERAL].first;
-    }
     of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
+    if (operator && of_index) {
+        nr = oldest_records_locked(heap, nr);
+        of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
+    }
     tmem_victim_begin(arena, nr, &victim);
-    return empty_segment(store, &victim, of_index) ? TMEM_EVICTED_FREED :
-                                                     TMEM_EVICTED_BUSY;
+    return empty_segment(store, &victim, of_index, !operator) ?
+           TMEM_EVICTED_FREED : TMEM_EVICTED_BUSY;
 }
 
 TmemEvicted tmem_evict_segment(TmemStore *store, TmemHeap *heap)

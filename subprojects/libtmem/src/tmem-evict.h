@@ -14,6 +14,7 @@
 #include <stdint.h>
 
 #include "tmem-heap.h"
+#include "tmem-index.h"
 #include "tmem-pool.h"
 
 /* How many segments one operation empties before it gives up ... */
@@ -32,13 +33,45 @@ typedef struct TmemEvictPolicy {
      * Returns TMEM_SEGMENT_NONE if there is none.
      */
     uint32_t (*pick_locked)(TmemHeap *heap);
+
+    /* Whether pages that are new have segments of their own. */
+    bool has_probation;
 } TmemEvictPolicy;
 
 /*
  * Oldest segment first, of records and of their index alike, as same-filled
- * pages are in the index only; one that is in use gets another round.
+ * pages are in the index only.
  */
+extern const TmemEvictPolicy tmem_evict_policy_fifo;
+
+/* The same, but one that is in use gets another round. */
 extern const TmemEvictPolicy tmem_evict_policy_second_chance;
+
+/*
+ * The default.  Pages that were not here before (tmem-ghosts.h) lie in segments
+ * of their own, which go first while they are more than a tenth; of the others
+ * as above.  Clients that are too small for that have the others alone.
+ */
+extern const TmemEvictPolicy tmem_evict_policy_probation;
+
+/**
+ * tmem_evict_space() - where a record is to lie
+ * @space: of its pool
+ *
+ * No lock held.
+ */
+TmemSpace tmem_evict_space(TmemClient *client, const TmemKey *key,
+                           TmemSpace space);
+
+/**
+ * tmem_evict_note_loaded() - the key's page was loaded, and may be taken
+ * @client: whose page it is
+ * @entry: which has a record
+ *
+ * Shard lock held.
+ */
+void tmem_evict_note_loaded(TmemClient *client, const TmemKey *key,
+                            TmemEntry entry);
 
 typedef enum TmemEvicted {
     TMEM_EVICTED_NONE,      /* there is nothing to evict */

@@ -79,6 +79,8 @@ static void add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned)
     heap->arena->heaps_bytes += bytes;
     if (pinned) {
         tmem_share_pin_locked(heap, bytes);
+    } else {
+        heap->arena->ephemeral_bytes += bytes;
     }
 }
 
@@ -166,6 +168,7 @@ static void order_append_locked(TmemArena *arena, uint32_t nr)
         arena->segments[last].order_next = nr;
     }
     heap->order[seg->space].last = nr;
+    heap->order[seg->space].nr++;
     seg->order_stamp = arena->order_clock++;
 }
 
@@ -184,6 +187,7 @@ static void order_prepend_locked(TmemArena *arena, uint32_t nr)
         arena->segments[first].order_prev = nr;
     }
     heap->order[seg->space].first = nr;
+    heap->order[seg->space].nr++;
 }
 
 static void order_remove_locked(TmemArena *arena, uint32_t nr)
@@ -191,6 +195,7 @@ static void order_remove_locked(TmemArena *arena, uint32_t nr)
     TmemSegment *seg = &arena->segments[nr];
     TmemHeap *heap = seg->heap;
 
+    heap->order[seg->space].nr--;
     if (seg->order_prev == TMEM_SEGMENT_NONE) {
         heap->order[seg->space].first = seg->order_next;
     } else {

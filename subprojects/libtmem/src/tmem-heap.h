@@ -104,7 +104,9 @@ struct TmemHeap {
     struct {
         uint32_t first;     /* eviction order of the space's segments */
         uint32_t last;
+        uint32_t nr;
     } order[TMEM_SPACE__MAX];
+    uint64_t left_bytes;    /* the time of tmem-ghosts.h; atomic */
 };
 
 /**

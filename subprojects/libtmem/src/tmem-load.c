@@ -64,6 +64,7 @@ static void note_hit(TmemOp *op, const TmemNode *node, TmemEntry entry)
         tmem_node_note_hit(&op->store->index, node);
         if (tmem_entry_ref(entry)) {
             tmem_arena_note_hit(&op->store->arena, tmem_entry_ref(entry));
+            tmem_evict_note_loaded(node->pool->client, &op->key, entry);
         }
     }
 }

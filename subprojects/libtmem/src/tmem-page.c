@@ -186,7 +186,9 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
     TmemRef ref = 0;
 
     if (enc->data) {
-        ref = tmem_heap_alloc(&op->ctx->client->heap, op->space,
+        ref = tmem_heap_alloc(&op->ctx->client->heap,
+                              tmem_evict_space(op->ctx->client, &op->key,
+                                               op->space),
                               record_bytes(op, enc), last, &why);
         if (ref) {
             write_record(op, ref, enc, seed);

@@ -137,12 +137,12 @@ static bool read_total(TmemPressureWatch *w, uint64_t *total_us)
 
 static uint64_t ephemeral_bytes(TmemArena *arena)
 {
-    uint64_t nr;
+    uint64_t bytes;
 
     tmem_lock(&arena->lock);
-    nr = arena->nr_ephemeral;
+    bytes = arena->ephemeral_bytes;
     tmem_unlock(&arena->lock);
-    return nr << arena->segment_shift;
+    return bytes;
 }
 
 static void evict_some(TmemPressureWatch *w, TmemStore *store)

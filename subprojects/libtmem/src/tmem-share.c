@@ -212,8 +212,9 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
 
 static bool has_evictable(const TmemHeap *heap)
 {
-    return heap->order[TMEM_SPACE_EPHEMERAL].first != TMEM_SEGMENT_NONE ||
-           heap->order[TMEM_SPACE_EPHEMERAL_INDEX].first != TMEM_SEGMENT_NONE;
+    return heap->order[TMEM_SPACE_EPHEMERAL].nr ||
+           heap->order[TMEM_SPACE_EPHEMERAL_INDEX].nr ||
+           heap->order[TMEM_SPACE_PROBATION].nr;
 }
 
 /* What @heap holds, in proportion to its share. */

@@ -102,13 +102,14 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
     store->codec = tmem_codec_pack(&store->policy.codec);
     tmem_clock_init();
     tmem_lock_init(&store->policy_lock, TMEM_RANK_POLICY);
-    store->evict_policy = &tmem_evict_policy_second_chance;
+    store->evict_policy = &tmem_evict_policy_probation;
     if (!tmem_arena_init(&store->arena, config->size_bytes, errp)) {
         goto err_store;
     }
     if (!tmem_index_init(&store->index, &store->arena, seeds, errp)) {
         goto err_arena;
     }
+    tmem_ghosts_init(&store->ghosts, &store->index);
     tmem_admit_set_locked(store, &store->policy.admission);
     tmem_lock_init(&store->groups_lock, TMEM_RANK_GROUPS);
     tmem_lock_init(&store->clients_lock, TMEM_RANK_CLIENTS);
@@ -136,6 +137,7 @@ void tmem_store_free(TmemStore *store)
     tmem_lock_destroy(&store->clients_lock);
     tmem_lock_destroy(&store->groups_lock);
     tmem_lock_destroy(&store->policy_lock);
+    tmem_ghosts_destroy(&store->ghosts);
     tmem_index_destroy(&store->index);
     tmem_arena_destroy(&store->arena);
     tmem_os_release(store, sizeof(*store));

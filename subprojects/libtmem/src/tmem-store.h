@@ -11,6 +11,7 @@
 #include "tmem-client.h"
 #include "tmem-event.h"
 #include "tmem-evict.h"
+#include "tmem-ghosts.h"
 #include "tmem-index.h"
 #include "tmem-lock.h"
 #include "tmem-upkeep.h"
@@ -31,6 +32,7 @@ struct TmemStore {
     const TmemEvictPolicy *evict_policy;
     TmemArena arena;
     TmemIndex index;
+    TmemGhosts ghosts;
 
     TmemEvents events;
 

@@ -11,7 +11,7 @@
 static const EvictPolicy *const policies[] = {
     &evict_fifo, &evict_lru, &evict_clock, &evict_s3fifo, &evict_segment_fifo,
     &evict_segment_chance, &evict_segment_chance_log, &evict_segment_merge,
-    &evict_segment_probation, &evict_belady,
+    &evict_segment_probation, &evict_engine, &evict_belady,
 };
 
 /* Sizes of the store, in per cent of the trace's pages. */

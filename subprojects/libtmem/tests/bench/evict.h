@@ -69,5 +69,7 @@ extern const EvictPolicy evict_belady;
 extern const EvictPolicy evict_segment_fifo, evict_segment_chance,
                          evict_segment_chance_log, evict_segment_merge,
                          evict_segment_probation;
+/* bench-engine.c: libtmem itself, in a store that holds about as many pages */
+extern const EvictPolicy evict_engine;
 
 #endif /* TMEM_BENCH_EVICT_H */

@@ -212,6 +212,82 @@ static void test_index_bounded(void)
     fixture_tear_down(&f);
 }
 
+/* --- Policies --- */
+
+#define SCAN_SIZE       (16u << 20)
+#define SCAN_PAGES      3000u
+#define SCAN_OFTEN      1500u
+#define SCAN_ROUNDS     6u
+
+/*
+ * A few pages that are loaded, and stored again, time after time, and between
+ * them as many as fill the store that come once.  Returns how many loads hit.
+ */
+static unsigned hits_beside_scan(const TmemEvictPolicy *policy)
+{
+    uint8_t page[TMEM_PAGE_SIZE];
+    uint64_t once = 0, version;
+    unsigned hits = 0;
+    Fixture f;
+
+    fixture_set_up(&f, SCAN_SIZE, 0);
+    f.store->evict_policy = policy;
+    for (unsigned round = 0; round < SCAN_ROUNDS; round++) {
+        for (unsigned i = 0; i < SCAN_PAGES; i++, once++) {
+            g_assert_cmpint(test_store(f.ctx,
+                                       test_handle(f.ephemeral, 2, once),
+                                       TEST_PAGE_NOISE, once), ==, 0);
+        }
+        for (unsigned i = 0; i < SCAN_OFTEN; i++) {
+            TmemHandle h = test_handle(f.ephemeral, 1, i);
+
+            if (tmem_page_load(f.ctx, &h, page, &version) == TMEM_STATUS_OK) {
+                hits++;
+                g_assert_cmpint(tmem_page_take(f.ctx, &h, version), ==, 0);
+            }
+            g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_NOISE, i), ==, 0);
+        }
+        test_check(f.store);
+    }
+    fixture_tear_down(&f);
+    return hits;
+}
+
+/* What comes once does not push out what comes often. */
+static void test_scan(void)
+{
+    const unsigned loads = SCAN_OFTEN * SCAN_ROUNDS;
+    unsigned fifo = hits_beside_scan(&tmem_evict_policy_fifo);
+    unsigned chance = hits_beside_scan(&tmem_evict_policy_second_chance);
+    unsigned probation = hits_beside_scan(&tmem_evict_policy_probation);
+
+    g_test_message("hits of %u: fifo %u, second chance %u, probation %u",
+                   loads, fifo, chance, probation);
+    g_assert_cmpuint(chance, <, loads / 10);
+    /* Nothing is known in the first two rounds. */
+    g_assert_cmpuint(probation, >, loads / 5);
+}
+
+/* What is remembered costs memory only while there is something to evict. */
+static void test_ghosts_go(void)
+{
+    Fixture f;
+
+    fixture_set_up(&f, SCAN_SIZE, 0);
+    for (uint64_t i = 0; i < 3 * SCAN_PAGES; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    g_assert_cmpint(f.store->ghosts.state, ==, TMEM_GHOSTS_ON);
+    g_assert_cmpuint(f.client->heap.order[TMEM_SPACE_PROBATION].nr, >, 0);
+    test_check(f.store);
+    tmem_client_reset(f.client);
+    g_assert_cmpint(f.store->ghosts.state, ==, TMEM_GHOSTS_OFF);
+    test_check(f.store);
+    g_assert_cmpuint(f.store->arena.ephemeral_bytes, ==, 0);
+    fixture_tear_down(&f);
+}
+
 /* --- Within a client --- */
 
 /* A client's cache, grown to its limit, gives way to its persistent pages. */
@@ -311,6 +387,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/evict/idle-same-filled", test_idle_same_filled);
     g_test_add_func("/tmem/evict/index-stays", test_index_stays);
     g_test_add_func("/tmem/evict/index-bounded", test_index_bounded);
+    g_test_add_func("/tmem/evict/scan", test_scan);
+    g_test_add_func("/tmem/evict/ghosts-go", test_ghosts_go);
     g_test_add_func("/tmem/evict/own-pages", test_own_pages);
     g_test_add_func("/tmem/evict/own-pools", test_own_pools);
     g_test_add_func("/tmem/evict/others-pages-stay", test_others_pages_stay);
