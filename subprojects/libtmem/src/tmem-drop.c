@@ -82,6 +82,9 @@ static void drop_nodes(TmemDrop *drop, uint32_t *budget)
 TmemDropped tmem_drop_some(TmemDrop *drop, uint32_t *budget)
 {
     TmemShard *shard = drop->key.shard;
+    /* Who invalidates does not keep the pool: it may go between holds. */
+    TmemClient *client = drop->ctx ? drop->ctx->client :
+                                     drop->key.pool->client;
     bool more = true;
 
     while (more && *budget) {
@@ -105,7 +108,7 @@ TmemDropped tmem_drop_some(TmemDrop *drop, uint32_t *budget)
         tmem_unlock(&shard->lock);
     }
     tmem_arena_trim(&drop->store->arena);
-    tmem_event_freed(drop->key.pool->client);
+    tmem_event_freed(client);
     return more ? TMEM_DROPPED_SOME : TMEM_DROPPED_ALL;
 }
 

@@ -3,6 +3,7 @@
  * Requests that drop many pages: in slices, in order, and cut short
  */
 #include "testreq.h"
+#include "tmem-drop.h"
 #include "tmem-job.h"
 #include "tmem-store.h"
 
@@ -280,6 +281,27 @@ static void test_pool_goes(void)
     fixture_tear_down(&f);
 }
 
+/* The same between the last look at the pool and the end of a slice. */
+static void test_pool_gone(void)
+{
+    uint32_t budget = 0;
+    TmemHandle h;
+    TmemDrop drop;
+    Fixture f;
+
+    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
+    fill(&f, 1, 1);
+    h = test_handle(f.persistent, 1, 0);
+    g_assert_cmpint(tmem_object_invalidate_begin(f.ctx, &h, &drop), ==,
+                    TMEM_STATUS_OK);
+    tmem_client_reset(f.client);
+    /* A slice with nothing left to do for it does only what comes last. */
+    g_assert_cmpint(tmem_drop_some(&drop, &budget), ==, TMEM_DROPPED_SOME);
+    budget = 1;
+    g_assert_cmpint(tmem_drop_some(&drop, &budget), ==, TMEM_DROPPED_NO_POOL);
+    fixture_tear_down(&f);
+}
+
 /* What fits one slice ends at once, however many objects it is. */
 static void test_one_slice(void)
 {
@@ -308,6 +330,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/slice/object/sparse", test_object_sparse);
     g_test_add_func("/tmem/slice/object/cancel", test_cancel_object);
     g_test_add_func("/tmem/slice/object/pool-goes", test_pool_goes);
+    g_test_add_func("/tmem/slice/object/pool-gone", test_pool_gone);
     g_test_add_func("/tmem/slice/object/one-slice", test_one_slice);
     g_test_add_func("/tmem/slice/destroy", test_destroy);
     g_test_add_func("/tmem/slice/destroy/cancel", test_cancel_destroy);
