@@ -113,10 +113,7 @@ static inline TmemStatus tmem_op_end_no_pool(TmemContext *ctx)
 /** What the record of the page at @page_index is seeded with. */
 static inline uint64_t tmem_op_seed(const TmemOp *op, uint64_t page_index)
 {
-    const TmemKey *key = &op->key;
-
-    return op->hash_id ^ key->object[0] ^ key->object[1] ^ key->object[2] ^
-           page_index;
+    return tmem_page_seed(op->hash_id, op->key.object, page_index);
 }
 
 #endif /* TMEM_OP_H */

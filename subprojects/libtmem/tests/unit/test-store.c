@@ -2,7 +2,7 @@
 /*
  * Store, load, invalidate: the rules of one page at a time
  */
-#include "testlib.h"
+#include "testpeek.h"
 
 /* Every sort of page comes back as it went, from both kinds of pool. */
 static void test_round_trip(void)
@@ -273,6 +273,30 @@ static void test_compressor_none(void)
     tmem_store_free(store);
 }
 
+/*
+ * The record of one page in the place of another's is damage, also if the words
+ * of their handles are the same ones.
+ */
+static void test_exchanged_records(void)
+{
+    TmemHandle a, b;
+    TestPeek from, to;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    a = test_handle(f.persistent, 0, 1);
+    b = test_handle(f.persistent, 1, 0);
+    g_assert_cmpint(test_store(f.ctx, a, TEST_PAGE_NOISE, 1), ==, 0);
+    g_assert_cmpint(test_store(f.ctx, b, TEST_PAGE_NOISE, 2), ==, 0);
+    g_assert_true(test_peek(f.ctx, a, &from));
+    g_assert_true(test_peek(f.ctx, b, &to));
+    g_assert_cmpuint(from.len, ==, to.len);
+    memcpy(to.checksum, from.checksum, sizeof(uint32_t) + from.len);
+    test_expect_status(f.ctx, b, TMEM_STATUS_IO);
+    test_expect_page(f.ctx, a, TEST_PAGE_NOISE, 1);
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -283,5 +307,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B5/take-recompressed", test_take_recompressed);
     g_test_add_func("/tmem/store/bad-config", test_bad_config);
     g_test_add_func("/tmem/store/compressor-none", test_compressor_none);
+    g_test_add_func("/tmem/damage/exchanged-records", test_exchanged_records);
     return g_test_run();
 }
