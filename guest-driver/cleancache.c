@@ -33,13 +33,18 @@
  *
  * Hooks cannot be unregistered, so the module stays once they are.
  *
+ * A pool can be found by its number until the work that ends it runs, which is
+ * after a sleep of the system that comes in between: the reset of the device
+ * then concerns it like all others.
+ *
  * Locking: store, load and invalidate find a pool under RCU.  store and
  * invalidate run under the lock of a file's page tree, with interrupts off.  The
  * state of a pool is changed by its work alone, but for the step from live to
  * spoiled, which anybody may take (ephemeral.c), and during system sleep, when
  * no work runs.  vtmem_cc_work_mutex serialises the works, which wait for the
  * host, and may be held when vtmem_cc_mutex is taken, which guards the device and
- * is all that a mount takes.
+ * is all that a mount takes.  vtmem_cc_register_mutex comes before the kernel's
+ * locks of mounted file systems (s_umount), so it is taken with no other held.
  */
 #include <linux/cleancache.h>
 #include <linux/jhash.h>
@@ -54,12 +59,17 @@
 /* A pool that had nothing to do for so long may lose its place to another. */
 #define VTMEM_CC_IDLE		(10 * HZ)
 
+/* Until a pool is asked for again: doubled each time the host refuses it. */
+#define VTMEM_CC_RETRY_MIN	HZ
+#define VTMEM_CC_RETRY_MAX	(60 * HZ)
+
 struct vtmem_cc_pool {
 	struct vtmem_eph eph;		/* first: the hooks' */
 	int id;
 	unsigned long retry_at;		/* jiffies: when to ask for it again */
+	unsigned long retry;		/* jiffies from one refusal to the next */
+	int refused;			/* what the log has told: an error, or 0 */
 	struct work_struct end_work;	/* queued once, at unmount */
-	struct rcu_head rcu;
 };
 
 static DEFINE_XARRAY_ALLOC(vtmem_cc_pools);	/* by id */
@@ -69,11 +79,26 @@ static unsigned int vtmem_cc_nr_live;	/* pools on the host */
 
 static DEFINE_MUTEX(vtmem_cc_mutex);
 static struct vtmem_dev *vtmem_cc_dev;	/* for new pools; referenced */
+
+static DEFINE_MUTEX(vtmem_cc_register_mutex);
 static bool vtmem_cc_registered;
 
 static struct vtmem_cc_pool *vtmem_cc_from_work(struct work_struct *work)
 {
 	return container_of(work, struct vtmem_cc_pool, eph.work);
+}
+
+/*
+ * Nothing of the pool may be believed any more, and its place on the host goes.
+ * False if that was so before.  Under RCU, or in the pool's own work.
+ */
+static bool vtmem_cc_spoil(struct vtmem_cc_pool *pool)
+{
+	if (cmpxchg(&pool->eph.state, VTMEM_EPH_LIVE, VTMEM_EPH_SPOILED) !=
+	    VTMEM_EPH_LIVE)
+		return false;
+	queue_work(system_freezable_wq, &pool->eph.work);
+	return true;
 }
 
 /* The host's pool goes, with all that is in it. */
@@ -92,11 +117,15 @@ static void vtmem_cc_drop(struct vtmem_cc_pool *pool)
 	vtmem_cc_nr_live--;
 }
 
-/* Has the pool that was idle the longest give up its place on the host. */
-static void vtmem_cc_make_room(void)
+/*
+ * Has the pool that was idle the longest give up its place on the host.  Returns
+ * whether there is one that does.
+ */
+static bool vtmem_cc_make_room(void)
 {
 	struct vtmem_cc_pool *pool, *oldest = NULL;
 	unsigned long id;
+	bool found;
 
 	lockdep_assert_held(&vtmem_cc_work_mutex);
 
@@ -106,10 +135,26 @@ static void vtmem_cc_make_room(void)
 		    time_after(jiffies, pool->eph.used + VTMEM_CC_IDLE) &&
 		    (!oldest || time_before(pool->eph.used, oldest->eph.used)))
 			oldest = pool;
-	if (oldest && cmpxchg(&oldest->eph.state, VTMEM_EPH_LIVE,
-			      VTMEM_EPH_SPOILED) == VTMEM_EPH_LIVE)
-		queue_work(system_freezable_wq, &oldest->eph.work);
+	found = oldest && vtmem_cc_spoil(oldest);
 	rcu_read_unlock();
+	return found;
+}
+
+/* The host has refused a pool: it is asked less and less often. */
+static void vtmem_cc_refused(struct vtmem_cc_pool *pool, int err)
+{
+	bool room = err == -ENOSPC && vtmem_cc_make_room();
+
+	WRITE_ONCE(pool->retry_at,
+		   jiffies + (room ? VTMEM_CC_RETRY_MIN : pool->retry));
+	if (!room)
+		pool->retry = min(2 * pool->retry, VTMEM_CC_RETRY_MAX + 0UL);
+	if (pool->refused == err)
+		return;
+	pool->refused = err;
+	pr_warn("virtio_tmem %s: cleancache: no pool for file system %d yet: %s\n",
+		pool->eph.dev->name, pool->id, err == -ENOSPC ?
+		"the host has no room for one more" : "the host refused it");
 }
 
 /* Makes a pool live. */
@@ -125,21 +170,22 @@ static void vtmem_cc_make(struct vtmem_cc_pool *pool)
 	    eph->dev != READ_ONCE(vtmem_cc_dev) || READ_ONCE(eph->dev->failed))
 		return;
 	err = vtmem_pool_create_ephemeral(eph->dev, &host);
-	if (err == -ENOSPC)
-		vtmem_cc_make_room();
 	if (err) {
-		pr_warn_ratelimited("virtio_tmem %s: cleancache: no pool for file system %d yet: %s\n",
-				    eph->dev->name, pool->id, err == -ENOSPC ?
-				    "the host has no room for one more" :
-				    "the host refused it");
+		vtmem_cc_refused(pool, err);
 		return;
 	}
+	pool->retry = VTMEM_CC_RETRY_MIN;
+	pool->refused = 0;
 	if (!vtmem_cc_nr_live++)
 		vtmem_eph_clear_maps(eph->dev);
 	eph->host = host;
 	eph->used = jiffies;
 	/* Pairs with vtmem_cc_find(): who sees it live sees the rest. */
 	smp_store_release(&eph->state, VTMEM_EPH_LIVE);
+	/* Pairs with vtmem_cleancache_off(), which may have missed it. */
+	smp_mb();
+	if (!READ_ONCE(vtmem_param_cleancache))
+		vtmem_cc_spoil(pool);
 }
 
 /*
@@ -170,12 +216,21 @@ static void vtmem_cc_end_work(struct work_struct *work)
 	struct vtmem_cc_pool *pool = container_of(work, struct vtmem_cc_pool,
 						  end_work);
 
+	xa_erase(&vtmem_cc_pools, pool->id);
 	/* A hook that found it before may still be asking for the work. */
 	synchronize_rcu();
+	/*
+	 * After the first of these nothing makes it live; but an answer that is
+	 * an error still asks for the work of a live pool.
+	 */
+	cancel_work_sync(&pool->eph.work);
+	cmpxchg(&pool->eph.state, VTMEM_EPH_LIVE, VTMEM_EPH_SPOILED);
 	cancel_work_sync(&pool->eph.work);
 	mutex_lock(&vtmem_cc_work_mutex);
 	vtmem_cc_drop(pool);
 	mutex_unlock(&vtmem_cc_work_mutex);
+	/* The last load has counted itself out, and may not yet have woken us. */
+	synchronize_rcu();
 	vtmem_dev_put(pool->eph.dev);
 	kfree(pool);
 }
@@ -195,6 +250,7 @@ static int vtmem_cc_init_fs(size_t page_size)
 	INIT_WORK(&pool->eph.work, vtmem_cc_work);
 	INIT_WORK(&pool->end_work, vtmem_cc_end_work);
 	pool->retry_at = jiffies;
+	pool->retry = VTMEM_CC_RETRY_MIN;
 
 	mutex_lock(&vtmem_cc_mutex);
 	err = -ENODEV;
@@ -264,7 +320,8 @@ static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
 	} else if (READ_ONCE(pool->eph.state) != VTMEM_EPH_LIVE) {
 		/* Races of two askers are harmless. */
 		if (time_after_eq(jiffies, READ_ONCE(pool->retry_at))) {
-			WRITE_ONCE(pool->retry_at, jiffies + HZ);
+			WRITE_ONCE(pool->retry_at,
+				   jiffies + VTMEM_CC_RETRY_MIN);
 			queue_work(system_freezable_wq, &pool->eph.work);
 		}
 	} else if (PageTransCompound(page)) {
@@ -287,6 +344,7 @@ static int vtmem_cc_get_page(int id, struct cleancache_filekey key,
 {
 	struct vtmem_eph_name name = vtmem_cc_name(&key, index);
 	struct vtmem_cc_pool *pool;
+	wait_queue_head_t *idle;
 	bool hit;
 
 	rcu_read_lock();
@@ -297,7 +355,12 @@ static int vtmem_cc_get_page(int id, struct cleancache_filekey key,
 	if (!pool)
 		return -1;
 	hit = vtmem_eph_load(&pool->eph, &name, page);
-	atomic_dec(&pool->eph.inflight);
+	/* vtmem_cc_end_work() waits for who is here: pool and device stay. */
+	rcu_read_lock();
+	idle = &pool->eph.dev->idle;
+	if (atomic_dec_and_test(&pool->eph.inflight) && wq_has_sleeper(idle))
+		wake_up_all(idle);
+	rcu_read_unlock();
 	return hit ? 0 : -1;
 }
 
@@ -328,10 +391,14 @@ static void vtmem_cc_invalidate_inode(int id, struct cleancache_filekey key)
 /* At unmount, which does not wait for the host. */
 static void vtmem_cc_invalidate_fs(int id)
 {
-	struct vtmem_cc_pool *pool = xa_erase(&vtmem_cc_pools, id);
+	struct vtmem_cc_pool *pool;
 
+	/* No hook is called with this number any more, so it is not ended twice. */
+	rcu_read_lock();
+	pool = xa_load(&vtmem_cc_pools, id);
 	if (pool)
 		queue_work(system_freezable_wq, &pool->end_work);
+	rcu_read_unlock();
 }
 
 static const struct cleancache_ops vtmem_cc_ops = {
@@ -355,47 +422,72 @@ static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
 		return "switched on again";
 	if (vtmem_cc_dev)
 		return "another device serves it";
-	if (vtmem_eph_alloc(dev, virtio_has_feature(dev->vdev,
+	/* It is there if this device has served it before, or was about to. */
+	if (!dev->eph &&
+	    vtmem_eph_alloc(dev, virtio_has_feature(dev->vdev,
 						    VIRTIO_TMEM_F_EXCLUSIVE)))
 		return "not enough memory";
 	return NULL;
 }
 
-/* Makes @dev the device for cleancache, if there is none yet.  Sleeps. */
+/*
+ * Makes @dev the device for cleancache, if there is none yet.  Sleeps.  Once the
+ * caller has let go of vtmem_devices_mutex it calls vtmem_cleancache_register().
+ */
 void vtmem_cleancache_attach(struct vtmem_dev *dev)
 {
 	struct device *d = &dev->vdev->dev;
 	const char *why_not;
-	bool registered;
-	int err = 0;
 
 	mutex_lock(&vtmem_cc_mutex);
 	why_not = vtmem_cc_why_not(dev);
-	registered = vtmem_cc_registered;
 	if (!why_not) {
 		kref_get(&dev->ref);
 		WRITE_ONCE(vtmem_cc_dev, dev);
-		vtmem_cc_registered = true;
 	}
 	mutex_unlock(&vtmem_cc_mutex);
-	if (why_not) {
+	if (why_not)
 		dev_info(d, "cleancache: %s\n", why_not);
-		return;
-	}
+	else if (READ_ONCE(vtmem_cc_registered))
+		dev_info(d, "cleancache: active\n");
+}
 
-	if (!registered) {
-		/* Calls init_fs for what is mounted already. */
-		__module_get(THIS_MODULE);
-		err = cleancache_register_ops(&vtmem_cc_ops);
-	}
-	if (err) {
+/*
+ * Has the kernel call the hooks, if there is a device for them and it does not
+ * yet.  The kernel waits for the locks of all file systems: with none of ours.
+ */
+void vtmem_cleancache_register(void)
+{
+	struct vtmem_dev *dev;
+
+	mutex_lock(&vtmem_cc_register_mutex);
+	mutex_lock(&vtmem_cc_mutex);
+	dev = vtmem_cc_dev;
+	if (dev)
+		kref_get(&dev->ref);
+	mutex_unlock(&vtmem_cc_mutex);
+	if (!dev)
+		goto out;
+	if (vtmem_cc_registered)
+		goto out_put;
+
+	/* Calls init_fs for what is mounted already. */
+	__module_get(THIS_MODULE);
+	if (!cleancache_register_ops(&vtmem_cc_ops)) {
+		WRITE_ONCE(vtmem_cc_registered, true);
+		pr_info("virtio_tmem %s: cleancache: active; the module cannot be unloaded any more\n",
+			dev->name);
+	} else {
 		module_put(THIS_MODULE);
-		dev_info(d, "cleancache: another driver serves it\n");
-		/* Hooks that nobody calls: another device need not try. */
+		pr_info("virtio_tmem %s: cleancache: another driver serves it\n",
+			dev->name);
+		/* Nobody calls the hooks; the memory is kept for another try. */
 		vtmem_cleancache_detach(dev);
-		return;
 	}
-	dev_info(d, "cleancache: active; the module cannot be unloaded any more\n");
+out_put:
+	vtmem_dev_put(dev);
+out:
+	mutex_unlock(&vtmem_cc_register_mutex);
 }
 
 /* No new pool uses @dev; those there are end with their file systems. */
@@ -427,12 +519,14 @@ void vtmem_cleancache_off(void)
 	struct vtmem_cc_pool *pool;
 	unsigned long id;
 
-	/* Unmounted file systems' pools go by themselves; RCU keeps them here. */
+	/*
+	 * Not under vtmem_cc_work_mutex, whose holder may wait for a silent host.
+	 * Pairs with vtmem_cc_make(): either it sees the parameter, or we its pool.
+	 */
+	smp_mb();
 	rcu_read_lock();
 	xa_for_each(&vtmem_cc_pools, id, pool)
-		if (cmpxchg(&pool->eph.state, VTMEM_EPH_LIVE,
-			    VTMEM_EPH_SPOILED) == VTMEM_EPH_LIVE)
-			queue_work(system_freezable_wq, &pool->eph.work);
+		vtmem_cc_spoil(pool);
 	rcu_read_unlock();
 	pr_info("virtio_tmem: cleancache: switched off (cleancache=0)\n");
 }

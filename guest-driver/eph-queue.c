@@ -81,6 +81,19 @@ void vtmem_eph_slot_free(struct vtmem_eph_queue *eq,
 	wake_up(&eq->room);
 }
 
+/*
+ * May a store go into the ring?  A page that can be left out must not keep the
+ * ones waiting that cannot: what waits comes first, and room stays for the
+ * largest request of others, as far as a small ring allows.
+ */
+static bool vtmem_eph_store_fits(struct vtmem_queue *q)
+{
+	unsigned int room = min(q->dev->ring_min,
+				virtqueue_get_vring_size(q->vq) / 2);
+
+	return list_empty(&q->backlog) && q->vq->num_free >= room + 3;
+}
+
 bool vtmem_eph_post(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 		    struct vtmem_eph *pool, u8 op, u8 flags,
 		    const struct vtmem_eph_name *name)
@@ -89,6 +102,9 @@ bool vtmem_eph_post(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 	struct vtmem_eph_wire *wire = slot->wire;
 	unsigned int out = 0, in = 0;
 
+	if (op == VIRTIO_TMEM_OP_STORE &&
+	    (q->state != VTMEM_RUNNING || !vtmem_eph_store_fits(q)))
+		return false;
 	wire->req = (struct virtio_tmem_req) {
 		.type = VIRTIO_TMEM_T_PAGES,
 		.nr_ops = cpu_to_le16(1),

@@ -376,14 +376,14 @@ void vtmem_eph_free(struct vtmem_dev *dev)
 }
 
 /*
- * Memory for ephemeral pages; vtmem_eph_free() also after an error.
+ * Memory for ephemeral pages; after an error there is none.
  * @exclusive: the device knows loads that take the page away.
  */
 int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive)
 {
 	struct vtmem_eph_dev *maps;
+	int err = -ENOMEM;
 	unsigned int i;
-	int err;
 
 	BUILD_BUG_ON(sizeof(struct vtmem_eph_batch) > PAGE_SIZE);
 
@@ -396,12 +396,11 @@ int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive)
 					    VTMEM_EPH_PAGE_FACTOR);
 	maps->objects = vzalloc(BIT(VTMEM_EPH_OBJECT_BITS) / BITS_PER_BYTE);
 	maps->pages = vzalloc(maps->nr_pages / BITS_PER_BYTE);
-	if (!maps->objects || !maps->pages)
-		return -ENOMEM;
-	for (i = 0; i < dev->nr_queues; i++) {
+	if (maps->objects && maps->pages)
+		err = 0;
+	for (i = 0; !err && i < dev->nr_queues; i++)
 		err = vtmem_eph_queue_alloc(&dev->queues[i]);
-		if (err)
-			return err;
-	}
-	return 0;
+	if (err)
+		vtmem_eph_free(dev);
+	return err;
 }

@@ -50,8 +50,14 @@ struct vtmem_fs_type {
 	unsigned long nr_pages;
 	struct vtmem_area *want_below;
 	unsigned long retry_at;		/* jiffies */
+	unsigned long retry;		/* jiffies from one failure to the next */
+	int refused;			/* what the log has told: an error, or 0 */
 	struct work_struct make_work;
 };
+
+/* Until an area is asked for again: doubled each time it cannot be made. */
+#define VTMEM_FS_RETRY_MIN	HZ
+#define VTMEM_FS_RETRY_MAX	(60 * HZ)
 
 static struct vtmem_fs_type vtmem_fs_types[MAX_SWAPFILES];
 static DEFINE_MUTEX(vtmem_fs_mutex);
@@ -73,6 +79,18 @@ static struct vtmem_area *vtmem_fs_below(struct address_space *mapping)
 	return vtmem_disk_area(I_BDEV(mapping->host));
 }
 
+/* There is no area: ask less and less often, and say so once. */
+static void vtmem_fs_refused(struct vtmem_fs_type *fs, int err)
+{
+	WRITE_ONCE(fs->retry_at, jiffies + fs->retry);
+	fs->retry = min(2 * fs->retry, VTMEM_FS_RETRY_MAX + 0UL);
+	if (fs->refused == err)
+		return;
+	fs->refused = err;
+	pr_warn("virtio_tmem %s: frontswap: cannot serve swap type %u yet: error %d\n",
+		vtmem_fs_dev->name, (unsigned int)(fs - vtmem_fs_types), err);
+}
+
 /* Makes the area of a swap type, once its size is known. */
 static void vtmem_fs_make_work(struct work_struct *work)
 {
@@ -86,10 +104,11 @@ static void vtmem_fs_make_work(struct work_struct *work)
 		goto out;
 	area = vtmem_area_create(vtmem_fs_dev, fs->nr_pages);
 	if (IS_ERR(area)) {
-		pr_warn_ratelimited("virtio_tmem %s: frontswap: cannot serve swap type %u yet: error %ld\n",
-				    vtmem_fs_dev->name, type, PTR_ERR(area));
+		vtmem_fs_refused(fs, PTR_ERR(area));
 		goto out;
 	}
+	fs->retry = VTMEM_FS_RETRY_MIN;
+	fs->refused = 0;
 	kref_get(&vtmem_fs_dev->ref);
 	fs->dev = vtmem_fs_dev;
 	fs->below = fs->want_below;
@@ -104,7 +123,7 @@ out:
 	mutex_unlock(&vtmem_fs_mutex);
 }
 
-/* Asks for the area of @page's swap area; at most once a second. */
+/* Asks for the area of @page's swap area; at most once a second, or less. */
 static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
 {
 	struct address_space *mapping = page_file_mapping(page);
@@ -113,7 +132,7 @@ static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
 	if (!READ_ONCE(vtmem_fs_dev) || work_pending(&fs->make_work) ||
 	    time_before(jiffies, READ_ONCE(fs->retry_at)))
 		return;
-	WRITE_ONCE(fs->retry_at, jiffies + HZ);
+	WRITE_ONCE(fs->retry_at, jiffies + VTMEM_FS_RETRY_MIN);
 	WRITE_ONCE(fs->nr_pages, i_size_read(mapping->host) >> PAGE_SHIFT);
 	WRITE_ONCE(fs->want_below, vtmem_fs_below(mapping));
 	/*
@@ -250,6 +269,8 @@ static void vtmem_fs_invalidate_area(unsigned int type)
 	WRITE_ONCE(fs->area, NULL);
 	fs->below = NULL;
 	fs->dev = NULL;
+	fs->retry = VTMEM_FS_RETRY_MIN;
+	fs->refused = 0;
 	WRITE_ONCE(fs->retry_at, jiffies);
 	mutex_unlock(&vtmem_fs_mutex);
 	if (!area)
@@ -278,6 +299,7 @@ static void vtmem_fs_register(void)
 	for (i = 0; i < MAX_SWAPFILES; i++) {
 		INIT_WORK(&vtmem_fs_types[i].make_work, vtmem_fs_make_work);
 		vtmem_fs_types[i].retry_at = jiffies;
+		vtmem_fs_types[i].retry = VTMEM_FS_RETRY_MIN;
 	}
 	__module_get(THIS_MODULE);
 	frontswap_register_ops(&vtmem_fs_ops);

@@ -301,6 +301,7 @@ static int vtmem_enter_service(struct vtmem_dev *dev)
 			dev->disk_bytes >> 20, err);
 	}
 	mutex_unlock(&vtmem_devices_mutex);
+	vtmem_cleancache_register();
 	return err;
 }
 

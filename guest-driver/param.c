@@ -121,10 +121,13 @@ static int vtmem_cleancache_set(const char *val, const struct kernel_param *kp)
 	err = param_set_bool(val, kp);
 	if (err || vtmem_param_cleancache == old)
 		return err;
-	if (vtmem_param_cleancache)
-		return vtmem_devices_do(vtmem_cleancache_on);
-	vtmem_cleancache_off();
-	return 0;
+	if (!vtmem_param_cleancache) {
+		vtmem_cleancache_off();
+		return 0;
+	}
+	err = vtmem_devices_do(vtmem_cleancache_on);
+	vtmem_cleancache_register();
+	return err;
 }
 
 static const struct kernel_param_ops vtmem_cleancache_ops = {

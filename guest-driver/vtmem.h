@@ -499,12 +499,17 @@ static inline bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
 /* cleancache.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE
 void vtmem_cleancache_attach(struct vtmem_dev *dev);
+void vtmem_cleancache_register(void);
 void vtmem_cleancache_detach(struct vtmem_dev *dev);
 void vtmem_cleancache_reset(struct vtmem_dev *dev);
 void vtmem_cleancache_off(void);
 bool vtmem_cleancache_served_by(struct vtmem_dev *dev);
 #else
 static inline void vtmem_cleancache_attach(struct vtmem_dev *dev)
+{
+}
+
+static inline void vtmem_cleancache_register(void)
 {
 }
 
