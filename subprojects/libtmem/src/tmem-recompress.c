@@ -48,7 +48,7 @@ static bool worth_a_try(TmemEntry entry)
 
 static bool is_due(const TmemRecompress *r, TmemEntry entry)
 {
-    return worth_a_try(entry) &&
+    return worth_a_try(entry) && r->mode != TMEM_RECOMPRESS_RESTART &&
            (r->mode == TMEM_RECOMPRESS_AT_ONCE ||
             tmem_entry_age(entry) == TMEM_AGE_IDLE);
 }
@@ -66,8 +66,10 @@ static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
 
         if (is_due(r, *e)) {
             due |= left & -left;
-        } else if (r->mode == TMEM_RECOMPRESS_AGING && age < TMEM_AGE_DONE) {
+        } else if (age < TMEM_AGE_DONE && r->mode == TMEM_RECOMPRESS_AGING) {
             *e = tmem_entry_aged(*e, age + 1);
+        } else if (age < TMEM_AGE_DONE && r->mode == TMEM_RECOMPRESS_RESTART) {
+            *e = tmem_entry_aged(*e, 1);
         }
     }
     return due;

@@ -20,6 +20,7 @@
 /* What a pass does with a page, by its age. */
 typedef enum TmemRecompressMode {
     TMEM_RECOMPRESS_AGING,      /* it gets older; an idle one is compressed */
+    TMEM_RECOMPRESS_RESTART,    /* its age counts from this pass on */
     TMEM_RECOMPRESS_RETRY,      /* idle ones that found no memory: once more */
     TMEM_RECOMPRESS_AT_ONCE,    /* any is compressed */
 } TmemRecompressMode;

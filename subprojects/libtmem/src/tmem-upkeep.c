@@ -111,20 +111,61 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
     }
 }
 
-static void age_some(TmemUpkeeper *u, uint64_t idle_ns, uint64_t now_ns)
+/* From the end of a pass, so that no page sees two passes too soon. */
+static uint64_t aging_due(const TmemUpkeeper *u, uint64_t now_ns)
+{
+    return now_ns + (u->idle_ns + 1) / 2;
+}
+
+/* The pages that the pass came to are older already, as if it had ended. */
+static void cancel_aging(TmemUpkeeper *u, uint64_t now_ns)
+{
+    if (u->aging.active && u->recompress.mode != TMEM_RECOMPRESS_RETRY) {
+        u->aging_next_ns = aging_due(u, now_ns);
+    }
+    u->aging.active = false;
+}
+
+/* What the policy says now: @idle_ns may have changed since the last step. */
+static void set_idle(TmemUpkeeper *u, uint64_t idle_ns, uint64_t now_ns)
+{
+    if (!idle_ns) {
+        cancel_aging(u, now_ns);
+        return;
+    }
+    if (idle_ns > u->idle_ns) {
+        /* Ages so far are of passes that were nearer to each other. */
+        u->aging.active = false;
+        u->ages_restart = true;
+        u->retry_next_ns = UINT64_MAX;
+    }
+    if (idle_ns != u->idle_ns) {
+        u->idle_ns = idle_ns;
+        u->aging_next_ns = MIN(u->aging_next_ns, aging_due(u, now_ns));
+    }
+}
+
+static void end_aging(TmemUpkeeper *u, uint64_t now_ns)
+{
+    const TmemRecompress *r = &u->recompress;
+
+    count_up(&u->counters.recompress_passes, 1);
+    count_up(&u->counters.recompress_starved, r->nr_starved);
+    if (r->mode != TMEM_RECOMPRESS_RETRY) {
+        u->aging_next_ns = aging_due(u, now_ns);
+        u->ages_restart = false;
+    }
+    u->retry_next_ns = r->nr_starved ? now_ns + RETRY_NS : UINT64_MAX;
+}
+
+static void age_some(TmemUpkeeper *u, uint64_t now_ns)
 {
     const TmemRecompress *r = &u->recompress;
     uint64_t enough = r->nr_tried + PAGES_AT_ONCE;
 
     for (int i = 0; i < BUCKETS_AT_ONCE && r->nr_tried < enough; i++) {
         if (!recompress_next(u, &u->aging)) {
-            count_up(&u->counters.recompress_passes, 1);
-            count_up(&u->counters.recompress_starved, r->nr_starved);
-            if (r->mode == TMEM_RECOMPRESS_AGING) {
-                /* From the end, so that no page sees two passes too soon. */
-                u->aging_next_ns = now_ns + (idle_ns + 1) / 2;
-            }
-            u->retry_next_ns = r->nr_starved ? now_ns + RETRY_NS : UINT64_MAX;
+            end_aging(u, now_ns);
             return;
         }
     }
@@ -138,8 +179,9 @@ static void begin_aging(TmemUpkeeper *u, int level, uint64_t now_ns)
         return;
     }
     if (tmem_recompress_begin(&u->recompress, u->store, level,
-                              due ? TMEM_RECOMPRESS_AGING :
-                                    TMEM_RECOMPRESS_RETRY)) {
+                              !due ? TMEM_RECOMPRESS_RETRY :
+                              u->ages_restart ? TMEM_RECOMPRESS_RESTART :
+                                                TMEM_RECOMPRESS_AGING)) {
         walk_begin(&u->aging);
     } else {
         u->aging_next_ns = now_ns + SECOND_NS;
@@ -166,14 +208,14 @@ static bool work(TmemUpkeeper *u, const TmemPolicy *policy, uint64_t now_ns)
 {
     uint64_t idle_ns = policy->upkeep.recompress_idle_seconds * SECOND_NS;
 
-    u->aging.active &= idle_ns > 0;
+    set_idle(u, idle_ns, now_ns);
     begin_passes(u, policy, now_ns);
     /* Turn by turn: neither waits for the end of the other. */
     u->compacting_turn = !u->compacting_turn || !u->aging.active;
     if (u->compact.phase && u->compacting_turn) {
         compact_some(u, now_ns);
     } else if (u->aging.active) {
-        age_some(u, idle_ns, now_ns);
+        age_some(u, now_ns);
     }
     return u->compact.phase || u->aging.active;
 }
@@ -188,6 +230,7 @@ bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns)
     tmem_assert_unlocked();
     tmem_store_get_policy(store, &policy);
     tmem_upkeep_pause(store);
+    u->step_ns = now_ns;
     start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     do {
         more = work(u, &policy, now_ns);
@@ -222,7 +265,7 @@ uint64_t tmem_store_recompress(TmemStore *store)
     tmem_upkeep_pause(store);
     start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     /* Its marks on nodes are those of another pass from here on. */
-    u->aging.active = false;
+    cancel_aging(u, u->step_ns);
     if (tmem_recompress_begin(&u->recompress, store,
                               tmem_policy_recompress_level(&policy),
                               TMEM_RECOMPRESS_AT_ONCE)) {

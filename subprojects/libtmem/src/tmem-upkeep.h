@@ -50,6 +50,9 @@ typedef struct TmemUpkeeper {
     TmemWalk aging;
     uint64_t aging_next_ns;
     uint64_t retry_next_ns;
+    uint64_t idle_ns;           /* that ages are of; 0: never turned on */
+    bool ages_restart;          /* they are of a shorter time: begin anew */
+    uint64_t step_ns;           /* of the last step */
     TmemCompact compact;
     TmemWalk compacting;
     uint64_t compacting_next_ns;
