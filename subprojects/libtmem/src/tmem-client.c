@@ -122,6 +122,7 @@ void tmem_client_free(TmemClient *client)
 
     /* It may still hold a slot for a page that is gone. */
     tmem_upkeep_pause(store);
+    tmem_recompress_forget(&store->upkeep.recompress, client);
     tmem_lock(&store->clients_lock);
     store->clients = g_list_remove(store->clients, client);
     __atomic_fetch_sub(&store->nr_clients, 1, __ATOMIC_RELAXED);

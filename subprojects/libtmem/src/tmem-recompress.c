@@ -26,6 +26,7 @@ bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
     r->level = level;
     r->mode = mode;
     r->nr_tried = r->nr_smaller = r->nr_starved = 0;
+    r->due = 0;
     r->pass += r->pass == UINT16_MAX ? 2 : 1;
     return true;
 }
@@ -77,20 +78,8 @@ static uint64_t visit_node(TmemRecompress *r, TmemNode *node)
 
 /* --- One page --- */
 
-/* What was read of a page, and where. */
-typedef struct Candidate {
-    TmemKey key;
-    uint64_t pool_id;
-    TmemSpace space;
-    TmemEntry entry;
-    uint32_t checksum;
-    uint32_t slot_bytes;
-    uint64_t seed;
-    TmemHeap *heap;
-} Candidate;
-
 /* Shard locked: the node of the candidate, NULL if it or the pool is gone. */
-static TmemNode *find_node(TmemRecompress *r, Candidate *c)
+static TmemNode *find_node(TmemRecompress *r, TmemCandidate *c)
 {
     TmemNode *node;
 
@@ -103,7 +92,7 @@ static TmemNode *find_node(TmemRecompress *r, Candidate *c)
 }
 
 /* Copies the page's record to the codec's input. */
-static bool read_record(TmemRecompress *r, Candidate *c)
+static bool read_record(TmemRecompress *r, TmemCandidate *c)
 {
     TmemArena *arena = &r->store->arena;
     TmemNode *node;
@@ -131,7 +120,7 @@ static bool read_record(TmemRecompress *r, Candidate *c)
 }
 
 /* Shard locked: nobody stored or loaded it, and its record is where it was. */
-static bool untouched(TmemRecompress *r, Candidate *c, TmemNode *node)
+static bool untouched(TmemRecompress *r, TmemCandidate *c, TmemNode *node)
 {
     TmemIndex *index = &r->store->index;
 
@@ -144,7 +133,7 @@ static bool untouched(TmemRecompress *r, Candidate *c, TmemNode *node)
  * The page cannot be read: its next load is to say so without trying.  Its
  * client stays: freeing one waits for upkeep.
  */
-static void quarantine(TmemRecompress *r, Candidate *c)
+static void quarantine(TmemRecompress *r, TmemCandidate *c)
 {
     TmemClient *client = NULL;
     TmemDelta delta = {};
@@ -164,7 +153,7 @@ static void quarantine(TmemRecompress *r, Candidate *c)
     }
 }
 
-static void set_done(TmemRecompress *r, Candidate *c)
+static void set_done(TmemRecompress *r, TmemCandidate *c)
 {
     TmemNode *node;
 
@@ -178,7 +167,7 @@ static void set_done(TmemRecompress *r, Candidate *c)
 }
 
 /* Takes the slot at @ref in, unless the page was touched. */
-static bool publish(TmemRecompress *r, Candidate *c, TmemRef ref, uint32_t len)
+static bool publish(TmemRecompress *r, TmemCandidate *c, TmemRef ref, uint32_t len)
 {
     TmemDelta delta = {};
     TmemNode *node;
@@ -207,7 +196,7 @@ static uint32_t class_bytes(const TmemArena *arena, uint32_t bytes)
                                           TMEM_UNIT_SHIFT]].slot_bytes;
 }
 
-static void replace(TmemRecompress *r, Candidate *c, const TmemEncoded *enc)
+static void replace(TmemRecompress *r, TmemCandidate *c, const TmemEncoded *enc)
 {
     TmemArena *arena = &r->store->arena;
     uint32_t bytes = tmem_record_header(c->space) + enc->len;
@@ -235,7 +224,7 @@ static void replace(TmemRecompress *r, Candidate *c, const TmemEncoded *enc)
     tmem_arena_trim(arena);
 }
 
-static void recompress_page(TmemRecompress *r, Candidate *c)
+static void recompress_page(TmemRecompress *r, TmemCandidate *c)
 {
     TmemCodecChoice choice = {
         .compressor = TMEM_COMPRESSOR_ZSTD, .level = r->level,
@@ -269,53 +258,68 @@ static void recompress_page(TmemRecompress *r, Candidate *c)
 
 /* --- One bucket --- */
 
-/*
- * Visits the next node of the bucket that this pass has not seen.  Returns
- * false if there is none; sets @due to its pages to be looked at, with @c.
- */
-static bool next_node(TmemRecompress *r, TmemShard *shard, uint32_t bucket,
-                      Candidate *c, uint64_t *due, bool *exists)
+/* Nodes that one hold of a shard's lock makes older: some microseconds. */
+#define NODES_AT_ONCE   4
+
+/* Shard locked: that pages of @node are due, and how to find it again. */
+static void set_candidate(TmemRecompress *r, TmemNode *node)
 {
-    TmemIndex *index = &r->store->index;
-    TmemNode *node = NULL;
+    TmemCandidate *c = &r->candidate;
+
+    c->pool_id = node->pool->key;
+    c->space = tmem_pool_id_space(c->pool_id);
+    tmem_index_key(&r->store->index, node->pool, node->pool->hash_id,
+                   node->object, node->base << TMEM_NODE_PAGES_SHIFT, &c->key);
+}
+
+/* Visits nodes that this pass has not seen, until pages of one are due. */
+static TmemRecompressStep visit_nodes(TmemRecompress *r, TmemShard *shard,
+                                      uint32_t bucket)
+{
+    TmemRecompressStep step = TMEM_RECOMPRESS_SHARD;
+    unsigned nr = 0;
     TmemRef ref = 0;
 
     tmem_lock(&shard->lock);
-    *exists = bucket < shard->nr_buckets;
-    if (*exists) {
+    if (bucket < shard->nr_buckets) {
+        step = TMEM_RECOMPRESS_BUCKET;
         ref = *tmem_shard_chain(shard, bucket);
     }
-    for (; ref; ref = node->next) {
-        node = tmem_arena_ptr(index->arena, ref);
+    while (ref && step != TMEM_RECOMPRESS_ON) {
+        TmemNode *node = tmem_arena_ptr(r->store->index.arena, ref);
+
+        ref = node->next;
         if (node->walked != r->pass) {
-            break;
-        }
-    }
-    if (ref) {
-        *due = visit_node(r, node);
-        if (*due) {
-            c->pool_id = node->pool->key;
-            c->space = tmem_pool_id_space(c->pool_id);
-            tmem_index_key(index, node->pool, node->pool->hash_id, node->object,
-                           node->base << TMEM_NODE_PAGES_SHIFT, &c->key);
+            r->due = visit_node(r, node);
+            if (r->due) {
+                set_candidate(r, node);
+            }
+            if (r->due || ++nr == NODES_AT_ONCE) {
+                step = TMEM_RECOMPRESS_ON;
+            }
         }
     }
     tmem_unlock(&shard->lock);
-    return ref;
+    return step;
 }
 
-bool tmem_recompress_bucket(TmemRecompress *r, TmemShard *shard,
-                            uint32_t bucket)
+TmemRecompressStep tmem_recompress_some(TmemRecompress *r, TmemShard *shard,
+                                        uint32_t bucket)
 {
-    Candidate c;
-    uint64_t due;
-    bool exists;
-
-    while (next_node(r, shard, bucket, &c, &due, &exists)) {
-        for (; due; due &= due - 1) {
-            c.key.pos = __builtin_ctzll(due);
-            recompress_page(r, &c);
-        }
+    if (!r->due) {
+        return visit_nodes(r, shard, bucket);
     }
-    return exists;
+    r->candidate.key.pos = __builtin_ctzll(r->due);
+    r->due &= r->due - 1;
+    recompress_page(r, &r->candidate);
+    return TMEM_RECOMPRESS_ON;
+}
+
+void tmem_recompress_forget(TmemRecompress *r, const TmemClient *client)
+{
+    const TmemPool *pool = r->candidate.key.pool;
+
+    if (pool >= client->pools && pool < client->pools + client->max_pools) {
+        r->due = 0;
+    }
 }

@@ -25,6 +25,18 @@ typedef enum TmemRecompressMode {
     TMEM_RECOMPRESS_AT_ONCE,    /* any is compressed */
 } TmemRecompressMode;
 
+/* What was read of a page, and where. */
+typedef struct TmemCandidate {
+    TmemKey key;
+    uint64_t pool_id;
+    TmemSpace space;
+    TmemEntry entry;
+    uint32_t checksum;
+    uint32_t slot_bytes;
+    uint64_t seed;
+    TmemHeap *heap;
+} TmemCandidate;
+
 typedef struct TmemRecompress {
     TmemStore *store;
     TmemCodec codec;
@@ -41,6 +53,8 @@ typedef struct TmemRecompress {
     /* Of a pass. */
     uint16_t pass;          /* never 0 */
     int level;              /* of zstd */
+    TmemCandidate candidate;    /* in the node of @due */
+    uint64_t due;           /* pages of a node that are still to be tried */
     TmemRecompressMode mode;
     uint64_t nr_tried;      /* pages that were compressed again */
     uint64_t nr_smaller;    /* of these, those that took another form */
@@ -52,14 +66,23 @@ bool tmem_recompress_begin(TmemRecompress *r, TmemStore *store, int level,
                            TmemRecompressMode mode);
 void tmem_recompress_destroy(TmemRecompress *r);
 
+/* How far a step of a pass came. */
+typedef enum TmemRecompressStep {
+    TMEM_RECOMPRESS_ON,         /* there may be more in the bucket */
+    TMEM_RECOMPRESS_BUCKET,     /* to the end of the bucket */
+    TMEM_RECOMPRESS_SHARD,      /* there is no such bucket in the shard */
+} TmemRecompressStep;
+
 /**
- * tmem_recompress_bucket() - visit the nodes in one bucket of the index
+ * tmem_recompress_some() - visit nodes in one bucket of the index, or one page
  *
- * No lock held; holds that of the shard for the pages of one node at most, and
- * none while it works on a page.  Returns false if the shard has no such
- * bucket.
+ * No lock held; holds that of the shard for the pages of a few nodes at most,
+ * and none while it works on a page, of which it compresses one at most.
  */
-bool tmem_recompress_bucket(TmemRecompress *r, TmemShard *shard,
-                            uint32_t bucket);
+TmemRecompressStep tmem_recompress_some(TmemRecompress *r, TmemShard *shard,
+                                        uint32_t bucket);
+
+/** Nothing more of @client, which is about to be freed, will be looked at. */
+void tmem_recompress_forget(TmemRecompress *r, const TmemClient *client);
 
 #endif /* TMEM_RECOMPRESS_H */

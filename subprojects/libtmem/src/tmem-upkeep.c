@@ -23,9 +23,10 @@
 /* CPU time of one step of the thread, before it rests. */
 #define STEP_NS         MS_NS
 
-/* Buckets between two looks at the clock, and pages that are compressed. */
+/* Buckets between two looks at the clock, where no page is compressed. */
 #define BUCKETS_AT_ONCE 32
-#define PAGES_AT_ONCE   16
+/* The same where all pages of a bucket may move. */
+#define MOVED_AT_ONCE   8
 
 /* How often it is looked whether compaction is worth it ... */
 #define COMPACT_NS      (2 * SECOND_NS)
@@ -72,9 +73,27 @@ static bool recompress_next(TmemUpkeeper *u, TmemWalk *walk)
 {
     TmemStore *store = u->store;
 
-    walk_on(store, walk, tmem_recompress_bucket(
-        &u->recompress, &store->index.shards[walk->shard], walk->bucket));
+    TmemRecompressStep step = tmem_recompress_some(
+        &u->recompress, &store->index.shards[walk->shard], walk->bucket);
+
+    if (step != TMEM_RECOMPRESS_ON) {
+        walk_on(store, walk, step == TMEM_RECOMPRESS_BUCKET);
+    }
     return walk->active;
+}
+
+/* One page, or a few buckets without any to be compressed. */
+static bool recompress_some(TmemUpkeeper *u, TmemWalk *walk)
+{
+    uint64_t nr_tried = u->recompress.nr_tried;
+
+    for (int i = 0; i < BUCKETS_AT_ONCE && nr_tried == u->recompress.nr_tried;
+         i++) {
+        if (!recompress_next(u, walk)) {
+            return false;
+        }
+    }
+    return true;
 }
 
 static bool compact_next(TmemUpkeeper *u, TmemWalk *walk)
@@ -88,7 +107,7 @@ static bool compact_next(TmemUpkeeper *u, TmemWalk *walk)
 
 static void move_some(TmemUpkeeper *u)
 {
-    for (int i = 0; i < BUCKETS_AT_ONCE; i++) {
+    for (int i = 0; i < MOVED_AT_ONCE; i++) {
         if (!compact_next(u, &u->compacting)) {
             tmem_compact_end(&u->compact);
             count_up(&u->counters.compact_passes, 1);
@@ -160,14 +179,8 @@ static void end_aging(TmemUpkeeper *u, uint64_t now_ns)
 
 static void age_some(TmemUpkeeper *u, uint64_t now_ns)
 {
-    const TmemRecompress *r = &u->recompress;
-    uint64_t enough = r->nr_tried + PAGES_AT_ONCE;
-
-    for (int i = 0; i < BUCKETS_AT_ONCE && r->nr_tried < enough; i++) {
-        if (!recompress_next(u, &u->aging)) {
-            end_aging(u, now_ns);
-            return;
-        }
+    if (!recompress_some(u, &u->aging)) {
+        end_aging(u, now_ns);
     }
 }
 
@@ -198,7 +211,7 @@ static void begin_passes(TmemUpkeeper *u, const TmemPolicy *policy,
         now_ns >= u->compacting_next_ns) {
         tmem_compact_begin(&u->compact, u->store);
     }
-    if (!u->aging.active && upkeep->recompress_idle_seconds) {
+    if (!u->aging.active && !u->is_at_once && upkeep->recompress_idle_seconds) {
         begin_aging(u, tmem_policy_recompress_level(policy), now_ns);
     }
 }
@@ -208,7 +221,9 @@ static bool work(TmemUpkeeper *u, const TmemPolicy *policy, uint64_t now_ns)
 {
     uint64_t idle_ns = policy->upkeep.recompress_idle_seconds * SECOND_NS;
 
-    set_idle(u, idle_ns, now_ns);
+    if (!u->is_at_once) {
+        set_idle(u, idle_ns, now_ns);
+    }
     begin_passes(u, policy, now_ns);
     /* Turn by turn: neither waits for the end of the other. */
     u->compacting_turn = !u->compacting_turn || !u->aging.active;
@@ -243,8 +258,12 @@ bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns)
 
 void tmem_upkeep_pause(TmemStore *store)
 {
+    TmemUpkeeper *u = &store->upkeep;
+
     tmem_assert_unlocked();
-    pthread_mutex_lock(&store->upkeep.busy);
+    pthread_mutex_lock(&u->next);
+    pthread_mutex_lock(&u->busy);
+    pthread_mutex_unlock(&u->next);
 }
 
 void tmem_upkeep_resume(TmemStore *store)
@@ -254,14 +273,31 @@ void tmem_upkeep_resume(TmemStore *store)
 
 /* --- All of it now --- */
 
+/* Busy, but for the turns of others after each page. */
+static uint64_t recompress_all(TmemUpkeeper *u)
+{
+    TmemWalk walk;
+
+    u->is_at_once = true;
+    walk_begin(&walk);
+    while (recompress_some(u, &walk)) {
+        tmem_upkeep_resume(u->store);
+        tmem_upkeep_pause(u->store);
+    }
+    u->is_at_once = false;
+    count_up(&u->counters.recompress_passes, 1);
+    count_up(&u->counters.recompress_starved, u->recompress.nr_starved);
+    return u->recompress.nr_smaller;
+}
+
 uint64_t tmem_store_recompress(TmemStore *store)
 {
     TmemUpkeeper *u = &store->upkeep;
     uint64_t nr = 0, start;
     TmemPolicy policy;
-    TmemWalk walk;
 
     tmem_store_get_policy(store, &policy);
+    pthread_mutex_lock(&u->at_once);
     tmem_upkeep_pause(store);
     start = clock_ns(CLOCK_THREAD_CPUTIME_ID);
     /* Its marks on nodes are those of another pass from here on. */
@@ -269,17 +305,12 @@ uint64_t tmem_store_recompress(TmemStore *store)
     if (tmem_recompress_begin(&u->recompress, store,
                               tmem_policy_recompress_level(&policy),
                               TMEM_RECOMPRESS_AT_ONCE)) {
-        walk_begin(&walk);
-        while (recompress_next(u, &walk)) {
-            /* The pages of another bucket. */
-        }
-        nr = u->recompress.nr_smaller;
-        count_up(&u->counters.recompress_passes, 1);
-        count_up(&u->counters.recompress_starved, u->recompress.nr_starved);
+        nr = recompress_all(u);
     }
     count_up(&u->counters.upkeep_cpu_ns,
              clock_ns(CLOCK_THREAD_CPUTIME_ID) - start);
     tmem_upkeep_resume(store);
+    pthread_mutex_unlock(&u->at_once);
     return nr;
 }
 
@@ -382,6 +413,8 @@ void tmem_upkeep_init(TmemStore *store)
     u->wake_fd = -1;
     u->watch.trigger = u->new_watch.trigger = -1;
     u->retry_next_ns = UINT64_MAX;
+    pthread_mutex_init(&u->at_once, NULL);
+    pthread_mutex_init(&u->next, NULL);
     pthread_mutex_init(&u->busy, NULL);
     pthread_mutex_init(&u->mutex, NULL);
 }
@@ -503,5 +536,7 @@ void tmem_upkeep_destroy(TmemStore *store)
     tmem_pressure_close(&u->new_watch);
     tmem_recompress_destroy(&u->recompress);
     pthread_mutex_destroy(&u->busy);
+    pthread_mutex_destroy(&u->next);
+    pthread_mutex_destroy(&u->at_once);
     pthread_mutex_destroy(&u->mutex);
 }

@@ -15,7 +15,9 @@
  *
  * Locks.  A step holds upkeep->busy, which is taken before all other locks and
  * is none of them: it guards no page, and operations on pages never wait for
- * it.
+ * it.  Who wants it holds upkeep->next meanwhile, so that of two that take it
+ * again and again each gets its turn.  An operator's recompression lets go of
+ * it after each page, and holds upkeep->at_once, which comes before it.
  */
 #ifndef TMEM_UPKEEP_H
 #define TMEM_UPKEEP_H
@@ -44,8 +46,11 @@ typedef struct TmemUpkeeper {
 
     TmemUpkeepCounters counters;
 
+    pthread_mutex_t at_once;
+    pthread_mutex_t next;
     pthread_mutex_t busy;
     /* Guarded by busy. */
+    bool is_at_once;            /* recompress is in use for the operator */
     TmemRecompress recompress;
     TmemWalk aging;
     uint64_t aging_next_ns;

@@ -152,8 +152,11 @@ uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes);
  * tmem_store_recompress() - compress all pages again now, however young
  *
  * As the policy's recompress_level says, without regard to its share of a CPU:
- * returns when all was tried.  Attaching and freeing clients waits meanwhile;
- * operations on pages do not.  Returns how many pages take less memory.
+ * returns when all was tried.  Freeing a client waits for a page meanwhile;
+ * nothing else waits.  Returns how many pages take less memory: none of those
+ * for which there is no room to be written, which recompress_starved counts.  A
+ * full store, or a client at its limit, keeps such room only if the policy's
+ * recompress_idle_seconds is above 0.
  */
 uint64_t tmem_store_recompress(TmemStore *store);
 

@@ -4,6 +4,8 @@
  *
  * The tests do the steps themselves, with a clock of their own.
  */
+#include <sched.h>
+
 #include "testlib.h"
 #include "tmem-store.h"
 
@@ -128,11 +130,119 @@ static void test_idle_toggled(void)
     fixture_tear_down(&f);
 }
 
+/* --- Who waits --- */
+
+/* No step takes longer than it may by more than a page. */
+static void test_short_steps(void)
+{
+    const uint64_t nr = 300;
+    uint64_t before = 0, after;
+    bool more = true;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    set_upkeep(f.store, 2, false);
+    store_some(&f, nr);
+    run(f.store, 1);
+    run(f.store, 2);
+    while (more) {
+        more = tmem_upkeep_step(f.store, 3 * SECOND, 0);
+        after = total(&f).recompressed;
+        g_assert_cmpuint(after, <=, before + 1);
+        before = after;
+    }
+    g_assert_cmpuint(before, ==, nr);
+    fixture_tear_down(&f);
+}
+
+/* Someone comes while an operator's recompression has a page in hand. */
+typedef struct Turn {
+    Fixture f;
+    bool frees;             /* its client; else only wants its turn */
+    pthread_t thread;
+    unsigned nr_in_hand;
+    uint64_t nr_before;     /* pages tried before it was their turn; atomic */
+} Turn;
+
+static void *take_turn(void *opaque)
+{
+    Turn *t = opaque;
+
+    if (t->frees) {
+        tmem_context_free(t->f.ctx);
+        tmem_client_free(t->f.client);
+    } else {
+        tmem_upkeep_pause(t->f.store);
+        __atomic_store_n(&t->nr_before, t->f.store->upkeep.recompress.nr_tried,
+                         __ATOMIC_RELAXED);
+        tmem_upkeep_resume(t->f.store);
+    }
+    return NULL;
+}
+
+static void begin_turn(void *opaque)
+{
+    Turn *t = opaque;
+    TmemUpkeeper *u = &t->f.store->upkeep;
+
+    if (t->nr_in_hand++) {
+        return;
+    }
+    g_assert_cmpint(pthread_create(&t->thread, NULL, take_turn, t), ==, 0);
+    /* Until it is the next one: who waits for its turn holds this. */
+    while (!pthread_mutex_trylock(&u->next)) {
+        pthread_mutex_unlock(&u->next);
+        sched_yield();
+    }
+}
+
+static void turn_set_up(Turn *t, uint64_t nr)
+{
+    TmemRecompress *r;
+
+    fixture_set_up(&t->f, STORE_SIZE, 0);
+    store_some(&t->f, nr);
+    r = &t->f.store->upkeep.recompress;
+    r->in_hand = begin_turn;
+    r->opaque = t;
+}
+
+/* It does not keep the thread from what is urgent: a page, and no more. */
+static void test_at_once_turns(void)
+{
+    const uint64_t nr = 300;
+    Turn t = {};
+
+    turn_set_up(&t, nr);
+    g_assert_cmpuint(tmem_store_recompress(t.f.store), ==, nr);
+    pthread_join(t.thread, NULL);
+    g_assert_cmpuint(t.nr_before, ==, 1);
+    g_assert_cmpuint(t.nr_in_hand, ==, nr);
+    fixture_tear_down(&t.f);
+}
+
+/* A client goes between two of its pages, and its pool table with it. */
+static void test_at_once_client_goes(void)
+{
+    Turn t = { .frees = true };
+
+    turn_set_up(&t, 64);
+    g_assert_cmpuint(tmem_store_recompress(t.f.store), ==, 0);
+    pthread_join(t.thread, NULL);
+    g_assert_cmpuint(t.nr_in_hand, ==, 1);
+    test_check(t.f.store);
+    tmem_store_free(t.f.store);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/recompress/idle/shorter", test_idle_shorter);
     g_test_add_func("/tmem/recompress/idle/longer", test_idle_longer);
     g_test_add_func("/tmem/recompress/idle/toggled", test_idle_toggled);
+    g_test_add_func("/tmem/recompress/short-steps", test_short_steps);
+    g_test_add_func("/tmem/recompress/at-once/turns", test_at_once_turns);
+    g_test_add_func("/tmem/recompress/at-once/client-goes",
+                    test_at_once_client_goes);
     return g_test_run();
 }
