@@ -4,6 +4,7 @@
  */
 #include "tmem-admit.h"
 #include "tmem-os.h"
+#include "tmem-share.h"
 #include "tmem-store.h"
 
 /* --- Freezing --- */
@@ -63,7 +64,20 @@ void tmem_admit_set_locked(TmemStore *store, const TmemAdmission *admission)
     __atomic_store_n(&admit->max_mean_bytes, admission->max_mean_bytes,
                      __ATOMIC_RELAXED);
     set_flag(&admit->refuse_incompressible, admission->refuse_incompressible);
-    tmem_arena_set_budget(&store->arena, host_share(admission));
+    tmem_share_set_budget(&store->arena, host_share(admission));
+}
+
+void tmem_admit_make_fit(TmemStore *store)
+{
+    TmemArena *arena = &store->arena;
+    uint64_t excess;
+
+    tmem_lock(&arena->lock);
+    excess = tmem_arena_excess_locked(arena);
+    tmem_unlock(&arena->lock);
+    if (excess) {
+        tmem_evict_bytes(store, NULL, excess, false);
+    }
 }
 
 uint32_t tmem_admit_max(const TmemStore *store)

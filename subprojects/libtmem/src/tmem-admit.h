@@ -23,6 +23,9 @@ typedef enum TmemVerdict {
 /** Makes @admission what holds from now on.  Policy lock held, or no client. */
 void tmem_admit_set_locked(TmemStore *store, const TmemAdmission *admission);
 
+/** Evicts what the host's share does not allow, down to the minimums. */
+void tmem_admit_make_fit(TmemStore *store);
+
 /** Whether the stores of the context's client are refused. */
 bool tmem_admit_frozen(const TmemContext *ctx);
 

@@ -154,12 +154,10 @@ uint64_t tmem_arena_used_bytes(const TmemArena *arena)
     return __atomic_load_n(&arena->used_bytes, __ATOMIC_RELAXED);
 }
 
-void tmem_arena_set_budget(TmemArena *arena, uint64_t bytes)
+void tmem_arena_set_budget_locked(TmemArena *arena, uint64_t bytes)
 {
-    tmem_lock(&arena->lock);
     __atomic_store_n(&arena->budget_bytes, MIN(bytes, arena->size_bytes),
                      __ATOMIC_RELAXED);
-    tmem_unlock(&arena->lock);
 }
 
 static bool charge(TmemArena *arena, uint64_t bytes)
@@ -296,7 +294,8 @@ void tmem_arena_push_locked(TmemArena *arena, uint32_t nr)
 
 static uint32_t idle_keep_locked(const TmemArena *arena)
 {
-    return MIN(IDLE_KEEP_MAX, arena->nr_in_use / IDLE_KEEP_FRACTION);
+    return tmem_arena_excess_locked(arena) ? 0 :
+           MIN(IDLE_KEEP_MAX, arena->nr_in_use / IDLE_KEEP_FRACTION);
 }
 
 /* Segments on their way back to the operating system. */

@@ -188,18 +188,24 @@ static inline uint64_t tmem_arena_room_locked(const TmemArena *arena)
            arena->budget_bytes - arena->used_bytes;
 }
 
-/**
- * tmem_arena_set_budget() - use no more than @bytes, if that is less than size
- *
- * What is used already stays.
- */
-void tmem_arena_set_budget(TmemArena *arena, uint64_t bytes);
+/** See tmem_share_set_budget(). */
+void tmem_arena_set_budget_locked(TmemArena *arena, uint64_t bytes);
+
+/** What is used beyond the budget, which was lowered. */
+static inline uint64_t tmem_arena_excess_locked(const TmemArena *arena)
+{
+    return arena->used_bytes - MIN(arena->used_bytes, arena->budget_bytes);
+}
+
+static inline uint64_t tmem_arena_budget_bytes(const TmemArena *arena)
+{
+    return __atomic_load_n(&arena->budget_bytes, __ATOMIC_RELAXED);
+}
 
 /** Whether the budget is less than the size. */
 static inline bool tmem_arena_is_short_of_host(const TmemArena *arena)
 {
-    return __atomic_load_n(&arena->budget_bytes, __ATOMIC_RELAXED) <
-           arena->size_bytes;
+    return tmem_arena_budget_bytes(arena) < arena->size_bytes;
 }
 
 /** Keeps a segment free, of the budget and of each heap's limit, or no more. */
@@ -239,7 +245,8 @@ void tmem_arena_push_locked(TmemArena *arena, uint32_t nr);
  *
  * Called at the end of operations that free, with no lock held.  A few idle
  * segments are kept so that a store that hovers around a segment's edge does
- * not turn every operation into a system call; none if nothing is in use.
+ * not turn every operation into a system call; none if nothing is in use, or
+ * more than the budget allows.
  */
 void tmem_arena_trim(TmemArena *arena);
 

@@ -33,7 +33,7 @@ void tmem_compact_begin(TmemCompact *c, TmemStore *store)
     next_round(c, TMEM_COMPACT_MARKING);
     c->nr_marked = 0;
     c->tight = tmem_share_available(&store->arena) <
-               store->size_bytes >> GAIN_SHIFT;
+               tmem_arena_budget_bytes(&store->arena) >> GAIN_SHIFT;
 }
 
 void tmem_compact_end(TmemCompact *c)

@@ -11,7 +11,7 @@
 static bool is_full(TmemStore *store)
 {
     return tmem_share_available(&store->arena) <
-           store->size_bytes >> HYSTERESIS_SHIFT;
+           tmem_arena_budget_bytes(&store->arena) >> HYSTERESIS_SHIFT;
 }
 
 void tmem_store_set_event_func(TmemStore *store, TmemEventFunc *func,

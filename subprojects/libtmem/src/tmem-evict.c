@@ -448,7 +448,8 @@ void tmem_evict_to_limit(TmemClient *client)
     }
 }
 
-uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes)
+uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
+                          bool past_minimums)
 {
     TmemArena *arena = &store->arena;
     uint64_t returned = tmem_arena_trim_bytes(arena, bytes);
@@ -465,7 +466,7 @@ uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes)
             nr++;
         }
         if (!nr) {
-            more = !wish.past_minimums && !heap;
+            more = past_minimums && !wish.past_minimums && !heap;
             wish.past_minimums = true;
         }
         returned += tmem_arena_trim_bytes(arena, bytes - returned);

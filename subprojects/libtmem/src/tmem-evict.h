@@ -121,9 +121,11 @@ void tmem_evict_to_limit(TmemClient *client);
 /**
  * tmem_evict_bytes() - evict, and give back to the operating system
  * @heap: of this client; NULL: of those furthest over their share
+ * @past_minimums: if these leave too little, then of those below their minimums
  *
  * Returns how many bytes went back.
  */
-uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes);
+uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
+                          bool past_minimums);
 
 #endif /* TMEM_EVICT_H */

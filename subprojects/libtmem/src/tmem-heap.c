@@ -263,7 +263,8 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
 
     growth->why = over_limit_locked(heap, want) ? TMEM_STATUS_QUOTA :
                                                   TMEM_STATUS_NOSPC;
-    if (growth->why == TMEM_STATUS_QUOTA ||
+    /* Beyond a lowered budget what comes idle goes back. */
+    if (growth->why == TMEM_STATUS_QUOTA || tmem_arena_excess_locked(arena) ||
         want > tmem_arena_room_locked(arena) + idle) {
         return false;
     }

@@ -41,7 +41,7 @@ void tmem_client_get_limits(TmemClient *client, TmemLimits *limits)
 uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes)
 {
     tmem_assert_unlocked();
-    return tmem_evict_bytes(store, NULL, bytes);
+    return tmem_evict_bytes(store, NULL, bytes, true);
 }
 
 uint64_t tmem_client_evict(TmemClient *client, uint64_t bytes)
@@ -49,7 +49,8 @@ uint64_t tmem_client_evict(TmemClient *client, uint64_t bytes)
     uint64_t returned;
 
     tmem_assert_unlocked();
-    returned = tmem_evict_bytes(client->store, &client->heap, bytes);
+    returned = tmem_evict_bytes(client->store, &client->heap, bytes,
+                                true);
     tmem_event_freed(client);
     return returned;
 }

@@ -150,8 +150,8 @@ static void evict_some(TmemPressureWatch *w, TmemStore *store)
     uint64_t bytes = ephemeral_bytes(&store->arena);
 
     if (bytes > w->floor_bytes) {
-        tmem_store_evict(store, MIN(bytes / EVICT_FRACTION + 1,
-                                    bytes - w->floor_bytes));
+        tmem_evict_bytes(store, NULL, MIN(bytes / EVICT_FRACTION + 1,
+                                          bytes - w->floor_bytes), false);
     }
 }
 

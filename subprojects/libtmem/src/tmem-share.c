@@ -22,21 +22,21 @@ static uint64_t available_locked(const TmemArena *arena, uint64_t all_promised)
 {
     uint64_t taken = all_promised + overhead_locked(arena);
 
-    return arena->size_bytes - MIN(taken, arena->size_bytes);
+    return arena->budget_bytes - MIN(taken, arena->budget_bytes);
 }
 
 static void set_promised_locked(TmemArena *arena, uint64_t bytes)
 {
     arena->promised_bytes = bytes;
     __atomic_store_n(&arena->is_tight, available_locked(arena, bytes) <
-                     arena->size_bytes >> TMEM_TIGHT_SHIFT, __ATOMIC_RELAXED);
+                     arena->budget_bytes >> TMEM_TIGHT_SHIFT, __ATOMIC_RELAXED);
 }
 
 static uint64_t share_bytes_locked(const TmemHeap *heap)
 {
     const TmemArena *arena = heap->arena;
     uint64_t taken = arena->min_bytes + overhead_locked(arena);
-    uint64_t left = arena->size_bytes - MIN(taken, arena->size_bytes);
+    uint64_t left = arena->budget_bytes - MIN(taken, arena->budget_bytes);
 
     return heap->min_bytes +
            (unsigned __int128)left * heap->weight / arena->weights;
@@ -85,6 +85,15 @@ static void update_shares_locked(TmemArena *arena)
         __atomic_store_n(&heap->share_bytes, share_bytes_locked(heap),
                          __ATOMIC_RELAXED);
     }
+}
+
+void tmem_share_set_budget(TmemArena *arena, uint64_t bytes)
+{
+    tmem_lock(&arena->lock);
+    tmem_arena_set_budget_locked(arena, bytes);
+    set_promised_locked(arena, arena->promised_bytes);
+    update_shares_locked(arena);
+    tmem_unlock(&arena->lock);
 }
 
 static void take_limits(TmemHeap *heap, const TmemLimits *limits)
@@ -137,6 +146,7 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                              GError **errp)
 {
     uint64_t others = arena->min_bytes - (heap ? heap->min_bytes : 0);
+    uint64_t left = arena->budget_bytes - MIN(others, arena->budget_bytes);
 
     if (limits->weight > TMEM_WEIGHT_MAX) {
         return tmem_error_set(errp, "client '%s': weight %u is out of range; "
@@ -149,12 +159,17 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                               "%" G_GUINT64_FORMAT " bytes", name,
                               limits->min_bytes, limits->max_bytes);
     }
-    if (limits->min_bytes > arena->size_bytes - others) {
+    /* One that is there stays, even if the budget is less by now. */
+    if (limits->min_bytes > (heap ? heap->min_bytes : 0) &&
+        limits->min_bytes > left) {
         return tmem_error_set(errp, "client '%s': a minimum of %"
                               G_GUINT64_FORMAT " bytes is more than the %"
-                              G_GUINT64_FORMAT " bytes of the store that the "
+                              G_GUINT64_FORMAT " bytes of %s that the "
                               "minimums of its other clients leave", name,
-                              limits->min_bytes, arena->size_bytes - others);
+                              limits->min_bytes, left,
+                              tmem_arena_is_short_of_host(arena) ?
+                              "what the store may use of the host's memory" :
+                              "the store");
     }
     return true;
 }
@@ -172,11 +187,11 @@ bool tmem_share_admits_locked(const TmemHeap *heap, uint64_t bytes)
     if (after == arena->promised_bytes) {
         return true;
     }
-    if (after + overhead_locked(arena) > arena->size_bytes) {
+    if (after + overhead_locked(arena) > arena->budget_bytes) {
         return false;
     }
     return available_locked(arena, after) >=
-           arena->size_bytes >> TMEM_TIGHT_SHIFT ||
+           arena->budget_bytes >> TMEM_TIGHT_SHIFT ||
            pinned <= share_bytes_locked(heap);
 }
 

@@ -8,7 +8,7 @@
  *
  * What is *pinned* is what cannot be evicted: persistent segments and what was
  * charged for tables.  What is *promised* to a client is the larger of what it
- * has pinned and of its minimum.  As long as all promises fit the store,
+ * has pinned and of its minimum.  As long as all promises fit the budget,
  * whoever is below its minimum gets memory: free, or evicted from others.
  *
  * Everything here is guarded by the arena lock.
@@ -19,10 +19,17 @@
 #include "tmem-heap.h"
 
 /*
- * When less than 1/16 of the store is neither pinned nor promised nor overhead
+ * When less than 1/16 of the budget is neither pinned nor promised nor overhead
  * it is *tight*: clients above their share pin no more.
  */
 #define TMEM_TIGHT_SHIFT    4
+
+/**
+ * tmem_share_set_budget() - use no more than @bytes, if that is less than size
+ *
+ * What is used already stays.  Takes the lock.
+ */
+void tmem_share_set_budget(TmemArena *arena, uint64_t bytes);
 
 /** A heap joins those that share the arena, or leaves them. */
 void tmem_share_join_locked(TmemHeap *heap, const TmemLimits *limits);

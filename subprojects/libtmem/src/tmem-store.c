@@ -158,6 +158,7 @@ bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
                      __ATOMIC_RELAXED);
     tmem_admit_set_locked(store, &policy->admission);
     tmem_unlock(&store->policy_lock);
+    tmem_admit_make_fit(store);
     tmem_upkeep_wake(store);
     return true;
 }

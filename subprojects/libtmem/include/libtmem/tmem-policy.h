@@ -55,7 +55,8 @@ typedef struct TmemAdmission {
      * The store as a whole uses at most so many per cent of the host's memory,
      * whatever its size says; 0 (default): no such limit.  zcache:
      * zv_page_count_policy_percent.  A store that would need more than this
-     * answers as if the store were full.
+     * answers as if the store were full.  If more is used when this is set,
+     * ephemeral pages go, down to the minimums of clients.
      */
     uint32_t max_host_percent;
 } TmemAdmission;
@@ -84,8 +85,8 @@ typedef struct TmemUpkeep {
  *
  * When tasks of the host stalled on memory for @stall_ms within one second
  * (PSI, /proc/pressure/memory "some"), ephemeral pages are evicted, 1/16 of
- * them each time, until stalls are below half of that or no more than
- * @floor_bytes of ephemeral data are left.
+ * them each time, until stalls are below half of that, no more than
+ * @floor_bytes of ephemeral data are left, or no client is above its minimum.
  */
 typedef struct TmemPressure {
     uint32_t stall_ms;              /* 1 ... 999; 0 (default): off */

@@ -142,7 +142,9 @@ void tmem_store_freeze(TmemStore *store, bool frozen);
 /**
  * tmem_store_evict() - evict ephemeral pages until @bytes of memory are free
  *
- * From the clients that are furthest over their share first.  No lock held.
+ * From the clients that are furthest over their share first; if these leave too
+ * little, from those below their minimums too, as nobody but an operator may
+ * (this, and tmem_client_evict()).  No lock held.
  * Returns how many bytes went back to the operating system: less than @bytes if
  * there were not so many, more by less than a segment.
  */
@@ -209,6 +211,9 @@ bool tmem_store_check(TmemStore *store, GError **errp);
  * when the store is nearly full, if its client is above its weighted share.
  * Ephemeral pages are evicted from whoever is furthest above its share, and
  * persistent pages never: shares of these converge as pages come and go.
+ * Persistent pages that others hold already stay, too, if a minimum is raised
+ * or the budget lowered: until enough of them are gone nobody above its minimum
+ * may store more, and only then is the minimum there as a whole.
  */
 typedef struct TmemLimits {
     uint64_t min_bytes;         /* guaranteed */
@@ -271,8 +276,8 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes);
  * evicted at once, persistent ones stay and nothing more is taken.
  *
  * Returns false, changing nothing, and sets @errp to a sentence if the minimum
- * is above the maximum, if all minimums together are more than the store's
- * size, or if a value is out of range.
+ * is above the maximum, if it is raised to where all minimums together are more
+ * than the store may use, or if a value is out of range.
  */
 bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
                             GError **errp);

@@ -1,12 +1,34 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * What a store may use besides its size: the host's share, segments that
- * compaction has marked
+ * What a store may use besides its size: the host's share, what minimums and
+ * floors leave it, segments that compaction has marked
  */
+#include <fcntl.h>
+#include <glib/gstdio.h>
+#include <stdio.h>
+#include <unistd.h>
+
 #include "testlib.h"
+#include "tmem-os.h"
 #include "tmem-store.h"
 
 #define MIB     (1ull << 20)
+
+static uint64_t used_bytes(TmemStore *store)
+{
+    TmemStoreStats stats;
+
+    tmem_store_get_stats(store, &stats);
+    return stats.used_bytes;
+}
+
+static uint64_t client_bytes(TmemClient *client)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(client, &stats);
+    return stats.bytes;
+}
 
 static TmemStatus put(Fixture *f, uint64_t pool, uint64_t i)
 {
@@ -132,11 +154,199 @@ static void test_mark_slices(void)
     fixture_tear_down(&f);
 }
 
+/* --- The host's share --- */
+
+static void set_host_percent(Fixture *f, uint32_t percent)
+{
+    TmemPolicy policy;
+    GError *err = NULL;
+
+    tmem_store_get_policy(f->store, &policy);
+    policy.admission.max_host_percent = percent;
+    tmem_store_set_policy(f->store, &policy, &err);
+    g_assert_no_error(err);
+}
+
+static void set_limits(Fixture *f, uint64_t min_bytes)
+{
+    const TmemLimits limits = { .min_bytes = min_bytes };
+    GError *err = NULL;
+
+    tmem_client_set_limits(f->client, &limits, &err);
+    g_assert_no_error(err);
+}
+
+/* A share that is lowered below what is used is reached, and kept. */
+static void test_share_is_lowered(void)
+{
+    uint64_t nr = 0;
+    Fixture f;
+
+    tmem_os_pretend_host_bytes(64 * MIB);
+    fixture_set_up(&f, 32 * MIB, 0);
+    while (nr < 9000) {
+        g_assert_cmpint(put(&f, f.ephemeral, nr++), ==, TMEM_STATUS_OK);
+    }
+    g_assert_cmpuint(used_bytes(f.store), >, 30 * MIB);
+    /* What can go goes at once ... */
+    set_limits(&f, 20 * MIB);
+    set_host_percent(&f, 25);
+    g_assert_cmpuint(used_bytes(f.store), <, 21 * MIB);
+    g_assert_cmpuint(client_bytes(f.client), >=, 20 * MIB - MIB / 4);
+    /* ... and the rest as the client itself stores more. */
+    for (uint64_t end = nr + 1000; nr < end; nr++) {
+        put(&f, f.ephemeral, nr);
+    }
+    g_assert_cmpuint(used_bytes(f.store), <=, 16 * MIB);
+    for (uint64_t end = nr + 1000; nr < end; nr++) {
+        g_assert_cmpint(put(&f, f.ephemeral, nr), ==, TMEM_STATUS_OK);
+    }
+    g_assert_cmpuint(used_bytes(f.store), <=, 16 * MIB);
+    g_assert_cmpuint(used_bytes(f.store), >, 14 * MIB);
+    set_limits(&f, 0);
+    set_host_percent(&f, 10);
+    g_assert_cmpuint(used_bytes(f.store), <=, 64 * MIB / 10);
+    tmem_os_pretend_host_bytes(0);
+    fixture_tear_down(&f);
+}
+
+static void count_full(TmemEvent event, TmemClient *client, void *opaque)
+{
+    *(int *)opaque += event == TMEM_EVENT_FULL;
+}
+
+/* What is promised fits the host's share, and that is full is said. */
+static void test_share_is_promised(void)
+{
+    TmemClientConfig config = { .name = "b", .limits.min_bytes = 8 * MIB };
+    GError *err = NULL;
+    uint64_t nr = 0;
+    int nr_full = 0;
+    Fixture f, b;
+
+    tmem_os_pretend_host_bytes(64 * MIB);
+    fixture_set_up(&f, 32 * MIB, 0);
+    tmem_store_set_event_func(f.store, count_full, &nr_full);
+    set_host_percent(&f, 25);
+    b.store = f.store;
+    b.client = tmem_client_new(f.store, &config, &err);
+    g_assert_no_error(err);
+    b.ctx = tmem_context_new(b.client, &err);
+    g_assert_no_error(err);
+    g_assert_cmpint(tmem_pool_create(b.client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &b.persistent), ==, 0);
+    while (put(&f, f.persistent, nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    g_assert_cmpuint(client_bytes(f.client), >, 6 * MIB);
+    for (nr = 0; client_bytes(b.client) + MIB / 4 < 8 * MIB; nr++) {
+        g_assert_cmpint(put(&b, b.persistent, nr), ==, TMEM_STATUS_OK);
+    }
+    while (put(&b, b.persistent, nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    g_assert_cmpint(nr_full, ==, 1);
+    g_assert_cmpuint(used_bytes(f.store), <=, 16 * MIB);
+
+    /* Not more of it than there is. */
+    config.limits.min_bytes = 16 * MIB;
+    g_assert_false(tmem_client_set_limits(f.client, &config.limits, &err));
+    g_assert_true(strstr(err->message, "what the store may use of the host's"));
+    g_clear_error(&err);
+    /* One that was possible once stays, and lets others be changed. */
+    set_host_percent(&f, 10);
+    g_assert_true(tmem_client_set_limits(
+        b.client, &(TmemLimits) { .min_bytes = 8 * MIB, .weight = 7 }, &err));
+    tmem_context_free(b.ctx);
+    tmem_client_free(b.client);
+    tmem_os_pretend_host_bytes(0);
+    fixture_tear_down(&f);
+}
+
+/* --- Pressure --- */
+
+/* Answers to stalls for @seconds that never end. */
+static void press(TmemStore *store, unsigned seconds, uint64_t floor_bytes)
+{
+    const TmemPressure policy = { .stall_ms = 100, .floor_bytes = floor_bytes };
+    g_autofree char *path = NULL;
+    int totals = g_file_open_tmp("tmem-psi-XXXXXX", &path, NULL);
+    TmemPressureWatch watch;
+    int fds[2];
+
+    g_assert_cmpint(totals, >=, 0);
+    g_unlink(path);
+    g_assert_cmpint(pipe2(fds, O_CLOEXEC), ==, 0);
+    tmem_pressure_open_fds(&watch, fds[0], totals, &policy);
+    g_assert_cmpint(write(fds[1], "!", 1), ==, 1);
+    for (unsigned i = 1; i <= seconds; i++) {
+        char text[32];
+        int len = snprintf(text, sizeof(text), "some total=%u\n", i * 900000);
+
+        g_assert_cmpint(pwrite(totals, text, len, 0), ==, len);
+        tmem_pressure_step(&watch, store, i * 1000000000ull);
+    }
+    tmem_pressure_end(&watch, store);
+    close(fds[1]);
+}
+
+/* Pressure is not the operator: nobody loses what is guaranteed. */
+static void test_pressure_keeps_minimum(void)
+{
+    uint64_t nr;
+    Fixture f;
+
+    fixture_set_up(&f, 32 * MIB, 0);
+    set_limits(&f, 8 * MIB);
+    for (nr = 0; nr < 5000; nr++) {
+        g_assert_cmpint(put(&f, f.ephemeral, nr), ==, TMEM_STATUS_OK);
+    }
+    press(f.store, 100, 0);
+    g_assert_cmpuint(client_bytes(f.client), >=, 8 * MIB - MIB / 4);
+    g_assert_cmpuint(client_bytes(f.client), <=, 8 * MIB + MIB / 2);
+    /* The operator may. */
+    tmem_store_evict(f.store, UINT64_MAX);
+    g_assert_cmpuint(client_bytes(f.client), <, MIB);
+    fixture_tear_down(&f);
+}
+
+/* The floor is of memory that is paid for, not of segments just begun. */
+static void test_pressure_floor_of_begun(void)
+{
+    uint64_t before, nr = 0;
+    TmemClientStats stats;
+    Fixture f;
+
+    fixture_set_up(&f, 512 * MIB, 0);
+    /* A page in each of many classes. */
+    for (uint32_t len = 64; len < 3500; len += 64, nr++) {
+        TmemHandle h = test_handle(f.ephemeral, 1, nr);
+        uint8_t page[TMEM_PAGE_SIZE];
+
+        test_page_make(page, TEST_PAGE_NOISE, nr);
+        memset(page + len, 0, sizeof(page) - len);
+        g_assert_cmpint(tmem_page_store(f.ctx, &h, page), ==, TMEM_STATUS_OK);
+    }
+    before = f.store->arena.ephemeral_bytes;
+    g_assert_cmpuint(before, <, (uint64_t)f.store->arena.nr_ephemeral <<
+                                f.store->arena.segment_shift);
+    press(f.store, 100, before);
+    tmem_client_get_stats(f.client, &stats);
+    g_assert_cmpuint(stats.total.pages, ==, nr);
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     tmem_upkeep_by_hand(true);
     g_test_add_func("/tmem/compact/marked-is-free", test_marked_is_free);
     g_test_add_func("/tmem/compact/mark-slices", test_mark_slices);
+    g_test_add_func("/tmem/budget/lowered", test_share_is_lowered);
+    g_test_add_func("/tmem/budget/promised", test_share_is_promised);
+    g_test_add_func("/tmem/pressure/keeps-minimum",
+                    test_pressure_keeps_minimum);
+    g_test_add_func("/tmem/pressure/floor-of-begun",
+                    test_pressure_floor_of_begun);
     return g_test_run();
 }
