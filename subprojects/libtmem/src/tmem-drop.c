@@ -32,13 +32,17 @@ TmemStatus tmem_page_invalidate(TmemContext *ctx, const TmemHandle *handle)
 
 /* --- An object --- */
 
-/* Shard locked: a head of the object; of a shared one, any member's. */
+/*
+ * Shard locked: a head of the object that has to go; of a shared one, any
+ * member's.
+ */
 static TmemNode *find_head(const TmemDrop *drop)
 {
     TmemIndex *index = &drop->store->index;
 
-    return drop->ctx ? tmem_index_find_any_head(index, &drop->key) :
-                       tmem_index_find_head(index, &drop->key);
+    return drop->ctx ?
+           tmem_index_find_older_head(index, &drop->key, drop->birth) :
+           tmem_index_find_head(index, &drop->key);
 }
 
 /* Shard locked: books what went with a node of @pool. */
@@ -58,25 +62,25 @@ static void book(TmemDrop *drop, TmemPool *pool, const TmemDelta *delta)
     }
 }
 
-/* Shard locked: drops some nodes, oldest first. */
-static void drop_nodes(TmemDrop *drop, uint32_t *budget)
+/*
+ * Shard locked: drops some nodes, each member's oldest first.  Returns false if
+ * there are no more.
+ */
+static bool drop_nodes(TmemDrop *drop, uint32_t *budget)
 {
-    for (int i = 0; i < DROP_NODES && drop->left && *budget; i++) {
-        TmemNode *head = find_head(drop);
-        TmemDelta delta = {};
-        TmemPool *pool;
+    TmemNode *head = find_head(drop);
 
-        if (!head) {
-            drop->left = 0;
-            break;
-        }
-        pool = head->pool;
+    for (int i = 0; i < DROP_NODES && head && *budget; i++) {
+        TmemPool *pool = head->pool;
+        TmemDelta delta = {};
+
         tmem_index_remove_node(&drop->store->index, drop->key.shard, head,
                                &delta);
         book(drop, pool, &delta);
-        drop->left--;
         *budget -= MIN(*budget, (uint32_t)(1 - delta.pages));
+        head = find_head(drop);
     }
+    return head;
 }
 
 TmemDropped tmem_drop_some(TmemDrop *drop, uint32_t *budget)
@@ -94,17 +98,17 @@ TmemDropped tmem_drop_some(TmemDrop *drop, uint32_t *budget)
             return TMEM_DROPPED_NO_POOL;
         }
         /*
-         * New nodes join at the end of the siblings and the head goes first:
-         * after as many nodes as there were, all that was there is gone,
-         * however fast someone else keeps storing.
+         * What is there when it begins goes, however fast someone else keeps
+         * storing, and whatever the order in the table becomes: nodes that
+         * come later are not older than this.
          */
-        if (!drop->begun) {
-            drop->begun = true;
-            drop->left = tmem_index_count_nodes(&drop->store->index,
-                                                &drop->key, !drop->ctx);
+        if (!drop->birth) {
+            drop->birth = shard->nr_drops + 1;
         }
-        drop_nodes(drop, budget);
-        more = drop->left;
+        more = drop_nodes(drop, budget);
+        if (more) {
+            shard->nr_drops = MAX(shard->nr_drops, drop->birth);
+        }
         tmem_unlock(&shard->lock);
     }
     tmem_arena_trim(&drop->store->arena);

@@ -17,8 +17,7 @@ typedef struct TmemDrop {
      * pool itself goes, with what it owns.
      */
     TmemContext *ctx;
-    bool begun;
-    uint32_t left;          /* nodes that were there at the beginning */
+    uint64_t birth;         /* nodes older than this go; 0: not begun */
 } TmemDrop;
 
 typedef enum TmemDropped {

@@ -164,39 +164,16 @@ TmemNode *tmem_index_find_holder(TmemIndex *index, const TmemKey *key)
     return node ? node : find_holder(index, key, key->hash_node);
 }
 
-/* The next head of the object from @node on, in its chain. */
-static TmemNode *next_head(TmemIndex *index, const TmemKey *key,
-                           TmemNode *node)
+TmemNode *tmem_index_find_older_head(TmemIndex *index, const TmemKey *key,
+                                     uint64_t birth)
 {
-    while (node && !(node->is_head && same_shared_object(node, key))) {
+    TmemNode *node = tmem_table_first(index, key->shard, key->hash_head);
+
+    while (node && !(node->is_head && tmem_node_birth(node) < birth &&
+                     same_shared_object(node, key))) {
         node = tmem_node_at(index, node->next);
     }
     return node;
-}
-
-static TmemNode *first_head(TmemIndex *index, const TmemKey *key)
-{
-    return next_head(index, key,
-                     tmem_table_first(index, key->shard, key->hash_head));
-}
-
-TmemNode *tmem_index_find_any_head(TmemIndex *index, const TmemKey *key)
-{
-    return first_head(index, key);
-}
-
-uint32_t tmem_index_count_nodes(TmemIndex *index, const TmemKey *key, bool own)
-{
-    TmemNode *head = first_head(index, key);
-    uint32_t nr = 0;
-
-    while (head) {
-        if (!own || head->pool == key->pool) {
-            nr += head->nr_siblings + 1;
-        }
-        head = next_head(index, key, tmem_node_at(index, head->next));
-    }
-    return nr;
 }
 
 /* --- Entries of a node --- */
@@ -463,6 +440,7 @@ static TmemNode *enter_node(TmemIndex *index, const TmemKey *key, TmemRef ref,
     node->pool = key->pool;
     memcpy(node->object, key->object, sizeof(node->object));
     node->base = key->base;
+    tmem_node_set_birth(node, key->shard->nr_drops);
     node->capacity = 1;
     node->is_head = !head;
     tmem_owner_write(node, tmem_owner_make(TMEM_OWNER_NODE, key->shard->nr,

@@ -34,6 +34,9 @@
 #define TMEM_NODE_PAGES_SHIFT   6
 #define TMEM_NODE_PAGES         (1u << TMEM_NODE_PAGES_SHIFT)
 
+/* Twice these: at a million long drops a second they last for nine years. */
+#define TMEM_BIRTH_BITS         (64 - TMEM_REF_BITS)
+
 typedef struct TmemNode {
     uint64_t owner;         /* owner word of the slot */
     TmemRef next;           /* in the hash chain */
@@ -54,10 +57,31 @@ typedef struct TmemNode {
      */
     TmemRef prev;
     TmemRef following;
-    /* Of a head: the siblings. */
-    TmemRef sibling_first;
-    TmemRef sibling_last;
+    /*
+     * Of a head: the siblings, oldest first; the head is older than these.
+     * Beside, as there is room: tmem_node_birth().
+     */
+    TmemRef sibling_first:TMEM_REF_BITS;
+    uint64_t birth_low:TMEM_BIRTH_BITS;
+    TmemRef sibling_last:TMEM_REF_BITS;
+    uint64_t birth_high:TMEM_BIRTH_BITS;
 } TmemNode;
+
+/**
+ * tmem_node_birth() - when the node was made, in drops of objects
+ *
+ * What TmemShard.nr_drops was then.
+ */
+static inline uint64_t tmem_node_birth(const TmemNode *node)
+{
+    return (uint64_t)node->birth_high << TMEM_BIRTH_BITS | node->birth_low;
+}
+
+static inline void tmem_node_set_birth(TmemNode *node, uint64_t birth)
+{
+    node->birth_low = birth;
+    node->birth_high = birth >> TMEM_BIRTH_BITS;
+}
 
 /* An array of entries; as a slot of the arena it starts with an owner word. */
 typedef struct TmemArray {
@@ -70,6 +94,7 @@ typedef struct TmemShard {
     uint32_t nr;
     uint32_t nr_buckets;
     uint64_t nr_nodes;
+    uint64_t nr_drops;      /* of objects, that took more than one hold */
     TmemRef *buckets;       /* tmem_shard_chain() */
     uint8_t step_shift;
     uint8_t stride_shift;
@@ -253,12 +278,14 @@ TmemNode *tmem_index_find_head(TmemIndex *index, const TmemKey *key);
 /** The node of any member that holds the key's page, or NULL. */
 TmemNode *tmem_index_find_holder(TmemIndex *index, const TmemKey *key);
 
-/** A head of the key's object, of any member; or NULL. */
-TmemNode *tmem_index_find_any_head(TmemIndex *index, const TmemKey *key);
-
-/** Nodes of the key's object; @own: leaving out those of other members. */
-uint32_t tmem_index_count_nodes(TmemIndex *index, const TmemKey *key,
-                                bool own);
+/**
+ * tmem_index_find_older_head() - a head of the key's object, of any member
+ *
+ * One that was made before tmem_node_birth() became @birth; or NULL: then none
+ * of the object's nodes is as old.
+ */
+TmemNode *tmem_index_find_older_head(TmemIndex *index, const TmemKey *key,
+                                     uint64_t birth);
 
 /** The hash by which @node is found, for tmem_store_check(). */
 uint64_t tmem_index_node_hash(TmemIndex *index, const TmemNode *node,

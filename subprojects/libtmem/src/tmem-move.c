@@ -162,8 +162,11 @@ bool tmem_move_node(TmemIndex *index, TmemShard *shard, TmemNode *node)
         tmem_lock(&pool->lock);
         relink_list(index, node, to, &pool->objects, &pool->objects_last);
     } else {
-        relink_list(index, node, to, &head->sibling_first,
-                    &head->sibling_last);
+        TmemRef first = head->sibling_first, last = head->sibling_last;
+
+        relink_list(index, node, to, &first, &last);
+        head->sibling_first = first;
+        head->sibling_last = last;
     }
     memcpy((uint8_t *)moved + sizeof(moved->owner),
            (uint8_t *)node + sizeof(node->owner),

@@ -3,6 +3,7 @@
  * Shared pools: who may join, what all see, what goes with whom
  */
 #include "testreq.h"
+#include "tmem-drop.h"
 #include "tmem-store.h"
 
 #define NR_MEMBERS  3
@@ -210,6 +211,55 @@ static void test_pages(void)
     g_assert_cmpint(store(b, 1, 40, TEST_PAGE_TEXT, 1), ==,
                     TMEM_STATUS_FROZEN);
     expect_miss(a, 1, 40);
+    club_tear_down(&c);
+}
+
+#define OLD_NODES   60
+#define NODE_PAGES  64
+
+/*
+ * While an object is dropped in slices, others go on to store to it: all that
+ * was there before goes, and what came meanwhile does not count for it.
+ */
+static void test_object_slices(void)
+{
+    unsigned nr_new = 0;
+    uint32_t budget;
+    TmemHandle h;
+    TmemDrop drop;
+    Club c;
+
+    club_set_up(&c, FIXTURE_SIZE);
+    for (uint64_t i = 0; i < OLD_NODES; i++) {
+        g_assert_cmpint(store(&c.m[i % 2], 1, i * NODE_PAGES, TEST_PAGE_TEXT,
+                              i), ==, 0);
+    }
+    h = test_handle(c.m[0].id, 1, 0);
+    g_assert_cmpint(tmem_object_invalidate_begin(c.m[0].ctx, &h, &drop), ==,
+                    TMEM_STATUS_OK);
+    do {
+        TmemDropped dropped;
+
+        budget = 8;
+        dropped = tmem_drop_some(&drop, &budget);
+        g_assert_cmpint(dropped, !=, TMEM_DROPPED_NO_POOL);
+        if (dropped == TMEM_DROPPED_ALL) {
+            break;
+        }
+        for (unsigned i = 0; i < 12; i++, nr_new++) {
+            g_assert_cmpint(store(&c.m[i % 3], 1,
+                                  (OLD_NODES + nr_new) * NODE_PAGES,
+                                  TEST_PAGE_MIXED, nr_new), ==, 0);
+        }
+    } while (true);
+    g_assert_cmpuint(nr_new, >=, 12 * (OLD_NODES / 16));
+    for (uint64_t i = 0; i < OLD_NODES; i++) {
+        expect_miss(&c.m[2], 1, i * NODE_PAGES);
+    }
+    /* Nothing else evicts here: these are young. */
+    for (uint64_t i = 0; i < nr_new; i++) {
+        expect(&c.m[2], 1, (OLD_NODES + i) * NODE_PAGES, TEST_PAGE_MIXED, i);
+    }
     club_tear_down(&c);
 }
 
@@ -482,6 +532,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/shared/info", test_info);
     g_test_add_func("/tmem/shared/pages", test_pages);
     g_test_add_func("/tmem/shared/object", test_object);
+    g_test_add_func("/tmem/shared/object/slices", test_object_slices);
     g_test_add_func("/tmem/shared/isolation", test_isolation);
     g_test_add_func("/tmem/shared/take", test_take);
     g_test_add_func("/tmem/shared/request", test_request);
