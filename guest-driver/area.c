@@ -77,11 +77,16 @@ void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
 	unsigned int i = vtmem_in_object(page);
 	unsigned int shift = i % VTMEM_MAP_PAGES * VTMEM_MAP_BITS;
 	unsigned long *word = &obj->map[i / VTMEM_MAP_PAGES];
+	int used;
 
 	lockdep_assert_held(&q->lock);
 
 	q->nr_host -= vtmem_page(area, page) == VTMEM_HOST;
 	q->nr_host += state == VTMEM_HOST;
+	used = state != VTMEM_NONE;
+	used -= vtmem_page(area, page) != VTMEM_NONE;
+	if (used)
+		atomic_long_add(used, &area->nr_used);
 	WRITE_ONCE(*word, (*word & ~(3UL << shift)) |
 			  (unsigned long)state << shift);
 	vtmem_prefetch_kill(q, area, page);
@@ -173,7 +178,9 @@ static unsigned long vtmem_area_count(struct vtmem_area *area,
 	unsigned long page, nr = 0;
 	unsigned int i;
 
+	might_sleep();
 	for (page = 0; page < area->nr_pages; page += VTMEM_OBJECT_PAGES) {
+		cond_resched();
 		obj = vtmem_object(area, page);
 		for (i = 0; i < ARRAY_SIZE(obj->map); i++)
 			nr += hweight_long(pick(READ_ONCE(obj->map[i])));
@@ -181,7 +188,7 @@ static unsigned long vtmem_area_count(struct vtmem_area *area,
 	return nr;
 }
 
-/* Pages that would be lost with the device. */
+/* Pages that would be lost with the device.  Sleeps, as the next does. */
 unsigned long vtmem_area_nr_held(struct vtmem_area *area)
 {
 	return vtmem_area_count(area, vtmem_map_host);
@@ -193,10 +200,10 @@ unsigned long vtmem_area_nr_disk(struct vtmem_area *area)
 	return vtmem_area_count(area, vtmem_map_disk);
 }
 
-/* Pages that are somewhere, or lost. */
+/* Pages that are somewhere, or lost; any context. */
 unsigned long vtmem_area_nr_used(struct vtmem_area *area)
 {
-	return vtmem_area_count(area, vtmem_map_used);
+	return atomic_long_read(&area->nr_used);
 }
 
 static unsigned int vtmem_build_load(struct vtmem_job *job,
@@ -466,6 +473,7 @@ struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 		return ERR_PTR(-ENOMEM);
 	area->dev = dev;
 	atomic_set(&area->inflight, 0);
+	atomic_long_set(&area->nr_used, 0);
 	vtmem_gate_init(&area->gate);
 
 	err = vtmem_area_alloc(area, nr_pages);
@@ -488,6 +496,8 @@ static void vtmem_area_uncount(struct vtmem_area *area)
 	unsigned long page;
 
 	for (page = 0; page < area->nr_pages; page++) {
+		if (!vtmem_in_object(page))
+			cond_resched();
 		if (vtmem_page(area, page) != VTMEM_HOST)
 			continue;
 		q = vtmem_area_queue(area, page);

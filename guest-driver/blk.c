@@ -125,8 +125,17 @@ static void vtmem_log_refusal(struct vtmem_disk *disk, u8 status)
 		disk->dev->name, disk->gd->disk_name, reason,
 		READ_ONCE(disk->backing_takes) ?
 		"; they go to the disk behind" :
-		READ_ONCE(disk->area->is_swap) ?
+		vtmem_gate_withholds(disk->area) ?
 		"; meanwhile this swap counts as full" : "");
+}
+
+/* What the host refuses is in the log already, see vtmem_log_refusal(). */
+static void vtmem_rq_quiet(struct request *rq, blk_status_t status)
+{
+	if (status == BLK_STS_NOSPC)
+		rq->rq_flags |= RQF_QUIET;
+	else
+		rq->rq_flags &= ~RQF_QUIET;
 }
 
 /* Ends a read or write, in runs of pages with the same result. */
@@ -151,14 +160,17 @@ static void vtmem_complete_rq(struct request *rq)
 	for (i = 0; i < job->nr; i++) {
 		status = vtmem_blk_status(job->status[i]);
 		if (status != run_status) {
-			if (run)
+			if (run) {
+				vtmem_rq_quiet(rq, run_status);
 				blk_update_request(rq, run_status,
 						   run << PAGE_SHIFT);
+			}
 			run = 0;
 			run_status = status;
 		}
 		run++;
 	}
+	vtmem_rq_quiet(rq, run_status);
 	blk_mq_end_request(rq, run_status);
 }
 
@@ -168,11 +180,16 @@ static void vtmem_rq_backing_done(struct vtmem_backing_io *io)
 	struct vtmem_disk *disk = rq->q->queuedata;
 	struct vtmem_dev *dev = disk->dev;
 
+	/*
+	 * With the last one the disk behind may go, and then the device: not
+	 * before the RCU section has ended (vtmem_backing_drain).
+	 */
+	rcu_read_lock();
 	blk_mq_complete_request(rq);
-	/* With the last one the disk behind may go; the device does not. */
 	if (atomic_dec_and_test(&disk->backing_users) &&
 	    wq_has_sleeper(&dev->idle))
 		wake_up_all(&dev->idle);
+	rcu_read_unlock();
 }
 
 /* Hands what remains to do to the disk behind, if there is one. */
@@ -355,8 +372,11 @@ static void vtmem_discard_rq(struct vtmem_disk *disk, struct request *rq)
 	if (blk_rq_pos(rq) % VTMEM_PAGE_SECTORS ||
 	    offset_in_page(blk_rq_bytes(rq)) || end > disk->area->nr_pages)
 		vrq->status = BLK_STS_IOERR;
-	while (first < end && vrq->status == BLK_STS_OK)
+	while (first < end && vrq->status == BLK_STS_OK) {
 		vrq->status = vtmem_discard_some(disk, &first, end);
+		/* Where the area is empty nothing has been waited for. */
+		cond_resched();
+	}
 	blk_mq_complete_request(rq);
 }
 
@@ -404,6 +424,8 @@ static int vtmem_open_disk(struct gendisk *gd)
 		err = 0;
 	}
 	mutex_unlock(&vtmem_open_mutex);
+	if (!err)
+		vtmem_gate_disk_opened(dev->disk->area);
 	return err;
 }
 
@@ -479,6 +501,8 @@ static void vtmem_backing_drain(struct vtmem_disk *disk)
 {
 	synchronize_rcu();
 	wait_event(disk->dev->idle, !atomic_read(&disk->backing_users));
+	/* Who made it 0 may be about to wake us still. */
+	synchronize_rcu();
 }
 
 /* Takes the disk behind away, unless it has pages.  Sleeps. */

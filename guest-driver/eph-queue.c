@@ -53,7 +53,7 @@ bool vtmem_eph_add(struct vtmem_queue *q, struct vtmem_token *token,
 		vtmem_dev_broken(q->dev);
 	if (err)
 		return false;
-	vtmem_queue_busy(q);
+	vtmem_queue_busy(q, token);
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
 	return true;

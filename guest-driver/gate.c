@@ -19,21 +19,37 @@
  *    slots of a swap area on our disk are taken out of the kernel's count of
  *    free slots.  That is what they are, not free, and /proc/meminfo says so;
  *    reclaim stops writing, and the guest's fate is that of any with full swap.
- *    The count is an exported variable, and all arithmetic on it relative, so
- *    that swapon, swapoff and other areas do not mind.
+ *    The count is an exported variable, and all arithmetic on it relative.
+ *
+ * The count is of all swap areas, and no module is told which there are.  With
+ * more free slots than ours can have there is another area, whose slots are not
+ * ours to withhold: then nothing is, for as long as ours is in use.  The kernel
+ * goes on to an area of lower priority only when ours has no slot left, so a
+ * second area should have the same priority or a higher one, or better be the
+ * disk behind (backing=).  When the disk is opened what is withheld is given
+ * back for a moment, because swapoff opens it and then takes all of the area's
+ * slots out of the count.
  *
  * Locking: vtmem_gate.lock, inside of any queue's lock, for the gate.  What is
  * withheld belongs to the work alone, and to vtmem_gate_stop() after it.  The
  * queues' counts are read without their locks; an estimate does.
  */
+#include <linux/moduleparam.h>
 #include <linux/swap.h>
 
+#include "compat/have.h"
 #include "map.h"
 
 #define VTMEM_GATE_MIN_MS	1000
 #define VTMEM_GATE_MAX_MS	10000
 #define VTMEM_GATE_SHORT_MS	200	/* always, with another place to go */
 #define VTMEM_GATE_TICK_MS	100
+#define VTMEM_GATE_OPENED_MS	500	/* swapoff takes less to begin */
+
+/* That there is another swap area is seen for so long before it is believed. */
+#define VTMEM_GATE_OTHERS	5	/* ticks */
+/* Slots that may be in the kernel's count before their pages are in ours. */
+#define VTMEM_GATE_SLACK	1024
 
 static unsigned long vtmem_gate_nr_host(struct vtmem_dev *dev)
 {
@@ -114,9 +130,15 @@ void vtmem_gate_refused(struct vtmem_area *area, u8 status)
 }
 
 #ifdef CONFIG_VTMEM_SWAP_COUNT
-static long vtmem_gate_free_slots(void)
+static bool swap_full = true;
+module_param(swap_full, bool, 0644);
+MODULE_PARM_DESC(swap_full, "While the host refuses pages, and swap on our disk is all there is, let it count as full (default: yes)");
+
+/* Will free slots of the area be withheld while its gate is closed? */
+bool vtmem_gate_withholds(struct vtmem_area *area)
 {
-	return atomic_long_read(&nr_swap_pages);
+	return READ_ONCE(swap_full) && READ_ONCE(area->is_swap) &&
+	       !READ_ONCE(area->has_fallback) && !READ_ONCE(area->gate.others);
 }
 
 /* Changes by how many slots the kernel's count is below what it would be. */
@@ -125,15 +147,49 @@ static void vtmem_gate_withhold(struct vtmem_gate *gate, long slots)
 	atomic_long_sub(slots - gate->withheld, &nr_swap_pages);
 	gate->withheld = slots;
 }
+
+/* Slots of the area that may be free; those in use have a page, or lost one. */
+static long vtmem_gate_area_slots(struct vtmem_area *area)
+{
+	return area->nr_pages - vtmem_area_nr_used(area);
+}
+
+/* How many slots are to be withheld while the gate is closed. */
+static long vtmem_gate_slots(struct vtmem_area *area)
+{
+	struct vtmem_gate *gate = &area->gate;
+	long slots, ours = vtmem_gate_area_slots(area), most;
+
+	/* No more than there are: the count must not wrap. */
+	slots = max(gate->withheld + atomic_long_read(&nr_swap_pages), 0L);
+	/* Whichever came first, slots freed or slots taken meanwhile. */
+	most = max(ours, vtmem_gate_area_slots(area)) + VTMEM_GATE_SLACK;
+#ifndef HAVE_SWAP_SLOT_FREE_NOTIFY
+	/* Of slots that are freed we are not told. */
+	most = area->nr_pages;
+#endif
+	if (gate->others < VTMEM_GATE_OTHERS)
+		WRITE_ONCE(gate->others, slots > most ? gate->others + 1 : 0);
+	if (!vtmem_gate_withholds(area) ||
+	    time_before(jiffies, READ_ONCE(gate->disk_opened) +
+				 msecs_to_jiffies(VTMEM_GATE_OPENED_MS)))
+		return 0;
+	return min(slots, ours);
+}
 #else
 /* Nothing to withhold from: the gate alone has to do. */
-static long vtmem_gate_free_slots(void)
+bool vtmem_gate_withholds(struct vtmem_area *area)
 {
-	return 0;
+	return false;
 }
 
 static void vtmem_gate_withhold(struct vtmem_gate *gate, long slots)
 {
+}
+
+static long vtmem_gate_slots(struct vtmem_area *area)
+{
+	return 0;
 }
 #endif
 
@@ -142,24 +198,27 @@ static void vtmem_gate_work(struct work_struct *work)
 	struct vtmem_gate *gate = container_of(to_delayed_work(work),
 					       struct vtmem_gate, work);
 	struct vtmem_area *area = container_of(gate, struct vtmem_area, gate);
-	long slots;
 
 	if (!vtmem_gate_refuses(area)) {
 		vtmem_gate_withhold(gate, 0);
 		return;
 	}
-	slots = 0;
-	if (READ_ONCE(area->is_swap) && !READ_ONCE(area->has_fallback)) {
-		/* A slot in use has a page here or there, or a lost one. */
-		slots = area->nr_pages - vtmem_area_nr_used(area);
-		/* Never more than there are: the count must not wrap. */
-		slots = clamp(gate->withheld + vtmem_gate_free_slots(), 0L,
-			      slots);
-	}
-	vtmem_gate_withhold(gate, slots);
+	vtmem_gate_withhold(gate, vtmem_gate_slots(area));
 	/* Slots are freed, and time passes, without a store to notice. */
 	queue_delayed_work(vtmem_wq, &gate->work,
 			   msecs_to_jiffies(VTMEM_GATE_TICK_MS));
+}
+
+/* Somebody opens the disk, perhaps to end its swap area.  Sleeps. */
+void vtmem_gate_disk_opened(struct vtmem_area *area)
+{
+	struct vtmem_gate *gate = &area->gate;
+
+	WRITE_ONCE(gate->disk_opened, jiffies);
+	if (!READ_ONCE(gate->closed) || !READ_ONCE(area->is_swap))
+		return;
+	mod_delayed_work(vtmem_wq, &gate->work, 0);
+	flush_delayed_work(&gate->work);
 }
 
 /* The area is a swap area from now on, or no longer. */
@@ -168,6 +227,8 @@ void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap)
 	if (READ_ONCE(area->is_swap) == is_swap)
 		return;
 	WRITE_ONCE(area->is_swap, is_swap);
+	/* Another swap area may come and go until the next time. */
+	WRITE_ONCE(area->gate.others, 0);
 	if (!is_swap)
 		mod_delayed_work(vtmem_wq, &area->gate.work, 0);
 }
@@ -177,6 +238,7 @@ void vtmem_gate_init(struct vtmem_gate *gate)
 	spin_lock_init(&gate->lock);
 	INIT_DELAYED_WORK(&gate->work, vtmem_gate_work);
 	gate->opened = jiffies;
+	gate->disk_opened = jiffies;
 }
 
 /* No store will be refused any more.  Sleeps. */

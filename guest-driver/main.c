@@ -53,7 +53,7 @@ static void vtmem_dev_release(struct kref *ref)
 	struct vtmem_dev *dev = container_of(ref, struct vtmem_dev, ref);
 
 	/* Users of areas may have asked for it after vtmem_stop(). */
-	cancel_work_sync(&dev->status_work);
+	cancel_delayed_work_sync(&dev->status_work);
 	vtmem_disk_free(dev);
 	vtmem_eph_free(dev);
 	vtmem_queues_free(dev);
@@ -65,6 +65,22 @@ void vtmem_dev_put(struct vtmem_dev *dev)
 {
 	if (kref_put_mutex(&dev->ref, vtmem_dev_release, &vtmem_open_mutex))
 		mutex_unlock(&vtmem_open_mutex);
+}
+
+/* What reads of a PCI device return that was pulled out. */
+static bool vtmem_is_gone(struct virtio_device *vdev)
+{
+	return vdev->config->get_status(vdev) == 0xff;
+}
+
+/*
+ * The device forgets its rings and all pages.  One that is gone writes to no
+ * memory any more, and its status would be waited for in vain.
+ */
+static void vtmem_reset(struct virtio_device *vdev)
+{
+	if (!vtmem_is_gone(vdev))
+		virtio_reset_device(vdev);
 }
 
 /* Stops the device and ends all jobs with errors.  Holds dev->lock. */
@@ -80,7 +96,7 @@ static void vtmem_dev_fail(struct vtmem_dev *dev)
 	/* Who posted before is not about to notify any more (vq.c). */
 	synchronize_rcu();
 	/* Also waits for the interrupts that are being handled. */
-	virtio_reset_device(dev->vdev);
+	vtmem_reset(dev->vdev);
 	vtmem_ctrl_abort(dev);
 	vtmem_queues_abort(dev);
 }
@@ -104,6 +120,8 @@ static const char *vtmem_dev_is_broken(struct vtmem_dev *dev)
 	u8 status = dev->vdev->config->get_status(dev->vdev);
 	unsigned int i;
 
+	if (vtmem_is_gone(dev->vdev))
+		return "is gone";
 	if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
 		return "has failed";
 	/* Somebody went behind our back: what it held is gone. */
@@ -119,27 +137,40 @@ static const char *vtmem_dev_is_broken(struct vtmem_dev *dev)
 	return NULL;
 }
 
+/*
+ * Whoever waits asks for this, and as long as the device has requests it asks
+ * for itself: otherwise a reader of the disk would do so once in five seconds.
+ */
 static void vtmem_status_work(struct work_struct *work)
 {
-	struct vtmem_dev *dev = container_of(work, struct vtmem_dev,
-					     status_work);
-	const char *why = NULL;
+	struct vtmem_dev *dev = container_of(to_delayed_work(work),
+					     struct vtmem_dev, status_work);
+	const char *why;
 
 	mutex_lock(&dev->lock);
-	if (!dev->failed && dev->ctrl.vq)
-		why = vtmem_dev_is_broken(dev);
+	if (dev->failed || dev->at_rest || !dev->ctrl.vq)
+		goto out;
+	if (jiffies - dev->last_second >= HZ) {
+		dev->last_second = jiffies;
+		WRITE_ONCE(dev->seconds, dev->seconds + 1);
+	}
+	why = vtmem_dev_is_broken(dev);
 	if (why) {
 		pr_err("virtio_tmem %s: the device %s; %lu pages are lost and all further requests fail\n",
 		       dev->name, why, vtmem_dev_nr_held(dev));
 		vtmem_dev_fail(dev);
+	} else if (vtmem_queues_busy(dev)) {
+		queue_delayed_work(vtmem_status_wq, &dev->status_work,
+				   VTMEM_POLL);
 	}
+out:
 	mutex_unlock(&dev->lock);
 }
 
 /* Something looks wrong; any context. */
 void vtmem_dev_broken(struct vtmem_dev *dev)
 {
-	queue_work(vtmem_status_wq, &dev->status_work);
+	mod_delayed_work(vtmem_status_wq, &dev->status_work, 0);
 }
 
 static void vtmem_config_changed(struct virtio_device *vdev)
@@ -214,8 +245,8 @@ static void vtmem_stop(struct vtmem_dev *dev)
 	vtmem_dev_fail(dev);
 	mutex_unlock(&dev->lock);
 	/* If it failed earlier the core may have brought it back from sleep. */
-	virtio_reset_device(vdev);
-	cancel_work_sync(&dev->status_work);
+	vtmem_reset(vdev);
+	cancel_delayed_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
 	vtmem_eph_cancel_work(dev);
 	if (dev->ctrl.vq)
@@ -275,7 +306,8 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	/* Head, answer, and a page between, which may be in two pieces. */
 	dev->ring_min = 4;
 	INIT_LIST_HEAD(&dev->areas);
-	INIT_WORK(&dev->status_work, vtmem_status_work);
+	INIT_DELAYED_WORK(&dev->status_work, vtmem_status_work);
+	dev->last_second = jiffies;
 	dev->pm_nb.notifier_call = vtmem_pm_notify;
 	init_waitqueue_head(&dev->idle);
 	kref_init(&dev->ref);
@@ -325,7 +357,10 @@ static int vtmem_probe(struct virtio_device *vdev)
 		virtio_cread_le(vdev, struct virtio_tmem_config, disk_size,
 				&dev->disk_bytes);
 	vdev->priv = dev;
+	/* Against status_work, for which a device may ask at once. */
+	mutex_lock(&dev->lock);
 	err = vtmem_start_queues(dev);
+	mutex_unlock(&dev->lock);
 	if (err)
 		goto err_put;
 	vtmem_queues_set_state(dev, VTMEM_RUNNING);
@@ -385,11 +420,13 @@ static void vtmem_shutdown(struct virtio_device *vdev)
 
 	mutex_lock(&dev->lock);
 	if (!dev->failed && dev->ctrl.vq) {
+		/* To those who go on waiting the device has not failed. */
+		dev->at_rest = true;
 		vtmem_ctrl_set_state(dev, VTMEM_FROZEN);
 		vtmem_queues_shut(dev);
 		/* Who posted before is not about to notify any more (vq.c). */
 		synchronize_rcu();
-		virtio_reset_device(vdev);
+		vtmem_reset(vdev);
 		vtmem_ctrl_abort(dev);
 	}
 	mutex_unlock(&dev->lock);
@@ -449,14 +486,15 @@ static int vtmem_freeze(struct virtio_device *vdev)
 		return -EBUSY;
 	}
 	vtmem_ctrl_set_state(dev, VTMEM_FROZEN);
+	/* Against status_work: who waits goes on asking for it. */
+	dev->at_rest = true;
 	mutex_unlock(&dev->lock);
 
 	synchronize_rcu();
-	virtio_reset_device(vdev);
-	cancel_work_sync(&dev->status_work);
+	vtmem_reset(vdev);
+	cancel_delayed_work_sync(&dev->status_work);
 	vtmem_queues_cancel_work(dev);
 	vtmem_cleancache_reset(dev);
-	/* Against status_work: who waits goes on asking for it. */
 	mutex_lock(&dev->lock);
 	vtmem_queues_forget(dev);
 	vdev->config->del_vqs(vdev);
@@ -495,6 +533,7 @@ static int vtmem_restore(struct virtio_device *vdev)
 	err = vtmem_check_config(dev);
 	if (!err)
 		err = vtmem_start_queues(dev);
+	dev->at_rest = false;
 	mutex_unlock(&dev->lock);
 	/* No area comes or goes: the tasks that make them are frozen. */
 	list_for_each_entry(area, &dev->areas, node)

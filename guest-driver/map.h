@@ -63,12 +63,6 @@ static inline unsigned long vtmem_map_disk(unsigned long word)
 	return word >> 1 & ~word & VTMEM_MAP_LOW;
 }
 
-/* The same for all but VTMEM_NONE. */
-static inline unsigned long vtmem_map_used(unsigned long word)
-{
-	return (word >> 1 | word) & VTMEM_MAP_LOW;
-}
-
 static inline bool vtmem_object_any_host(const struct vtmem_object *obj)
 {
 	unsigned int i;

@@ -93,16 +93,24 @@ void vtmem_ctrl_abort(struct vtmem_dev *dev)
 	spin_unlock_irq(&ctrl->lock);
 }
 
-/* Is an answer overdue? */
-bool vtmem_ctrl_stalled(struct vtmem_dev *dev)
+static bool vtmem_ctrl_overdue(struct vtmem_dev *dev)
 {
 	struct vtmem_ctrl *ctrl = &dev->ctrl;
-	bool stalled;
+	bool overdue;
 
 	spin_lock_irq(&ctrl->lock);
-	stalled = ctrl->busy && vtmem_stalled(ctrl->since);
+	overdue = ctrl->busy && vtmem_stalled(dev, ctrl->since);
 	spin_unlock_irq(&ctrl->lock);
-	return stalled;
+	return overdue;
+}
+
+/* Is an answer overdue, and not only its interrupt?  Holds dev->lock. */
+bool vtmem_ctrl_stalled(struct vtmem_dev *dev)
+{
+	if (!vtmem_ctrl_overdue(dev))
+		return false;
+	vtmem_ctrl_done(dev->ctrl.vq);
+	return vtmem_ctrl_overdue(dev);
 }
 
 /* Sends the first @bytes of the request and returns the status answered. */
@@ -126,7 +134,7 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 		err = virtqueue_add_sgs(ctrl->vq, sgs, 1, 1, ctrl, GFP_ATOMIC);
 		if (!err) {
 			ctrl->busy = true;
-			ctrl->since = jiffies;
+			ctrl->since = READ_ONCE(dev->seconds);
 			virtqueue_kick(ctrl->vq);
 		}
 	}

@@ -118,7 +118,7 @@ static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	slot->nr_ahead = nr_ahead;
 	slot->seq = ++q->seq;
 	atomic_inc(&area->inflight);
-	vtmem_queue_busy(q);
+	vtmem_queue_busy(q, &slot->token);
 	q->nr_flushes += !job;
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
@@ -462,15 +462,22 @@ static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 	list_add(&slot->node, &q->free);
 }
 
-static void vtmem_reap(struct vtmem_queue *q, struct list_head *done)
+static void vtmem_token_end(struct vtmem_queue *q, struct vtmem_token *token,
+			    unsigned int len, struct list_head *done)
+{
+	list_del(&token->node);
+	token->end(q, token, len, done);
+}
+
+/* @vq: the queue's, which it does not know yet while probe finds its rings */
+static void vtmem_reap(struct vtmem_queue *q, struct virtqueue *vq,
+		       struct list_head *done)
 {
 	struct vtmem_token *token;
 	unsigned int len;
 
-	while ((token = virtqueue_get_buf(q->vq, &len))) {
-		q->answered = jiffies;
-		token->end(q, token, len, done);
-	}
+	while ((token = virtqueue_get_buf(vq, &len)))
+		vtmem_token_end(q, token, len, done);
 }
 
 static void vtmem_wake_idle(struct vtmem_dev *dev)
@@ -480,7 +487,7 @@ static void vtmem_wake_idle(struct vtmem_dev *dev)
 		wake_up_all(&dev->idle);
 }
 
-/* Interrupt of a request queue. */
+/* Interrupt of a request queue; also called by vtmem_queues_stalled(). */
 static void vtmem_vq_done(struct virtqueue *vq)
 {
 	struct vtmem_dev *dev = vq->vdev->priv;
@@ -494,7 +501,7 @@ static void vtmem_vq_done(struct virtqueue *vq)
 	q->stats[VTMEM_INTERRUPTS]++;
 	do {
 		virtqueue_disable_cb(vq);
-		vtmem_reap(q, &done);
+		vtmem_reap(q, vq, &done);
 		if (unlikely(virtqueue_is_broken(vq))) {
 			vtmem_dev_broken(dev);
 			break;
@@ -528,27 +535,60 @@ void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
 	}
 }
 
-/* Is it so long ago that the device must be taken for dead? */
-bool vtmem_stalled(unsigned long since)
+/*
+ * Is it so long ago that the device must be taken for dead?  Counted are the
+ * seconds in which somebody watched (main.c): the clock may jump when the guest
+ * or its host was stopped, and in that time no device could answer.
+ */
+bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since)
 {
 	unsigned int seconds = READ_ONCE(stall_timeout);
 
-	/* In seconds: the parameter in jiffies may be more than a long has. */
-	return seconds && (jiffies - since) / HZ >= seconds;
+	/* The first of them had begun already. */
+	return seconds && READ_ONCE(dev->seconds) - since > seconds;
 }
 
-/* Has the device had requests for too long, and answered none? */
+/* Has the device any request? */
+bool vtmem_queues_busy(struct vtmem_dev *dev)
+{
+	struct vtmem_queue *q;
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
+		if (READ_ONCE(q->nr_busy))
+			return true;
+	return false;
+}
+
+/* The oldest request counts: others may be answered all the time. */
+static bool vtmem_queue_stalled(struct vtmem_queue *q)
+{
+	struct vtmem_token *token;
+	bool stalled;
+
+	spin_lock_irq(&q->lock);
+	token = list_first_entry_or_null(&q->busy, struct vtmem_token, node);
+	stalled = token && vtmem_stalled(q->dev, token->since);
+	spin_unlock_irq(&q->lock);
+	return stalled;
+}
+
+/*
+ * Has the device had a request for too long?  The caller holds dev->lock, and
+ * the device has its rings.
+ */
 bool vtmem_queues_stalled(struct vtmem_dev *dev)
 {
 	struct vtmem_queue *q;
-	bool stalled = false;
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-		stalled |= q->nr_busy && vtmem_stalled(q->answered);
-		spin_unlock_irq(&q->lock);
+		if (!vtmem_queue_stalled(q))
+			continue;
+		/* Not for want of an interrupt. */
+		vtmem_vq_done(q->vq);
+		if (vtmem_queue_stalled(q))
+			return true;
 	}
-	return stalled;
+	return false;
 }
 
 static bool vtmem_queue_idle(struct vtmem_queue *q)
@@ -613,9 +653,9 @@ void vtmem_queues_abort(struct vtmem_dev *dev)
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		spin_lock_irq(&q->lock);
 		if (q->vq) {
-			vtmem_reap(q, &done);
+			vtmem_reap(q, q->vq, &done);
 			while ((token = virtqueue_detach_unused_buf(q->vq)))
-				token->end(q, token, 0, &done);
+				vtmem_token_end(q, token, 0, &done);
 		}
 		list_for_each_entry(job, &q->backlog, node)
 			vtmem_area_refuse(q, job, VIRTIO_TMEM_S_IO);
@@ -673,6 +713,7 @@ static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
 	BUILD_BUG_ON(sizeof(struct vtmem_wire) > PAGE_SIZE);
 
 	spin_lock_init(&q->lock);
+	INIT_LIST_HEAD(&q->busy);
 	INIT_LIST_HEAD(&q->free);
 	INIT_LIST_HEAD(&q->backlog);
 	INIT_LIST_HEAD(&q->dirty);

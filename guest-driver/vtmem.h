@@ -112,11 +112,15 @@ struct vtmem_queue;
 /*
  * struct vtmem_token - what the ring knows a request by
  *
+ * @node: in vtmem_queue.busy, while the device has the request
+ * @since: vtmem_dev.seconds when it got it
  * @end: the device has returned the request and written @len bytes, or never
  *       will (0).  Called with the queue's lock held; jobs that are over go to
  *       @done and are ended without it.
  */
 struct vtmem_token {
+	struct list_head node;
+	unsigned int since;
 	void (*end)(struct vtmem_queue *q, struct vtmem_token *token,
 		    unsigned int len, struct list_head *done);
 };
@@ -131,9 +135,9 @@ struct vtmem_queue {
 	unsigned int nr_pending;	/* pages whose invalidate is noted */
 	unsigned long nr_host;		/* pages that the host has */
 	u64 seq;			/* of the last request added */
-	unsigned long answered;		/* jiffies: the last sign of life */
 	struct vtmem_prefetch *prefetch;
 	bool flush_due;			/* post these without more delay */
+	struct list_head busy;		/* of vtmem_token: the oldest first */
 	struct list_head free;		/* of vtmem_slot */
 	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
 	struct list_head dirty;		/* of vtmem_object: with pending pages */
@@ -147,13 +151,6 @@ struct vtmem_queue {
 	char name[16];
 } ____cacheline_aligned_in_smp;
 
-/* The device has one request more, and is due to answer. */
-static inline void vtmem_queue_busy(struct vtmem_queue *q)
-{
-	if (!q->nr_busy++)
-		q->answered = jiffies;
-}
-
 /* The control queue: one request at a time. */
 struct vtmem_ctrl {
 	struct mutex mutex;		/* the sender's */
@@ -161,7 +158,7 @@ struct vtmem_ctrl {
 	struct virtqueue *vq;
 	enum vtmem_state state;
 	bool busy;			/* the device has the wire buffer */
-	unsigned long since;		/* jiffies: when it got it */
+	unsigned int since;		/* vtmem_dev.seconds when it got it */
 	unsigned int len;		/* bytes answered, 0 when aborted */
 	struct completion done;
 	struct vtmem_ctrl_wire *wire;
@@ -182,8 +179,13 @@ struct vtmem_dev {
 	struct mutex lock;		/* life cycle, and the list of areas */
 	struct virtio_device *vdev;	/* NULL after removal; under lock */
 	bool failed;			/* under lock */
+	/* We have reset it, for sleep or the machine's end; under lock. */
+	bool at_rest;
+	/* Seconds in which somebody watched it; written under lock. */
+	unsigned int seconds;
+	unsigned long last_second;	/* jiffies; under lock */
 	struct list_head areas;
-	struct work_struct status_work;
+	struct delayed_work status_work;
 	struct notifier_block pm_nb;
 	wait_queue_head_t idle;		/* woken when a count reaches 0 */
 	struct kref ref;		/* driver core, disk openers, areas */
@@ -191,6 +193,15 @@ struct vtmem_dev {
 	struct list_head node;		/* in main.c's list of devices */
 	char name[32];			/* for messages after vdev is gone */
 };
+
+/* The device has one request more, and is due to answer. */
+static inline void vtmem_queue_busy(struct vtmem_queue *q,
+				    struct vtmem_token *token)
+{
+	q->nr_busy++;
+	token->since = READ_ONCE(q->dev->seconds);
+	list_add_tail(&token->node, &q->busy);
+}
 
 /* 256 pages; under the lock of the object's queue, but see map.h. */
 struct vtmem_object {
@@ -216,6 +227,8 @@ struct vtmem_gate {
 	unsigned long opened;		/* jiffies, since it is open */
 	unsigned long enough;		/* host pages at which it opens early */
 	long withheld;			/* swap slots; see gate.c */
+	unsigned int others;		/* ticks: another swap area is there */
+	unsigned long disk_opened;	/* jiffies */
 	struct delayed_work work;
 };
 
@@ -235,6 +248,7 @@ struct vtmem_area {
 	struct vtmem_gate gate;
 	__le64 pool;			/* changes only while nothing is posted */
 	atomic_t inflight;		/* requests that the device has */
+	atomic_long_t nr_used;		/* pages that are not VTMEM_NONE */
 	struct list_head node;		/* in vtmem_dev.areas */
 };
 
@@ -326,8 +340,9 @@ void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state);
 void vtmem_queues_wait_idle(struct vtmem_dev *dev);
 void vtmem_queues_shut(struct vtmem_dev *dev);
 void vtmem_queues_abort(struct vtmem_dev *dev);
+bool vtmem_queues_busy(struct vtmem_dev *dev);
 bool vtmem_queues_stalled(struct vtmem_dev *dev);
-bool vtmem_stalled(unsigned long since);
+bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since);
 void vtmem_queues_forget(struct vtmem_dev *dev);
 void vtmem_queues_cancel_work(struct vtmem_dev *dev);
 unsigned int vtmem_ring_size(struct vtmem_dev *dev);
@@ -387,6 +402,8 @@ void vtmem_pending_drop(struct vtmem_queue *q, struct vtmem_area *only);
 void vtmem_gate_init(struct vtmem_gate *gate);
 u8 vtmem_gate_refuses(struct vtmem_area *area);
 void vtmem_gate_refused(struct vtmem_area *area, u8 status);
+bool vtmem_gate_withholds(struct vtmem_area *area);
+void vtmem_gate_disk_opened(struct vtmem_area *area);
 void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap);
 void vtmem_gate_stop(struct vtmem_gate *gate);
 

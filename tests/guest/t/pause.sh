@@ -1,8 +1,9 @@
 # shellcheck shell=dash
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
-# The host stops the guest and lets it go on, in the middle of swapping; memory
-# is plugged in, and a balloon takes some and gives it back.
+# The host stops the guest and lets it go on, in the middle of swapping, also in
+# a way that makes the guest's clock jump by more than it gives a silent device;
+# memory is plugged in, and a balloon takes some and gives it back.
 
 set -e
 modprobe virtio_balloon
@@ -13,6 +14,13 @@ for seconds in 0.2 2 0.5; do
     checkpoint pause $seconds
     usleep 300000
 done
+
+echo 3 >/sys/module/virtio_tmem/parameters/stall_timeout
+for seconds in 6 4; do
+    checkpoint stop-qemu $seconds
+    sleep 1
+done
+echo 300 >/sys/module/virtio_tmem/parameters/stall_timeout
 
 before=$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)
 checkpoint qmp object-add qom-type=memory-backend-ram id=more size=134217728
