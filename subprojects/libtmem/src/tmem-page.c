@@ -159,7 +159,7 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
         tmem_index_insert(index, &op->key, &room, entry, &op->delta);
     }
     tmem_tally_apply(op->ctx, op->pool, &op->delta);
-    tmem_quota_add(&op->pool->quota, -grown);
+    tmem_quota_add(&op->pool->quota, -MAX(grown, 0));
     count_kept(op, enc, old);
     return TMEM_STATUS_OK;
 }
@@ -174,7 +174,7 @@ static bool evict_within(TmemOp *op, const TmemEncoded *enc,
         return tmem_evict_own(op->ctx->client, tries);
     }
     return tries->pools++ < TMEM_EVICT_ATTEMPTS &&
-           tmem_quota_evict(op->pool, op->pool_id, 2 * bytes);
+           tmem_quota_evict(op->ctx->client, op->pool_id, 2 * bytes);
 }
 
 /* One attempt; @last: whether its answer is final. */

@@ -17,12 +17,18 @@ static int64_t bytes_of(const TmemQuota *quota)
     return __atomic_load_n(&quota->bytes, __ATOMIC_RELAXED);
 }
 
+/* What threads book in another order than it happened may be below 0. */
+static bool exceeds(int64_t bytes, uint64_t max_bytes)
+{
+    return bytes > 0 && (uint64_t)bytes > max_bytes;
+}
+
 bool tmem_quota_is_full(const TmemQuota *quota, int64_t bytes)
 {
     uint64_t max_bytes = __atomic_load_n(&quota->max_bytes, __ATOMIC_RELAXED);
 
     return max_bytes && bytes > 0 &&
-           (uint64_t)(bytes_of(quota) + bytes) > max_bytes;
+           exceeds(bytes_of(quota) + bytes, max_bytes);
 }
 
 bool tmem_quota_take(TmemQuota *quota, int64_t bytes)
@@ -30,12 +36,15 @@ bool tmem_quota_take(TmemQuota *quota, int64_t bytes)
     uint64_t max_bytes = __atomic_load_n(&quota->max_bytes, __ATOMIC_RELAXED);
     int64_t old = bytes_of(quota);
 
-    if (bytes <= 0 || !max_bytes) {
+    if (bytes <= 0) {
+        return true;
+    }
+    if (!max_bytes) {
         tmem_quota_add(quota, bytes);
         return true;
     }
     do {
-        if ((uint64_t)(old + bytes) > max_bytes) {
+        if (exceeds(old + bytes, max_bytes)) {
             return false;
         }
     } while (!__atomic_compare_exchange_n(&quota->bytes, &old, old + bytes,
@@ -46,30 +55,38 @@ bool tmem_quota_take(TmemQuota *quota, int64_t bytes)
 
 /* --- Eviction --- */
 
-/* The key of the pool's oldest object. */
-static bool oldest_object(TmemPool *pool, TmemKey *key)
+/*
+ * The key of the oldest object of the pool with that id.  Its slot may be given
+ * to another pool, lock and all, at any time but while the client is locked.
+ */
+static bool oldest_object(TmemClient *client, uint64_t id, TmemKey *key)
 {
-    TmemStore *store = pool->client->store;
-    TmemRef ref;
+    TmemStore *store = client->store;
+    TmemRef ref = 0;
+    TmemPool *pool;
 
-    tmem_lock(&pool->lock);
-    ref = pool->objects;
-    if (ref) {
-        const TmemNode *head = tmem_arena_ptr(&store->arena, ref);
+    tmem_lock(&client->lock);
+    pool = tmem_pool_find(client, id);
+    if (pool) {
+        tmem_lock(&pool->lock);
+        ref = pool->objects;
+        if (ref) {
+            const TmemNode *head = tmem_arena_ptr(&store->arena, ref);
 
-        tmem_index_key(&store->index, pool,
-                       tmem_pool_hash_id(pool, pool->key), head->object, 0,
-                       key);
+            tmem_index_key(&store->index, pool, tmem_pool_hash_id(pool, id),
+                           head->object, 0, key);
+        }
+        tmem_unlock(&pool->lock);
     }
-    tmem_unlock(&pool->lock);
+    tmem_unlock(&client->lock);
     return ref;
 }
 
 /* Drops pages of the key's object.  Returns how many bytes that gave. */
-static uint64_t evict_object(TmemKey *key, uint64_t id, uint64_t bytes)
+static uint64_t evict_object(TmemIndex *index, TmemKey *key, uint64_t id,
+                             uint64_t bytes)
 {
     TmemPool *pool = key->pool;
-    TmemIndex *index = &pool->client->store->index;
     TmemDelta delta = {};
     int64_t freed = 0;
 
@@ -92,7 +109,7 @@ static uint64_t evict_object(TmemKey *key, uint64_t id, uint64_t bytes)
     return freed;
 }
 
-bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes)
+bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes)
 {
     uint64_t freed = 0;
     TmemKey key;
@@ -102,8 +119,8 @@ bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes)
         return false;
     }
     for (int i = 0; i < OBJECTS_MAX && freed < bytes &&
-         tmem_pool_is(pool, id) && oldest_object(pool, &key); i++) {
-        freed += evict_object(&key, id, bytes - freed);
+         oldest_object(client, id, &key); i++) {
+        freed += evict_object(&client->store->index, &key, id, bytes - freed);
     }
     return freed;
 }
@@ -128,7 +145,9 @@ bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
          slot = client->pools[slot].next) {
         TmemPool *pool = &client->pools[slot];
 
-        if (__atomic_load_n(&pool->id, __ATOMIC_RELAXED) && pool->objects &&
+        /* A pool without an object has no bytes. */
+        if (__atomic_load_n(&pool->id, __ATOMIC_RELAXED) &&
+            bytes_of(&pool->quota) > 0 &&
             tmem_pool_id_kind(pool->key) == TMEM_POOL_EPHEMERAL &&
             (!most || excess_of(&pool->quota) > excess_of(&most->quota))) {
             most = pool;
@@ -136,7 +155,7 @@ bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
         }
     }
     tmem_unlock(&client->lock);
-    return most && tmem_quota_evict(most, id, bytes);
+    return most && tmem_quota_evict(client, id, bytes);
 }
 
 /* --- Limits --- */
@@ -191,8 +210,8 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
     tmem_lock(&client->lock);
     pool = tmem_pool_find(client, id);
     ok = pool ? check_limits(client, pool, limits, errp) :
-                tmem_error_set(errp, "client '%s' has no such pool",
-                               client->name);
+                tmem_error_set(errp, "client '%s' has no pool with ID 0x%"
+                               G_GINT64_MODIFIER "x", client->name, id);
     if (ok) {
         TmemQuota *quota = &pool->quota;
 
@@ -206,7 +225,7 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
     tmem_unlock(&client->lock);
     /* What is above a lowered maximum goes at once, if it may. */
     while (ok && tmem_quota_is_full(&pool->quota, 1) &&
-           tmem_quota_evict(pool, id, 64 << 10)) {
+           tmem_quota_evict(client, id, 64 << 10)) {
         tmem_arena_trim(&client->store->arena);
     }
     return ok;

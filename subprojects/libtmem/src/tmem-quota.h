@@ -36,7 +36,8 @@ static inline void tmem_quota_add(TmemQuota *quota, int64_t bytes)
  * tmem_quota_take() - set @bytes aside before they are booked
  *
  * Returns false, with nothing set aside, beyond the maximum.  What was set
- * aside is given back with tmem_quota_add() when the page is booked.
+ * aside is given back with tmem_quota_add() when the page is booked: nothing
+ * if @bytes is negative, for what that frees is not free before.
  */
 bool tmem_quota_take(TmemQuota *quota, int64_t bytes);
 
@@ -45,11 +46,12 @@ bool tmem_quota_is_full(const TmemQuota *quota, int64_t bytes);
 
 /**
  * tmem_quota_evict() - drop the oldest pages of an ephemeral pool
+ * @id: of the pool; it may be gone
  * @bytes: as many as these need
  *
  * No lock held; bounded work.  Returns false if nothing went.
  */
-bool tmem_quota_evict(TmemPool *pool, uint64_t id, uint64_t bytes);
+bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes);
 
 /**
  * tmem_quota_evict_client() - make room where pools have limits of their own

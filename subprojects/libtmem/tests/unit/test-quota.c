@@ -102,21 +102,45 @@ static void test_pool_contradictions(void)
           "the 548576 bytes of the client that the minimums of its other "
           "pools leave" },
     };
+    g_autoptr(GError) err = NULL;
     Fixture f;
 
     fixture_set_up(&f, FIXTURE_SIZE, 1u << 20);
     g_assert_true(tmem_pool_set_limits(f.client, f.persistent,
         &(TmemLimits) { .min_bytes = 500000 }, NULL));
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
-        g_autoptr(GError) err = NULL;
-
         g_assert_false(tmem_pool_set_limits(f.client, f.ephemeral,
                                             &cases[i].limits, &err));
         g_assert_cmpstr(err->message, ==, cases[i].sentence);
+        g_clear_error(&err);
         g_assert_cmpuint(info_of(&f, f.ephemeral).limits.min_bytes, ==, 0);
     }
-    g_assert_false(tmem_pool_set_limits(f.client, 1, &cases[0].limits, NULL));
+    g_assert_false(tmem_pool_set_limits(f.client, 0x40000, &cases[0].limits,
+                                        &err));
+    g_assert_cmpstr(err->message, ==,
+                    "client 'test' has no pool with ID 0x40000");
     fixture_tear_down(&f);
+}
+
+/*
+ * What a smaller page gives back is booked once, with the page; and levels that
+ * are behind for a moment are no reason to refuse.
+ */
+static void test_pool_booking(void)
+{
+    TmemQuota quota = { .bytes = 1000, .max_bytes = 1000 };
+
+    g_assert_true(tmem_quota_take(&quota, -100));
+    g_assert_cmpint(quota.bytes, ==, 1000);
+    g_assert_false(tmem_quota_take(&quota, 1));
+    quota.bytes = -300;
+    g_assert_false(tmem_quota_is_full(&quota, 200));
+    g_assert_true(tmem_quota_take(&quota, 200));
+    g_assert_cmpint(quota.bytes, ==, -100);
+    tmem_quota_add(&quota, -200);
+    g_assert_cmpint(quota.bytes, ==, -300);
+    g_assert_true(tmem_quota_is_full(&quota, 1301));
+    g_assert_false(tmem_quota_take(&quota, 1301));
 }
 
 /* Two caches 1:3 at their client's limit, and one below its minimum. */
@@ -311,6 +335,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/limits/pool/maximum", test_pool_maximum);
     g_test_add_func("/tmem/limits/pool/contradictions",
                     test_pool_contradictions);
+    g_test_add_func("/tmem/limits/pool/booking", test_pool_booking);
     g_test_add_func("/tmem/limits/pool/weights", test_pool_weights);
     g_test_add_func("/tmem/B8/hostile/client-pins-no-more-than-its-limit",
                     test_hostile_stream);

@@ -273,6 +273,70 @@ static void test_threads(gconstpointer opaque)
     g_free(s);
 }
 
+/* --- The client's last pool goes while others use it --- */
+
+#define LEAVES      400
+
+typedef struct Leaving {
+    TmemClient *client;
+    uint64_t id;            /* of the pool that is there now; atomic */
+    bool stop;              /* atomic */
+} Leaving;
+
+static uint64_t leaving_pool(Leaving *l)
+{
+    return __atomic_load_n(&l->id, __ATOMIC_ACQUIRE);
+}
+
+/* A pool that is at its limit, so that each store evicts from it. */
+static void *presser(void *opaque)
+{
+    Leaving *l = opaque;
+    TmemContext *ctx = tmem_context_new(l->client, NULL);
+
+    g_assert_nonnull(ctx);
+    for (uint64_t i = 0; !__atomic_load_n(&l->stop, __ATOMIC_RELAXED); i++) {
+        test_store(ctx, test_handle(leaving_pool(l), 2 + i % 64, i),
+                   TEST_PAGE_NOISE, i);
+    }
+    tmem_context_free(ctx);
+    return NULL;
+}
+
+static void test_pool_goes(void)
+{
+    TmemStoreConfig config = { .size_bytes = 16u << 20, .seed = test_seed() };
+    TmemClientConfig client_config = { .name = "threads" };
+    const TmemLimits limits = { .max_bytes = 32 << 10 };
+    TmemStore *store = tmem_store_new(&config, NULL);
+    GThread *threads[3];
+    Leaving l = {};
+
+    g_assert_nonnull(store);
+    l.client = tmem_client_new(store, &client_config, NULL);
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
+        threads[i] = g_thread_new("worker", presser, &l);
+    }
+    for (unsigned i = 0; i < LEAVES; i++) {
+        uint64_t id;
+
+        g_assert_cmpint(tmem_pool_create(l.client, TMEM_POOL_EPHEMERAL,
+                                         TMEM_PAGE_SHIFT, &id), ==,
+                        TMEM_STATUS_OK);
+        g_assert_true(tmem_pool_set_limits(l.client, id, &limits, NULL));
+        __atomic_store_n(&l.id, id, __ATOMIC_RELEASE);
+        g_usleep(200);
+        g_assert_cmpint(tmem_pool_destroy(l.client, id), ==, TMEM_STATUS_OK);
+    }
+    __atomic_store_n(&l.stop, true, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < G_N_ELEMENTS(threads); i++) {
+        g_thread_join(threads[i]);
+    }
+    test_check(store);
+    tmem_client_free(l.client);
+    tmem_store_free(store);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -280,5 +344,6 @@ int main(int argc, char **argv)
                          test_threads);
     g_test_add_data_func("/tmem/B6/threads/quota", GSIZE_TO_POINTER(1024),
                          test_threads);
+    g_test_add_func("/tmem/B6/threads/last-pool-goes", test_pool_goes);
     return g_test_run();
 }
