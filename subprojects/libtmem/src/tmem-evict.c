@@ -233,6 +233,40 @@ static void note_ghosts(TmemStore *store, Hold *hold, TmemNode *node)
     }
 }
 
+/*
+ * Shard lock held: whether the owner word of the slot at @ref leads to a node
+ * that knows of the slot.  It does unless memory went bad, which must not make
+ * an evictor take anything else for a node.
+ */
+static bool is_owned(TmemStore *store, const TmemShard *shard, TmemRef ref,
+                     uint64_t owner)
+{
+    TmemRef node_ref = tmem_owner_node(owner);
+    TmemEntry *entry;
+    TmemNode *node;
+
+    if (!tmem_heap_is_slot(&store->arena, TMEM_SPACE_EPHEMERAL_INDEX, node_ref,
+                           sizeof(*node))) {
+        return false;
+    }
+    node = tmem_arena_ptr(&store->arena, node_ref);
+    if (tmem_owner_read(node) != tmem_owner_make(TMEM_OWNER_NODE, shard->nr, 0,
+                                                 node_ref)) {
+        return false;
+    }
+    switch (tmem_owner_type(owner)) {
+    case TMEM_OWNER_RECORD:
+        entry = tmem_node_entry(&store->index, node, tmem_owner_pos(owner));
+        return entry && tmem_entry_ref(*entry) == ref;
+    case TMEM_OWNER_ARRAY:
+        return node->capacity > 1 && node->entries == ref;
+    case TMEM_OWNER_NODE:
+        return node_ref == ref;
+    default:
+        return false;
+    }
+}
+
 /* Shard lock held: drops what the slot at @ref is part of. */
 static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
                        TmemRef ref, uint64_t owner)
@@ -249,7 +283,6 @@ static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
     if (tmem_owner_type(owner) == TMEM_OWNER_RECORD) {
         TmemEntry entry = *tmem_node_entry(index, node, pos);
 
-        g_assert(tmem_entry_ref(entry) == ref);
         if (hold->notes_ghosts) {
             note_ghost(store, hold, node, pos, entry);
         }
@@ -307,6 +340,10 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
         if (of_index && hold.nr_records >= RECORDS_MAX) {
             break;
         }
+        if (tmem_owner_shard(owner) >= store->index.nr_shards) {
+            /* See is_owned(). */
+            continue;
+        }
         /*
          * Without the lock the word may be that of a page which is just going.
          * With the lock of the shard it names, it is the truth if it still
@@ -315,7 +352,8 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
         shard = &store->index.shards[tmem_owner_shard(owner)];
         hold_shard(&hold, shard);
         owner = tmem_owner_read(slot);
-        if (owner && tmem_owner_shard(owner) == shard->nr) {
+        if (owner && tmem_owner_shard(owner) == shard->nr &&
+            is_owned(store, shard, ref, owner)) {
             evict_slot(store, victim, &hold, ref, owner);
         }
     }

@@ -223,6 +223,24 @@ static inline bool tmem_arena_draining(const TmemArena *arena, TmemRef ref)
         __ATOMIC_RELAXED) == TMEM_LIST_DRAINING;
 }
 
+/** Whether a slot for @bytes of that space starts at @ref, whatever that is. */
+static inline bool tmem_heap_is_slot(const TmemArena *arena, TmemSpace space,
+                                     TmemRef ref, size_t bytes)
+{
+    uint32_t nr = tmem_arena_segment_of(arena, ref);
+    const TmemSegment *seg = &arena->segments[nr];
+    uint32_t slot_bytes;
+
+    if (!ref || nr >= arena->nr_segments || !seg->in_use ||
+        seg->space != space) {
+        return false;
+    }
+    slot_bytes = arena->classes[seg->class_nr].slot_bytes;
+    return bytes <= slot_bytes &&
+           (uint32_t)(ref - tmem_arena_ref(arena, nr, 0)) %
+           (slot_bytes >> TMEM_UNIT_SHIFT) == 0;
+}
+
 /* --- Eviction: an evictor takes a segment out of use, slot by slot --- */
 
 typedef struct TmemVictim {

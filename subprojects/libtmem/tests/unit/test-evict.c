@@ -2,8 +2,7 @@
 /*
  * Eviction: whose pages go, and that it gets somewhere
  */
-#include "testlib.h"
-#include "tmem-store.h"
+#include "testpeek.h"
 
 /* --- Segments that cannot be emptied just now --- */
 
@@ -379,6 +378,64 @@ static void test_others_pages_stay(void)
     fixture_tear_down(&f);
 }
 
+/* --- Memory that went bad --- */
+
+/* Evicts all that can be. */
+static void evict_all(Fixture *f)
+{
+    for (int i = 0; i < 4; i++) {
+        tmem_store_evict(f->store, FIXTURE_SIZE);
+    }
+}
+
+/*
+ * One bit of the word that leads from a slot to its node is not what it was:
+ * what the slot is part of stays, everything else goes.
+ */
+static void damage_owner(Fixture *f, TmemOwnerType type, unsigned bit)
+{
+    TmemHandle other = test_handle(f->ephemeral, 2, 1);
+    TmemClientStats stats;
+    uint64_t damaged;
+    uint64_t *slot;
+    TestPeek p;
+
+    for (uint64_t i = 0; i < 3; i++) {
+        test_store(f->ctx, test_handle(f->ephemeral, 1, i), TEST_PAGE_MIXED,
+                   i);
+    }
+    test_store(f->ctx, other, TEST_PAGE_MIXED, 1);
+    g_assert_true(test_peek(f->ctx, test_handle(f->ephemeral, 1, 1), &p));
+    slot = type == TMEM_OWNER_NODE ? &p.node->owner :
+           tmem_arena_ptr(&f->store->arena, type == TMEM_OWNER_ARRAY ?
+                          p.node->entries : tmem_entry_ref(*p.entry));
+    g_assert_cmpint(tmem_owner_type(*slot), ==, type);
+    damaged = *slot ^ 1ull << bit;
+    *slot = damaged;
+    evict_all(f);
+    test_expect_status(f->ctx, other, TMEM_STATUS_MISS);
+    if (*slot == damaged) {
+        *slot ^= 1ull << bit;
+    }
+    test_check(f->store);
+    evict_all(f);
+    tmem_client_get_stats(f->client, &stats);
+    g_assert_cmpuint(stats.total.pages, ==, 0);
+}
+
+static void test_damaged_owner(void)
+{
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        damage_owner(&f, TMEM_OWNER_RECORD, bit);
+        damage_owner(&f, TMEM_OWNER_ARRAY, bit);
+        damage_owner(&f, TMEM_OWNER_NODE, bit);
+    }
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -392,5 +449,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/evict/own-pages", test_own_pages);
     g_test_add_func("/tmem/evict/own-pools", test_own_pools);
     g_test_add_func("/tmem/evict/others-pages-stay", test_others_pages_stay);
+    g_test_add_func("/tmem/evict/damaged-owner", test_damaged_owner);
     return g_test_run();
 }
