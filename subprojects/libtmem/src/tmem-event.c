@@ -14,6 +14,16 @@ static bool is_full(TmemStore *store)
            tmem_arena_budget_bytes(&store->arena) >> HYSTERESIS_SHIFT;
 }
 
+void tmem_event_init(TmemStore *store)
+{
+    pthread_mutex_init(&store->events.mutex, NULL);
+}
+
+void tmem_event_destroy(TmemStore *store)
+{
+    pthread_mutex_destroy(&store->events.mutex);
+}
+
 void tmem_store_set_event_func(TmemStore *store, TmemEventFunc *func,
                                void *opaque)
 {
@@ -29,37 +39,100 @@ void tmem_event_emit(TmemStore *store, TmemEvent event, TmemClient *client)
     }
 }
 
-/* Sets a flag; whether that was an edge. */
-static bool edge(bool *flag, bool value)
+/* Says @event if @flag takes another value with that. */
+static void set_flag(TmemStore *store, bool *flag, bool value, TmemEvent event,
+                     TmemClient *client)
 {
-    return __atomic_load_n(flag, __ATOMIC_RELAXED) != value &&
-           __atomic_exchange_n(flag, value, __ATOMIC_RELAXED) != value;
+    tmem_assert_unlocked();
+    pthread_mutex_lock(&store->events.mutex);
+    if (*flag != value) {
+        __atomic_store_n(flag, value, __ATOMIC_RELAXED);
+        tmem_event_emit(store, event, client);
+    }
+    pthread_mutex_unlock(&store->events.mutex);
+}
+
+static bool is_set(const bool *flag)
+{
+    return __atomic_load_n(flag, __ATOMIC_RELAXED);
+}
+
+/* --- Edges --- */
+
+static void reached_limit(TmemClient *client)
+{
+    if (!is_set(&client->is_at_limit)) {
+        set_flag(client->store, &client->is_at_limit, true,
+                 TMEM_EVENT_LIMIT_REACHED, client);
+    }
+}
+
+static void became_full(TmemStore *store)
+{
+    if (!is_set(&store->events.is_full)) {
+        set_flag(store, &store->events.is_full, true, TMEM_EVENT_FULL, NULL);
+    }
 }
 
 void tmem_event_refused(TmemClient *client, TmemStatus status)
 {
     if (status == TMEM_STATUS_QUOTA && tmem_heap_near_limit(&client->heap, 0)) {
-        if (edge(&client->is_at_limit, true)) {
-            tmem_event_emit(client->store, TMEM_EVENT_LIMIT_REACHED, client);
-        }
+        reached_limit(client);
     } else if (status == TMEM_STATUS_NOSPC && is_full(client->store)) {
-        if (edge(&client->store->events.is_full, true)) {
-            tmem_event_emit(client->store, TMEM_EVENT_FULL, NULL);
-        }
+        became_full(client->store);
+    } else {
+        return;
+    }
+    /* Whoever freed meanwhile may have looked before that was said. */
+    tmem_event_freed(client);
+}
+
+static bool has_left_limit(TmemClient *client)
+{
+    return is_set(&client->is_at_limit) &&
+           !tmem_heap_near_limit(&client->heap, HYSTERESIS_SHIFT);
+}
+
+static void left_limit(TmemClient *client)
+{
+    set_flag(client->store, &client->is_at_limit, false,
+             TMEM_EVENT_LIMIT_LEFT, client);
+}
+
+static void freed_store(TmemStore *store)
+{
+    if (is_set(&store->events.is_full) && !is_full(store)) {
+        set_flag(store, &store->events.is_full, false, TMEM_EVENT_NOT_FULL,
+                 NULL);
     }
 }
 
 void tmem_event_freed(TmemClient *client)
 {
-    TmemStore *store = client->store;
+    if (has_left_limit(client)) {
+        left_limit(client);
+    }
+    freed_store(client->store);
+}
 
-    if (__atomic_load_n(&client->is_at_limit, __ATOMIC_RELAXED) &&
-        !tmem_heap_near_limit(&client->heap, HYSTERESIS_SHIFT) &&
-        edge(&client->is_at_limit, false)) {
-        tmem_event_emit(store, TMEM_EVENT_LIMIT_LEFT, client);
+static TmemClient *find_left(TmemStore *store)
+{
+    TmemClient *found = NULL;
+
+    tmem_lock(&store->clients_lock);
+    for (GList *l = store->clients; l && !found; l = l->next) {
+        found = has_left_limit(l->data) ? l->data : NULL;
     }
-    if (__atomic_load_n(&store->events.is_full, __ATOMIC_RELAXED) &&
-        !is_full(store) && edge(&store->events.is_full, false)) {
-        tmem_event_emit(store, TMEM_EVENT_NOT_FULL, NULL);
+    tmem_unlock(&store->clients_lock);
+    return found;
+}
+
+void tmem_event_freed_any(TmemStore *store)
+{
+    TmemClient *client;
+
+    while ((client = find_left(store))) {
+        left_limit(client);
     }
+    freed_store(store);
 }

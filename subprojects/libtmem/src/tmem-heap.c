@@ -104,8 +104,9 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift)
 
     tmem_lock(&arena->lock);
     near = heap->max_bytes &&
-           over_limit_locked(heap, shift ? heap->max_bytes >> shift :
-                                           1ull << arena->step_shift);
+           over_limit_locked(heap, arena->reserve_bytes +
+                             (shift ? heap->max_bytes >> shift :
+                                      1ull << arena->step_shift));
     tmem_unlock(&arena->lock);
     return near;
 }

@@ -155,7 +155,9 @@ bool tmem_heap_over_limit(TmemHeap *heap);
 
 /**
  * tmem_heap_near_limit() - whether the heap is full
- * @shift: or has less than its limit >> @shift left; 0: less than a segment
+ * @shift: or has less than its limit >> @shift left; 0: less than a step
+ *
+ * What is kept in reserve for upkeep is not left.
  */
 bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
 

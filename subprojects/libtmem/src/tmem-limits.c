@@ -40,8 +40,12 @@ void tmem_client_get_limits(TmemClient *client, TmemLimits *limits)
 
 uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes)
 {
+    uint64_t returned;
+
     tmem_assert_unlocked();
-    return tmem_evict_bytes(store, NULL, bytes, true);
+    returned = tmem_evict_bytes(store, NULL, bytes, true);
+    tmem_upkeep_tell_freed(store);
+    return returned;
 }
 
 uint64_t tmem_client_evict(TmemClient *client, uint64_t bytes)

@@ -152,6 +152,7 @@ static void evict_some(TmemPressureWatch *w, TmemStore *store)
     if (bytes > w->floor_bytes) {
         tmem_evict_bytes(store, NULL, MIN(bytes / EVICT_FRACTION + 1,
                                           bytes - w->floor_bytes), false);
+        tmem_upkeep_tell_freed(store);
     }
 }
 

@@ -167,7 +167,8 @@ static void set_done(TmemRecompress *r, TmemCandidate *c)
 }
 
 /* Takes the slot at @ref in, unless the page was touched. */
-static bool publish(TmemRecompress *r, TmemCandidate *c, TmemRef ref, uint32_t len)
+static bool publish(TmemRecompress *r, TmemCandidate *c, TmemRef ref,
+                    uint32_t len)
 {
     TmemDelta delta = {};
     TmemNode *node;
@@ -196,7 +197,8 @@ static uint32_t class_bytes(const TmemArena *arena, uint32_t bytes)
                                           TMEM_UNIT_SHIFT]].slot_bytes;
 }
 
-static void replace(TmemRecompress *r, TmemCandidate *c, const TmemEncoded *enc)
+static void replace(TmemRecompress *r, TmemCandidate *c,
+                    const TmemEncoded *enc)
 {
     TmemArena *arena = &r->store->arena;
     uint32_t bytes = tmem_record_header(c->space) + enc->len;

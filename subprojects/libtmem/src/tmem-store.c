@@ -113,6 +113,7 @@ TmemStore *tmem_store_new(const TmemStoreConfig *config, GError **errp)
     tmem_admit_set_locked(store, &store->policy.admission);
     tmem_lock_init(&store->groups_lock, TMEM_RANK_GROUPS);
     tmem_lock_init(&store->clients_lock, TMEM_RANK_CLIENTS);
+    tmem_event_init(store);
     tmem_upkeep_init(store);
     if (!tmem_upkeep_set_policy(store, &store->policy, errp)) {
         tmem_store_free(store);
@@ -134,6 +135,7 @@ void tmem_store_free(TmemStore *store)
     }
     g_assert(!store->clients);
     tmem_upkeep_destroy(store);
+    tmem_event_destroy(store);
     tmem_lock_destroy(&store->clients_lock);
     tmem_lock_destroy(&store->groups_lock);
     tmem_lock_destroy(&store->policy_lock);

@@ -252,6 +252,7 @@ bool tmem_upkeep_step(TmemStore *store, uint64_t now_ns, uint64_t cpu_ns)
         used = clock_ns(CLOCK_THREAD_CPUTIME_ID) - start;
     } while (more && used < cpu_ns);
     count_up(&u->counters.upkeep_cpu_ns, used);
+    tmem_event_freed_any(store);
     tmem_upkeep_resume(store);
     return more;
 }
@@ -269,6 +270,13 @@ void tmem_upkeep_pause(TmemStore *store)
 void tmem_upkeep_resume(TmemStore *store)
 {
     pthread_mutex_unlock(&store->upkeep.busy);
+}
+
+void tmem_upkeep_tell_freed(TmemStore *store)
+{
+    tmem_upkeep_pause(store);
+    tmem_event_freed_any(store);
+    tmem_upkeep_resume(store);
 }
 
 /* --- All of it now --- */
@@ -309,6 +317,7 @@ uint64_t tmem_store_recompress(TmemStore *store)
     }
     count_up(&u->counters.upkeep_cpu_ns,
              clock_ns(CLOCK_THREAD_CPUTIME_ID) - start);
+    tmem_event_freed_any(store);
     tmem_upkeep_resume(store);
     pthread_mutex_unlock(&u->at_once);
     return nr;

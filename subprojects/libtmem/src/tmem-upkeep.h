@@ -112,6 +112,9 @@ void tmem_upkeep_wake(TmemStore *store);
 void tmem_upkeep_pause(TmemStore *store);
 void tmem_upkeep_resume(TmemStore *store);
 
+/** Says that clients may have more room: whoever frees for all of them. */
+void tmem_upkeep_tell_freed(TmemStore *store);
+
 /**
  * tmem_upkeep_step() - go on with the work on pages
  * @now_ns: of a clock that only goes forward
