@@ -506,12 +506,34 @@ void tmem_upkeep_set_watch(TmemStore *store, const TmemPressureWatch *watch)
     tmem_upkeep_wake(store);
 }
 
+/* A watch that goes on knows how short the host is; a new one does not. */
+static bool is_watched(TmemUpkeeper *u, const TmemPressure *pressure)
+{
+    bool same;
+
+    pthread_mutex_lock(&u->mutex);
+    same = u->pressure.stall_ms == pressure->stall_ms &&
+           u->pressure.floor_bytes == pressure->floor_bytes;
+    pthread_mutex_unlock(&u->mutex);
+    return same;
+}
+
+static void watch_policy(TmemUpkeeper *u, const TmemPressure *pressure,
+                         const TmemPressureWatch *watch)
+{
+    pthread_mutex_lock(&u->mutex);
+    u->pressure = *pressure;
+    pthread_mutex_unlock(&u->mutex);
+    tmem_upkeep_set_watch(u->store, watch);
+}
+
 bool tmem_upkeep_set_policy(TmemStore *store, const TmemPolicy *policy,
                             GError **errp)
 {
     TmemPressureWatch watch = { .trigger = -1 };
+    bool is_new = !is_watched(&store->upkeep, &policy->pressure);
 
-    if (policy->pressure.stall_ms &&
+    if (is_new && policy->pressure.stall_ms &&
         !tmem_pressure_open(&watch, TMEM_PRESSURE_PATH, &policy->pressure,
                             errp)) {
         return false;
@@ -522,7 +544,9 @@ bool tmem_upkeep_set_policy(TmemStore *store, const TmemPolicy *policy,
         tmem_pressure_close(&watch);
         return false;
     }
-    tmem_upkeep_set_watch(store, &watch);
+    if (is_new) {
+        watch_policy(&store->upkeep, &policy->pressure, &watch);
+    }
     /* Pages get smaller one by one: the first needs a place to go. */
     tmem_arena_set_reserve(&store->arena,
                            policy->upkeep.recompress_idle_seconds > 0);

@@ -69,6 +69,7 @@ typedef struct TmemUpkeeper {
     bool stop;
     bool has_new_watch;
     TmemPressureWatch new_watch;
+    TmemPressure pressure;      /* what is watched, or will be */
     pthread_t thread;
     int wake_fd;                /* -1 until the thread is wanted */
 

@@ -237,6 +237,28 @@ static void test_thread(void)
     host_tear_down(&h);
 }
 
+/* Another codec is no reason to forget that the host is short. */
+static void test_other_policy(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    g_autoptr(GError) err = NULL;
+    TmemUpkeeper *u;
+    TmemPolicy all;
+    Host h;
+
+    host_set_up(&h, &policy);
+    u = &h.f.store->upkeep;
+    tmem_upkeep_set_watch(h.f.store, &h.watch);
+    tmem_store_get_policy(h.f.store, &all);
+    all.codec.compressor = TMEM_COMPRESSOR_NONE;
+    tmem_store_set_policy(h.f.store, &all, &err);
+    g_assert_no_error(err);
+    /* No thread took it yet. */
+    g_assert_true(u->has_new_watch);
+    g_assert_cmpint(u->new_watch.trigger, ==, h.watch.trigger);
+    host_tear_down(&h);
+}
+
 /* --- The kernel's --- */
 
 static void test_real(void)
@@ -288,6 +310,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/pressure/bad-totals", test_bad_totals);
     g_test_add_func("/tmem/pressure/trigger-gone", test_trigger_gone);
     g_test_add_func("/tmem/pressure/thread", test_thread);
+    g_test_add_func("/tmem/pressure/other-policy", test_other_policy);
     g_test_add_func("/tmem/pressure/real", test_real);
     g_test_add_func("/tmem/pressure/none", test_none);
     return g_test_run();
