@@ -99,7 +99,10 @@ static bool reserve(TmemArena *arena)
         arena->span_bytes = arena->size_bytes;
         arena->base = tmem_os_reserve(arena->span_bytes);
     }
-    arena->nr_segments = arena->span_bytes >> arena->segment_shift;
+    /* In the largest store the last unit's reference would not fit. */
+    arena->nr_segments = MIN(arena->span_bytes >> arena->segment_shift,
+                             ((1ull << TMEM_REF_BITS) - 1) >>
+                             (arena->segment_shift - TMEM_UNIT_SHIFT));
     arena->segments_bytes = arena->nr_segments * sizeof(TmemSegment);
     return arena->base;
 }

@@ -11,26 +11,34 @@
 #include "tmem-store.h"
 
 /* Charges the tallies that a further context needs for existing pools. */
-static bool attach(TmemContext *ctx)
+static bool attach(TmemContext *ctx, GError **errp)
 {
     TmemClient *client = ctx->client;
-    bool ok;
+    TmemStatus status;
+    uint64_t bytes;
 
     tmem_lock(&client->lock);
-    ok = tmem_heap_charge(&client->heap,
-                          tmem_tallies_bytes(client->nr_slots)) ==
-         TMEM_STATUS_OK;
-    if (ok) {
+    bytes = tmem_tallies_bytes(client->nr_slots);
+    status = tmem_heap_charge(&client->heap, bytes);
+    if (status == TMEM_STATUS_OK) {
         client->contexts = g_list_prepend(client->contexts, ctx);
         client->nr_contexts++;
     }
     tmem_unlock(&client->lock);
-    return ok;
+    if (status != TMEM_STATUS_OK) {
+        return tmem_error_set(errp, "client '%s': another queue needs %"
+                              G_GUINT64_FORMAT " bytes, for which there is no "
+                              "room within %s; raise that", client->name, bytes,
+                              status == TMEM_STATUS_QUOTA ?
+                              "the client's maximum" : "the store's size");
+    }
+    return true;
 }
 
 TmemContext *tmem_context_new(TmemClient *client, GError **errp)
 {
     TmemContext *ctx;
+    bool ok = false;
 
     tmem_assert_unlocked();
     ctx = TMEM_FAULT("context") ? NULL : g_try_new0(TmemContext, 1);
@@ -44,9 +52,13 @@ TmemContext *tmem_context_new(TmemClient *client, GError **errp)
             ctx->tallies = tmem_os_reserve(ctx->tallies_bytes);
         }
     }
-    if (!ctx || !ctx->tallies || !attach(ctx)) {
-        tmem_error_set(errp, "client '%s': no memory for another queue",
-                       client->name);
+    if (ctx && ctx->tallies) {
+        ok = attach(ctx, errp);
+    } else {
+        tmem_error_set(errp, "client '%s': the host has no memory for another "
+                       "queue", client->name);
+    }
+    if (!ok) {
         if (ctx) {
             tmem_os_release(ctx->tallies, ctx->tallies_bytes);
             tmem_os_release(ctx->memory, ctx->memory_bytes);

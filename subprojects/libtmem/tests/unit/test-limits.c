@@ -412,6 +412,29 @@ static void test_pool_table(void)
     tmem_store_free(store);
 }
 
+/* Whose fault it is that there is no further queue is said. */
+static void test_no_queue(void)
+{
+    const TmemLimits none = { .max_bytes = 1 };
+    g_autoptr(GError) err = NULL;
+    uint64_t i;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (i = 0; i < 100; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    g_assert_true(tmem_client_set_limits(f.client, &none, NULL));
+    g_assert_null(tmem_context_new(f.client, &err));
+    g_assert_nonnull(strstr(err->message, "client 'test': another queue needs "
+                            "4096 bytes, for which there is no room within "
+                            "the client's maximum; raise that"));
+    g_assert_true(tmem_client_set_limits(f.client,
+        &(TmemLimits) { .max_bytes = FIXTURE_SIZE }, NULL));
+    fixture_tear_down(&f);
+}
+
 /* Counters of pools and contexts that are gone live on with the client. */
 static void test_counters_live_on(void)
 {
@@ -476,6 +499,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B8/give-back", test_give_back);
     g_test_add_func("/tmem/B24/pool-ids", test_pool_ids);
     g_test_add_func("/tmem/B8/pool-table", test_pool_table);
+    g_test_add_func("/tmem/limits/no-queue", test_no_queue);
     g_test_add_func("/tmem/stats/live-on", test_counters_live_on);
     g_test_add_func("/tmem/stats/persistent-pages", test_persistent_pages);
     return g_test_run();

@@ -236,12 +236,33 @@ static void test_page_size(gconstpointer opaque)
     tmem_os_pretend_page_size(0);
 }
 
+/* All places in the largest store have a reference that fits an entry. */
+static void test_largest(void)
+{
+    TmemStoreConfig config = { .size_bytes = 8ull << 40, .seed = 1 };
+    g_autoptr(GError) err = NULL;
+    TmemStore *store = tmem_store_new(&config, &err);
+    TmemArena *arena;
+
+    if (!store) {
+        g_test_skip(err->message);
+        return;
+    }
+    arena = &store->arena;
+    g_assert_cmpuint(tmem_arena_ref(arena, arena->nr_segments, 0) - 1, <,
+                     1ull << TMEM_REF_BITS);
+    g_assert_cmpuint((uint64_t)arena->nr_segments << arena->segment_shift, >=,
+                     config.size_bytes);
+    tmem_store_free(store);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
     g_test_add_func("/tmem/memory/locked", test_locked_memory);
     g_test_add_func("/tmem/memory/resident", test_resident);
+    g_test_add_func("/tmem/memory/largest", test_largest);
     g_test_add_data_func("/tmem/memory/page-size/4k", GSIZE_TO_POINTER(4096),
                          test_page_size);
     g_test_add_data_func("/tmem/memory/page-size/64k",
