@@ -732,7 +732,8 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 static bool others_have_room(const TmemArena *arena, const TmemClass *c,
                              const TmemSegment *seg)
 {
-    uint64_t gone = (c->nr_draining + 1ull) * arena->classes[seg->class_nr].slots;
+    uint64_t gone = (c->nr_draining + 1ull) *
+                    arena->classes[seg->class_nr].slots;
     uint64_t left = c->nr_touched - MIN(gone, c->nr_touched);
 
     /* A slot in 16 stays free, for what comes meanwhile. */
