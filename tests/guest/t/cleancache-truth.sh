@@ -43,7 +43,8 @@ use() { # NAME MOUNT...
     truths=
     [ "$name" = btrfs ] || file-race 4 /mnt/race
     umount /mnt
-    echo "$name: $(($(driver_says cleancache_loads_hit) - before)) hits"
+    hits=$(($(driver_says cleancache_loads_hit) - before))
+    echo "$name: $hits hits"
 }
 
 seed=0 truths='' directories=''
@@ -55,7 +56,7 @@ for type in ext4 ext3 ext2; do
     /tools/mke2fs -q -F -t $type -E nodiscard /dev/vda
     use $type mount -t $type
     # Enough to have found a lie, on each that looks for its pages.
-    [ "$(driver_says cleancache_loads_hit)" -gt 500 ]
+    [ "$hits" -gt 50 ]
 done
 /tools/mke2fs -q -F -t ext4 -E nodiscard /dev/vda
 use "ext4, data=journal" mount -t ext4 -o data=journal

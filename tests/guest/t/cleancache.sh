@@ -20,17 +20,17 @@ exec 4</mnt/scan-0 5</mnt/scan-1 6</mnt/scan-2 7</mnt/scan-3
 file-scan --read-only --mib 256 --passes 1 /mnt
 from_disk=$(read_mib)
 hits=$(kernel_says succ_gets)
-file-scan --read-only --mib 256 --passes 2 /mnt
+file-scan --read-only --mib 256 --passes 1 /mnt
 file-scan --read-only --mib 256 --passes 1 --shuffled /mnt
 from_disk=$(($(read_mib) - from_disk))
 hits=$(($(kernel_says succ_gets) - hits))
-echo "of 768 MiB $from_disk came from the disk and $((hits / 256)) from the host"
+echo "of 512 MiB $from_disk came from the disk and $((hits / 256)) from the host"
 echo "$(driver_says cleancache_stores) stores, $(driver_says cleancache_stores_skipped) skipped," \
      "$(driver_says kicks) kicks, $(driver_says interrupts) interrupts"
 # How many depends on how fast the host is; each is one that the disk need not
 # read.
-[ "$hits" -gt 30000 ]
-[ "$from_disk" -lt $((768 - hits / 256 + 32)) ]
+[ "$hits" -gt 20000 ]
+[ "$from_disk" -lt $((512 - hits / 256 + 32)) ]
 checkpoint hits "$hits"
 [ "$(driver_says cleancache_loads_hit)" = "$(kernel_says succ_gets)" ]
 checkpoint sane
