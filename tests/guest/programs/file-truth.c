@@ -39,6 +39,7 @@ static struct {
 	unsigned int files;		/* of each process */
 	unsigned int pages;		/* of each file, at most */
 	unsigned int operations;	/* of each process */
+	bool no_shift;		/* neither collapse nor insert */
 	bool direct;			/* O_DIRECT is possible */
 	struct pattern pattern;
 } opt = {
@@ -410,6 +411,8 @@ static void operate(void)
 		kind = 3;
 	if (!opt.direct && (kind == 1 || kind == 5))
 		kind--;
+	if (opt.no_shift && (kind == 10 || kind == 11))
+		kind = 9;
 	doing = kinds[kind].name;
 	switch (kind) {
 	case 0: op_read(current->fd, false); break;
@@ -545,6 +548,7 @@ static const struct option options[] = {
 	{ "operations", required_argument, NULL, 'o' },
 	{ "seed", required_argument, NULL, 'S' },
 	{ "no-direct", no_argument, NULL, 'd' },
+	{ "no-shift", no_argument, NULL, 's' },
 	{ }
 };
 
@@ -574,13 +578,17 @@ int main(int argc, char **argv)
 		case 'd':
 			opt.direct = false;
 			break;
+		case 's':
+			opt.no_shift = true;
+			break;
 		default:
 			return EXIT_USAGE;
 		}
 	}
 	if (optind != argc - 1 || chdir(argv[optind])) {
 		fprintf(stderr, "usage: file-truth [--processes N] [--files N] [--pages N]\n"
-			"       [--operations N] [--seed N] [--no-direct] DIRECTORY\n");
+			"       [--operations N] [--seed N] [--no-direct]\n"
+			"       [--no-shift] DIRECTORY\n");
 		return EXIT_USAGE;
 	}
 	return run();

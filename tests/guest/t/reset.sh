@@ -18,9 +18,9 @@ dd if=/dev/vtmem0 bs=4k count=500 iflag=direct 2>/dev/null |
     cmp -n 2048000 - /run/data
 [ "$(counter prefetches)" -gt 0 ]
 
-disk-truth --vanishing --processes 2 --pages 3000 --operations 1000 \
+disk-truth --vanishing --processes 2 --pages 3000 --operations 6000 \
     /dev/vtmem0 &
-sleep 1
+usleep 300000
 device=$(readlink -f /sys/block/vtmem0/device)
 echo 1 >"${device%/*}/reset"
 wait $!
