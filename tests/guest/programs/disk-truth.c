@@ -204,7 +204,9 @@ static bool do_clear(unsigned long request, const char *what, uint64_t page,
 	uint64_t range[2] = { (base + page) * PAGE_SIZE,
 			      (uint64_t)count * PAGE_SIZE };
 
-	if (ioctl(fd, request, range))
+	/* One may be under way just when it vanishes; from then on all work. */
+	if (ioctl(fd, request, range) &&
+	    !(opt.vanishing && errno == EIO && !ioctl(fd, request, range)))
 		return failed(what, page, count);
 	memset(generation + page, 0, count * sizeof(*generation));
 	me->discarded += count;
