@@ -50,11 +50,11 @@ head -c 1048576 /dev/vtmem0 | tr -d '\000' | wc -c | grep -qx 0
 mkdir -p /run/cgroup
 mount -t cgroup2 none /run/cgroup
 echo +memory >/run/cgroup/cgroup.subtree_control
-mkdir /run/cgroup/work
-echo 24M >/run/cgroup/work/memory.max
+mkdir /run/cgroup/torn
+echo 24M >/run/cgroup/torn/memory.max
 mkswap /dev/vtmem0 >/dev/null
 swapon /dev/vtmem0
-sh -c 'echo $$ >/run/cgroup/work/cgroup.procs
+sh -c 'echo $$ >/run/cgroup/torn/cgroup.procs
        exec pressure --mib 72 --passes 50 --progress /run/progress' &
 work=$!
 wait_until "the work did not begin" grep -qs '^pass [1-9]' /run/progress
