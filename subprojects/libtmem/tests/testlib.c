@@ -286,3 +286,15 @@ uint64_t test_resident_bytes(void)
     g_assert_cmpint(sscanf(text, "%lu %lu", &total, &resident), ==, 2);
     return (uint64_t)resident * sysconf(_SC_PAGESIZE);
 }
+
+void test_set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
+{
+    TmemPolicy policy;
+    GError *err = NULL;
+
+    tmem_store_get_policy(store, &policy);
+    policy.upkeep.recompress_idle_seconds = idle_seconds;
+    policy.upkeep.compact = compact;
+    tmem_store_set_policy(store, &policy, &err);
+    g_assert_no_error(err);
+}

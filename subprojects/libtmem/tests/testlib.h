@@ -85,4 +85,7 @@ void test_check_laws_of(TmemClient *const *clients, unsigned nr,
 /** Resident memory of this process, in bytes. */
 uint64_t test_resident_bytes(void);
 
+/** Sets what upkeep does from now on; see TmemUpkeep. */
+void test_set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact);
+
 #endif /* TMEM_TESTLIB_H */

@@ -27,18 +27,6 @@ static void store_some(Fixture *f, uint64_t nr)
     }
 }
 
-static void set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
-{
-    TmemPolicy policy;
-    GError *err = NULL;
-
-    tmem_store_get_policy(store, &policy);
-    policy.upkeep.recompress_idle_seconds = idle_seconds;
-    policy.upkeep.compact = compact;
-    tmem_store_set_policy(store, &policy, &err);
-    g_assert_no_error(err);
-}
-
 static void run(TmemStore *store, uint64_t second)
 {
     while (tmem_upkeep_step(store, second * SECOND, SECOND)) {
@@ -63,10 +51,10 @@ static void test_idle_shorter(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 86400, false);
+    test_set_upkeep(f.store, 86400, false);
     store_some(&f, nr);
     run(f.store, 1000);
-    set_upkeep(f.store, 10, false);
+    test_set_upkeep(f.store, 10, false);
     for (uint64_t t = 1001; t <= 1020; t++) {
         run(f.store, t);
         if (t < 1010) {
@@ -84,11 +72,11 @@ static void test_idle_longer(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 10, false);
+    test_set_upkeep(f.store, 10, false);
     store_some(&f, nr);
     run(f.store, 1000);
     run(f.store, 1005);
-    set_upkeep(f.store, 3600, false);
+    test_set_upkeep(f.store, 3600, false);
     for (uint64_t t = 1006; t < 1000 + 3600; t += 10) {
         run(f.store, t);
         g_assert_cmpuint(total(&f).recompressed, ==, 0);
@@ -109,16 +97,16 @@ static void test_idle_toggled(void)
     fixture_set_up(&f, STORE_SIZE, 0);
     store_some(&f, nr);
     for (int i = 0; i < 6; i++) {
-        set_upkeep(f.store, 3600, false);
+        test_set_upkeep(f.store, 3600, false);
         /* Half of a pass, if one begins. */
         while (tmem_upkeep_step(f.store, (1000 + i) * SECOND, 0) &&
                f.store->upkeep.aging.shard < f.store->index.nr_shards / 2) {
             g_assert_cmpuint(total(&f).recompressed, ==, 0);
         }
-        set_upkeep(f.store, 0, false);
+        test_set_upkeep(f.store, 0, false);
         g_assert_false(tmem_upkeep_step(f.store, (1000 + i) * SECOND, 0));
     }
-    set_upkeep(f.store, 3600, false);
+    test_set_upkeep(f.store, 3600, false);
     for (uint64_t t = 1010; t < 1000 + 3600; t += 10) {
         run(f.store, t);
         g_assert_cmpuint(total(&f).recompressed, ==, 0);
@@ -141,7 +129,7 @@ static void test_short_steps(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 2, false);
+    test_set_upkeep(f.store, 2, false);
     store_some(&f, nr);
     run(f.store, 1);
     run(f.store, 2);

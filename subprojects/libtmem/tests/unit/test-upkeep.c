@@ -43,18 +43,6 @@ static void expect_letters(TmemContext *ctx, TmemHandle h, uint64_t tag)
     g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
 }
 
-static void set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
-{
-    TmemPolicy policy;
-    GError *err = NULL;
-
-    tmem_store_get_policy(store, &policy);
-    policy.upkeep.recompress_idle_seconds = idle_seconds;
-    policy.upkeep.compact = compact;
-    tmem_store_set_policy(store, &policy, &err);
-    g_assert_no_error(err);
-}
-
 static void run(TmemStore *store, uint64_t second)
 {
     while (tmem_upkeep_step(store, second * SECOND, SECOND)) {
@@ -95,7 +83,7 @@ static void test_ages(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 100, false);
+    test_set_upkeep(f.store, 100, false);
     for (uint64_t i = 0; i < nr; i++) {
         store_letters(f.ctx, test_handle(i % 2 ? f.ephemeral : f.persistent,
                                          i / 100, i), i);
@@ -151,13 +139,13 @@ static void test_off(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 0, false);
+    test_set_upkeep(f.store, 0, false);
     store_letters(f.ctx, test_handle(f.persistent, 1, 1), 1);
     for (uint64_t t = 1; t < 1000; t += 10) {
         run(f.store, t);
     }
     g_assert_cmpuint(total(&f).recompressed, ==, 0);
-    set_upkeep(f.store, 10, false);
+    test_set_upkeep(f.store, 10, false);
     run(f.store, 1000);
     run(f.store, 1005);
     g_assert_cmpuint(total(&f).recompressed, ==, 0);
@@ -219,7 +207,7 @@ static void test_full(gconstpointer opaque)
     Fixture f;
 
     fixture_set_up(&f, FIXTURE_SIZE, at_limit ? FIXTURE_SIZE / 2 : 0);
-    set_upkeep(f.store, 10, true);
+    test_set_upkeep(f.store, 10, true);
     for (;; nr++) {
         h = test_handle(f.persistent, nr / 64, nr);
         make_letters(tmem_context_bounce(f.ctx), nr);
@@ -254,7 +242,7 @@ static void test_full_already(void)
     Fixture f;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     for (;; nr++) {
         h = test_handle(f.persistent, nr / 64, nr);
         make_letters(tmem_context_bounce(f.ctx), nr);
@@ -263,7 +251,7 @@ static void test_full_already(void)
             break;
         }
     }
-    set_upkeep(f.store, 10, true);
+    test_set_upkeep(f.store, 10, true);
     for (uint64_t t = 1; t < 100; t++) {
         run(f.store, t);
     }
@@ -336,7 +324,7 @@ static void test_take(void)
 
     fixture_set_up(&f, STORE_SIZE, 0);
     h = test_handle(f.ephemeral, 1, 1);
-    set_upkeep(f.store, 10, true);
+    test_set_upkeep(f.store, 10, true);
     for (int what = 0; what < 4; what++) {
         store_letters(f.ctx, h, what);
         g_assert_cmpint(tmem_page_load(f.ctx, &h, page, &version), ==, 0);
@@ -438,7 +426,7 @@ static void test_compact(gconstpointer opaque)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     for (int round = 0; round < 2; round++) {
         uint64_t pool = shape->ephemeral ? f.ephemeral : f.persistent;
 
@@ -501,7 +489,7 @@ static void test_compact_heads(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     for (int round = 0; round < 3; round++) {
         for (uint64_t i = 0; i < nr; i++) {
             TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
@@ -539,14 +527,14 @@ static void test_compact_not(void)
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     for (uint64_t i = 0; i < 3000; i++) {
         g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i / 64, i),
                                    TEST_PAGE_MIXED, i), ==, 0);
     }
     run(f.store, 10);
     g_assert_cmpuint(total(&f).moved, ==, 0);
-    set_upkeep(f.store, 0, false);
+    test_set_upkeep(f.store, 0, false);
     for (uint64_t i = 0; i < 3000; i++) {
         TmemHandle h = test_handle(f.persistent, i / 64, i);
 
@@ -556,7 +544,7 @@ static void test_compact_not(void)
     }
     run(f.store, 20);
     g_assert_cmpuint(total(&f).moved, ==, 0);
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     run(f.store, 30);
     g_assert_cmpuint(total(&f).moved, >, 0);
     fixture_tear_down(&f);
@@ -585,7 +573,7 @@ static void test_compact_keeps(void)
             g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
         }
     }
-    set_upkeep(f.store, 0, true);
+    test_set_upkeep(f.store, 0, true);
     run(f.store, 10);
     g_assert_cmpuint(total(&f).moved, >, 0);
     g_assert_cmpuint(total(&f).pages_damaged, ==, 1);
@@ -615,7 +603,7 @@ static void test_share(void)
     }
     tmem_upkeep_by_hand(false);
     start = g_get_monotonic_time();
-    set_upkeep(f.store, 1, true);
+    test_set_upkeep(f.store, 1, true);
     while (!total(&f).recompressed &&
            g_get_monotonic_time() - start < 60 * G_USEC_PER_SEC) {
         g_usleep(10000);
@@ -708,7 +696,7 @@ static void test_stress(void)
     tmem_upkeep_by_hand(true);
     s.store = tmem_store_new(&config, &err);
     g_assert_no_error(err);
-    set_upkeep(s.store, 1, true);
+    test_set_upkeep(s.store, 1, true);
     g_assert_cmpint(pthread_create(&keeper, NULL, keep_up, &s), ==, 0);
     for (int i = 0; i < 2; i++) {
         g_assert_cmpint(pthread_create(&worker[i], NULL, operate, &s), ==, 0);
