@@ -12,7 +12,7 @@
  *
  * Locking: vtmem_backing.lock guards the list of what waits for the worker; it
  * is taken with interrupts off since jobs end in them.  Who has the backing, and
- * counts the requests that are with it, is blk.c's business.
+ * counts the requests that are with it, is disk-backing.c's business.
  */
 #include <linux/sched/mm.h>
 #include <linux/slab.h>

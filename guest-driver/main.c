@@ -1,16 +1,11 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * virtio-tmem guest driver: module, probe, removal and system sleep
+ * virtio-tmem guest driver: module, probe and removal
  *
  * The order of life: rings, control queue, request queues running, front ends;
- * and back.  Whatever ends a device (removal, an error it reports, a ring it
- * spoils) goes through vtmem_dev_fail(): no job is posted any more, the device
- * is reset, and only then are its buffers taken back and their jobs ended with
- * errors.  A device that failed stays so: its pages are gone.
+ * and back.
  *
- * Locking: vtmem_dev.lock serialises failure, sleep and removal.  It is not held
- * while waiting for an answer of the device, since it takes the lock to find
- * out that none will come.
+ * Locking: vtmem_dev.lock serialises failure (health.c), sleep and removal.
  */
 #include <linux/module.h>
 #include <linux/slab.h>
@@ -18,12 +13,9 @@
 #include <linux/virtio_ring.h>
 
 #include "compat/virtio.h"
-#include "vtmem.h"
+#include "device.h"
 
 struct workqueue_struct *vtmem_wq;
-/* For status_work alone: the other's work may wait for a broken device. */
-static struct workqueue_struct *vtmem_status_wq;
-
 /* Devices that are in service, and which of their front ends are. */
 DEFINE_MUTEX(vtmem_devices_mutex);
 static LIST_HEAD(vtmem_devices);
@@ -67,152 +59,12 @@ void vtmem_dev_put(struct vtmem_dev *dev)
 		mutex_unlock(&vtmem_open_mutex);
 }
 
-/* What reads of a PCI device return that was pulled out. */
-static bool vtmem_is_gone(struct virtio_device *vdev)
-{
-	return vdev->config->get_status(vdev) == 0xff;
-}
-
-/*
- * The device forgets its rings and all pages.  One that is gone writes to no
- * memory any more, and its status would be waited for in vain.
- */
-static void vtmem_reset(struct virtio_device *vdev)
-{
-	if (!vtmem_is_gone(vdev))
-		virtio_reset_device(vdev);
-}
-
-/* Stops the device and ends all jobs with errors.  Holds dev->lock. */
-static void vtmem_dev_fail(struct vtmem_dev *dev)
-{
-	lockdep_assert_held(&dev->lock);
-
-	if (dev->failed)
-		return;
-	dev->failed = true;
-	vtmem_ctrl_set_state(dev, VTMEM_FAILED);
-	vtmem_queues_set_state(dev, VTMEM_FAILED);
-	/* Who posted before is not about to notify any more (vq.c). */
-	synchronize_rcu();
-	/* Also waits for the interrupts that are being handled. */
-	vtmem_reset(dev->vdev);
-	vtmem_ctrl_abort(dev);
-	vtmem_queues_abort(dev);
-}
-
-/* Pages that would be lost with the device.  The caller holds dev->lock. */
-unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev)
-{
-	struct vtmem_area *area;
-	unsigned long nr = 0;
-
-	lockdep_assert_held(&dev->lock);
-
-	list_for_each_entry(area, &dev->areas, node)
-		nr += vtmem_area_nr_held(area);
-	return nr;
-}
-
-/* Why a device can no longer be used, or NULL. */
-static const char *vtmem_dev_is_broken(struct vtmem_dev *dev)
-{
-	u8 status = dev->vdev->config->get_status(dev->vdev);
-	unsigned int i;
-
-	if (vtmem_is_gone(dev->vdev))
-		return "is gone";
-	if (status & VIRTIO_CONFIG_S_NEEDS_RESET)
-		return "has failed";
-	/* Somebody went behind our back: what it held is gone. */
-	if (!(status & VIRTIO_CONFIG_S_DRIVER_OK))
-		return "was reset";
-	for (i = 0; i < dev->nr_queues; i++)
-		if (virtqueue_is_broken(dev->queues[i].vq))
-			return "has failed";
-	if (virtqueue_is_broken(dev->ctrl.vq))
-		return "has failed";
-	if (vtmem_queues_stalled(dev) || vtmem_ctrl_stalled(dev))
-		return "does not answer any more (see stall_timeout)";
-	return NULL;
-}
-
-/*
- * Whoever waits asks for this, and as long as the device has requests it asks
- * for itself: otherwise a reader of the disk would do so once in five seconds.
- */
-static void vtmem_status_work(struct work_struct *work)
-{
-	struct vtmem_dev *dev = container_of(to_delayed_work(work),
-					     struct vtmem_dev, status_work);
-	const char *why;
-
-	mutex_lock(&dev->lock);
-	if (dev->failed || dev->at_rest || !dev->ctrl.vq)
-		goto out;
-	if (jiffies - dev->last_second >= HZ) {
-		dev->last_second = jiffies;
-		WRITE_ONCE(dev->seconds, dev->seconds + 1);
-	}
-	why = vtmem_dev_is_broken(dev);
-	if (why) {
-		pr_err("virtio_tmem %s: the device %s; %lu pages are lost and all further requests fail\n",
-		       dev->name, why, vtmem_dev_nr_held(dev));
-		vtmem_dev_fail(dev);
-	} else if (vtmem_queues_busy(dev)) {
-		queue_delayed_work(vtmem_status_wq, &dev->status_work,
-				   VTMEM_POLL);
-	}
-out:
-	mutex_unlock(&dev->lock);
-}
-
-/* Something looks wrong; any context. */
-void vtmem_dev_broken(struct vtmem_dev *dev)
-{
-	mod_delayed_work(vtmem_status_wq, &dev->status_work, 0);
-}
-
 static void vtmem_config_changed(struct virtio_device *vdev)
 {
 	vtmem_dev_broken(vdev->priv);
 }
 
-/*
- * Reads how many queues there are and how large a batch may be; one sentence in
- * the log if the device cannot be used.
- */
-static int vtmem_read_config(struct virtio_device *vdev,
-			     unsigned int *nr_queues, unsigned int *batch)
-{
-	u16 num_queues, max_batch;
-	u8 page_shift;
-
-	virtio_cread_le(vdev, struct virtio_tmem_config, num_queues,
-			&num_queues);
-	virtio_cread_le(vdev, struct virtio_tmem_config, max_batch, &max_batch);
-	virtio_cread_le(vdev, struct virtio_tmem_config, page_shift,
-			&page_shift);
-	if (page_shift != PAGE_SHIFT) {
-		dev_err(&vdev->dev,
-			"the host's pages have %llu bytes, this kernel's %lu: the device cannot be used\n",
-			1ULL << min_t(u8, page_shift, 63), PAGE_SIZE);
-		return -EINVAL;
-	}
-	if (!num_queues || !max_batch) {
-		dev_err(&vdev->dev,
-			"the device offers %u queues and batches of %u: it cannot be used\n",
-			num_queues, max_batch);
-		return -EINVAL;
-	}
-	if (!virtio_has_feature(vdev, VIRTIO_TMEM_F_MQ))
-		num_queues = 1;
-	*nr_queues = min_t(unsigned int, num_queues, nr_cpu_ids);
-	*batch = min_t(unsigned int, max_batch, VTMEM_BATCH_MAX);
-	return 0;
-}
-
-static int vtmem_start_queues(struct vtmem_dev *dev)
+int vtmem_start_queues(struct vtmem_dev *dev)
 {
 	int err;
 
@@ -254,28 +106,6 @@ static void vtmem_stop(struct vtmem_dev *dev)
 	dev->vdev = NULL;
 }
 
-/*
- * The system is awake.  If the virtio core could not bring the device back it
- * has not called vtmem_restore(), and jobs would wait for ever.
- */
-static int vtmem_pm_notify(struct notifier_block *nb, unsigned long event,
-			   void *unused)
-{
-	struct vtmem_dev *dev = container_of(nb, struct vtmem_dev, pm_nb);
-
-	if (event != PM_POST_SUSPEND && event != PM_POST_HIBERNATION &&
-	    event != PM_POST_RESTORE)
-		return NOTIFY_DONE;
-	mutex_lock(&dev->lock);
-	if (!dev->failed && !dev->ctrl.vq) {
-		pr_err("virtio_tmem %s: the device did not come back from sleep: all further requests fail\n",
-		       dev->name);
-		vtmem_dev_fail(dev);
-	}
-	mutex_unlock(&dev->lock);
-	return NOTIFY_OK;
-}
-
 static void vtmem_log_found(struct vtmem_dev *dev)
 {
 	struct device *d = &dev->vdev->dev;
@@ -306,8 +136,7 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	/* Head, answer, and a page between, which may be in two pieces. */
 	dev->ring_min = 4;
 	INIT_LIST_HEAD(&dev->areas);
-	INIT_DELAYED_WORK(&dev->status_work, vtmem_status_work);
-	dev->last_second = jiffies;
+	vtmem_health_init(dev);
 	dev->pm_nb.notifier_call = vtmem_pm_notify;
 	init_waitqueue_head(&dev->idle);
 	kref_init(&dev->ref);
@@ -454,105 +283,6 @@ static int vtmem_validate(struct virtio_device *vdev)
 	return 0;
 }
 
-#ifdef CONFIG_PM_SLEEP
-/*
- * The system goes to sleep, and the virtio core will reset the device: it may
- * hold no page.  Tasks are frozen; what reclaim still asks for waits.
- */
-static int vtmem_freeze(struct virtio_device *vdev)
-{
-	struct vtmem_dev *dev = vdev->priv;
-	unsigned long held;
-
-	mutex_lock(&dev->lock);
-	if (dev->failed) {
-		mutex_unlock(&dev->lock);
-		return 0;
-	}
-	vtmem_queues_set_state(dev, VTMEM_FROZEN);
-	mutex_unlock(&dev->lock);
-
-	/* Without the lock: if the device fails instead, it is needed. */
-	vtmem_queues_wait_idle(dev);
-
-	mutex_lock(&dev->lock);
-	held = dev->failed ? 0 : vtmem_dev_nr_held(dev);
-	if (held) {
-		vtmem_queues_set_state(dev, VTMEM_RUNNING);
-		mutex_unlock(&dev->lock);
-		dev_err(&vdev->dev,
-			"cannot sleep: %lu pages on the host would be lost; run swapoff first\n",
-			held);
-		return -EBUSY;
-	}
-	vtmem_ctrl_set_state(dev, VTMEM_FROZEN);
-	/* Against status_work: who waits goes on asking for it. */
-	dev->at_rest = true;
-	mutex_unlock(&dev->lock);
-
-	synchronize_rcu();
-	vtmem_reset(vdev);
-	cancel_delayed_work_sync(&dev->status_work);
-	vtmem_queues_cancel_work(dev);
-	vtmem_cleancache_reset(dev);
-	mutex_lock(&dev->lock);
-	vtmem_queues_forget(dev);
-	vdev->config->del_vqs(vdev);
-	mutex_unlock(&dev->lock);
-	return 0;
-}
-
-/* After hibernation it may be another host, and the device set up otherwise. */
-static int vtmem_check_config(struct vtmem_dev *dev)
-{
-	unsigned int nr_queues, max_batch;
-	int err;
-
-	err = vtmem_read_config(dev->vdev, &nr_queues, &max_batch);
-	if (err)
-		return err;
-	if (nr_queues >= dev->nr_queues && max_batch >= dev->max_batch)
-		return 0;
-	dev_err(&dev->vdev->dev,
-		"before the sleep the device had %u queues and batches of %u, now %u and %u: it cannot be used\n",
-		dev->nr_queues, dev->max_batch, nr_queues, max_batch);
-	return -EINVAL;
-}
-
-static int vtmem_restore(struct virtio_device *vdev)
-{
-	struct vtmem_dev *dev = vdev->priv;
-	struct vtmem_area *area;
-	int err;
-
-	mutex_lock(&dev->lock);
-	if (dev->failed) {
-		mutex_unlock(&dev->lock);
-		return 0;
-	}
-	err = vtmem_check_config(dev);
-	if (!err)
-		err = vtmem_start_queues(dev);
-	dev->at_rest = false;
-	mutex_unlock(&dev->lock);
-	/* No area comes or goes: the tasks that make them are frozen. */
-	list_for_each_entry(area, &dev->areas, node)
-		if (!err)
-			err = vtmem_pool_create(dev, &area->pool);
-	mutex_lock(&dev->lock);
-	if (err) {
-		dev_err(&vdev->dev,
-			"the device does not come back from sleep: error %d\n",
-			err);
-		vtmem_dev_fail(dev);
-	} else if (!dev->failed) {
-		vtmem_queues_set_state(dev, VTMEM_RUNNING);
-	}
-	mutex_unlock(&dev->lock);
-	return err;
-}
-#endif
-
 static const unsigned int vtmem_features[] = {
 	VIRTIO_TMEM_F_DISK,
 	VIRTIO_TMEM_F_MQ,
@@ -603,15 +333,12 @@ static int __init vtmem_init(void)
 				   0);
 	if (!vtmem_wq)
 		return -ENOMEM;
-	/* MEM_RECLAIM: it ends requests that will never be answered. */
-	vtmem_status_wq = alloc_workqueue("virtio_tmem_status",
-					  WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
-	err = -ENOMEM;
-	if (!vtmem_status_wq)
+	err = vtmem_health_start();
+	if (err)
 		goto err_wq;
 	err = vtmem_blk_init();
 	if (err)
-		goto err_status_wq;
+		goto err_health;
 	vtmem_stats_init();
 	err = register_virtio_driver(&vtmem_driver);
 	if (err)
@@ -623,8 +350,8 @@ static int __init vtmem_init(void)
 err_stats:
 	vtmem_stats_exit();
 	vtmem_blk_exit();
-err_status_wq:
-	destroy_workqueue(vtmem_status_wq);
+err_health:
+	vtmem_health_end();
 err_wq:
 	destroy_workqueue(vtmem_wq);
 	return err;
@@ -636,7 +363,7 @@ static void __exit vtmem_exit(void)
 	unregister_virtio_driver(&vtmem_driver);
 	vtmem_stats_exit();
 	vtmem_blk_exit();
-	destroy_workqueue(vtmem_status_wq);
+	vtmem_health_end();
 	destroy_workqueue(vtmem_wq);
 }
 module_exit(vtmem_exit);

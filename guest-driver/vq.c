@@ -537,7 +537,7 @@ void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
 
 /*
  * Is it so long ago that the device must be taken for dead?  Counted are the
- * seconds in which somebody watched (main.c): the clock may jump when the guest
+ * seconds in which somebody watched (health.c): the clock may jump when the guest
  * or its host was stopped, and in that time no device could answer.
  */
 bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since)

@@ -12,7 +12,7 @@
  * Lock order:
  *
  *   vtmem_devices_mutex (main.c)
- *     vtmem_open_mutex (blk.c) or frontswap's mutex
+ *     vtmem_open_mutex (disk.h) or frontswap's mutex
  *       vtmem_dev.lock
  *         vtmem_ctrl.mutex
  *           vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
@@ -315,7 +315,7 @@ struct vtmem_eph_name {
 	u64 index;
 };
 
-/* main.c */
+/* main.c, health.c */
 extern bool vtmem_param_cleancache;
 extern struct workqueue_struct *vtmem_wq;
 extern struct mutex vtmem_devices_mutex;
@@ -481,7 +481,7 @@ bool vtmem_backing_concerns(const struct vtmem_job *job);
 void vtmem_backing_submit(struct vtmem_backing *backing,
 			  struct vtmem_backing_io *io);
 
-/* blk.c */
+/* disk.c */
 extern struct mutex vtmem_open_mutex;
 int vtmem_disk_create(struct vtmem_dev *dev);
 void vtmem_disk_remove(struct vtmem_dev *dev);

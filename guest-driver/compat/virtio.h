@@ -3,6 +3,7 @@
 #ifndef VTMEM_COMPAT_VIRTIO_H
 #define VTMEM_COMPAT_VIRTIO_H
 
+#include <linux/slab.h>
 #include <linux/virtio.h>
 #include <linux/virtio_config.h>
 
