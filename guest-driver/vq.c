@@ -1,17 +1,12 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
- * virtio-tmem guest driver: request queues
+ * virtio-tmem guest driver: posting requests
  *
  * A job is posted when its queue has a free slot and enough free descriptors,
  * and waits in the queue's backlog otherwise, in order.  The backlog is ours
  * and not blk-mq's because a queue is chosen by object and not by hardware
  * context: blk-mq restarts a context when one of *its own* requests ends, but
  * the ring may be full of another context's, or of frontswap's.
- *
- * Nothing here allocates after probe: indirect descriptors, for which virtio
- * would allocate on every add, are not negotiated (main.c).  Buffers belong to
- * the device until it returns them or has been reset; there is no other way
- * out of a slot.
  *
  * Locking: vtmem_queue.lock guards the ring and all of the queue, and the map
  * bits of the objects that belong to it.  It is taken with interrupts off
@@ -24,106 +19,16 @@
  * Memory barriers before the device may look at a request and before its answer
  * is read are those of the ring (virtqueue_kick_prepare, virtqueue_get_buf).
  */
-#include <linux/gfp.h>
 #include <linux/jiffies.h>
-#include <linux/moduleparam.h>
 #include <linux/rcupdate.h>
-#include <linux/slab.h>
 
-#include "compat/virtio.h"
-#include "vtmem.h"
-
-#define VTMEM_SLOTS		32	/* per queue: 128 KiB */
+#include "vq.h"
 
 /*
  * Invalidates that come along with a kick that happens anyway: with fewer the
  * host would be asked in dribbles.
  */
 #define VTMEM_PIGGYBACK		16
-
-static unsigned int stall_timeout = 300;
-module_param(stall_timeout, uint, 0644);
-MODULE_PARM_DESC(stall_timeout, "Seconds without an answer after which a device is taken for dead and its pages for lost; 0: never (default: 300)");
-
-/* A request without its pages, as the device sees it. */
-struct vtmem_wire {
-	struct virtio_tmem_req req;
-	struct virtio_tmem_op ops[VTMEM_BATCH_MAX];
-
-	struct virtio_tmem_resp resp __aligned(VTMEM_DMA_ALIGN);
-	u8 status[VTMEM_BATCH_MAX];
-};
-
-struct vtmem_slot {
-	struct vtmem_token token;	/* first: what the ring knows */
-	struct list_head node;
-	struct vtmem_wire *wire;	/* a page */
-	struct vtmem_area *area;
-	struct vtmem_job *job;		/* NULL: noted invalidates */
-	unsigned int nr_ops;		/* all, the pages ahead among them */
-	unsigned int nr_ahead;		/* loads behind those of the job */
-	u64 seq;			/* of two requests the later has more */
-};
-
-static struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q,
-					 unsigned int nr_sg)
-{
-	if (q->vq->num_free < nr_sg + 2)
-		return NULL;
-	return list_first_entry_or_null(&q->free, struct vtmem_slot, node);
-}
-
-/* Puts a slot's request into the ring; the slot is busy after it returned 0. */
-static int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
-			  struct vtmem_area *area, struct vtmem_job *job,
-			  unsigned int nr_ops, unsigned int nr_ahead)
-{
-	struct vtmem_wire *wire = slot->wire;
-	struct scatterlist head, tail, *sgs[4];
-	unsigned int out = 0, in = 0;
-	int err;
-
-	wire->req = (struct virtio_tmem_req) {
-		.type = VIRTIO_TMEM_T_PAGES,
-		.nr_ops = cpu_to_le16(nr_ops),
-	};
-	/* What the device does not write must not read as success. */
-	wire->resp.status = VIRTIO_TMEM_S_IO;
-	memset(wire->status, VIRTIO_TMEM_S_IO, nr_ops);
-
-	sg_init_one(&head, &wire->req,
-		    offsetof(struct vtmem_wire, ops[nr_ops]));
-	sgs[out++] = &head;
-	if (job && job->op == VIRTIO_TMEM_OP_STORE)
-		sgs[out++] = job->sg;
-	sg_init_one(&tail, &wire->resp, sizeof(wire->resp) + nr_ops);
-	sgs[out + in++] = &tail;
-	if (job && job->op == VIRTIO_TMEM_OP_LOAD)
-		sgs[out + in++] = job->sg;
-	if (nr_ahead)
-		sgs[out + in++] = vtmem_prefetch_sg(q);
-
-	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
-	err = virtqueue_add_sgs(q->vq, sgs, out, in, &slot->token,
-				GFP_ATOMIC);
-	if (err == -EIO)
-		vtmem_dev_broken(q->dev);
-	if (err)
-		return err;
-
-	list_del(&slot->node);
-	slot->area = area;
-	slot->job = job;
-	slot->nr_ops = nr_ops;
-	slot->nr_ahead = nr_ahead;
-	slot->seq = ++q->seq;
-	atomic_inc(&area->inflight);
-	vtmem_queue_busy(q, &slot->token);
-	q->nr_flushes += !job;
-	q->nr_unkicked++;
-	q->stats[VTMEM_REQUESTS]++;
-	return 0;
-}
 
 /* Posts one batch of noted invalidates; false if that is not possible now. */
 static bool vtmem_post_flush(struct vtmem_queue *q)
@@ -217,8 +122,8 @@ struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
  * Posts what waits, as far as possible.  Jobs that need no device go to @done.
  * Returns the ring to notify, or NULL.
  */
-static struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
-					 struct list_head *done)
+struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
+				  struct list_head *done)
 {
 	unsigned int nr_unkicked = q->nr_unkicked;
 	struct vtmem_job *job;
@@ -251,7 +156,8 @@ static struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 	return q->nr_unkicked == nr_unkicked ? NULL : vtmem_kick_prepare(q);
 }
 
-static void vtmem_jobs_end(struct list_head *done)
+/* Tells the owners; without locks. */
+void vtmem_jobs_end(struct list_head *done)
 {
 	struct vtmem_job *job, *next;
 
@@ -353,7 +259,7 @@ void vtmem_kick(struct vtmem_dev *dev)
 	}
 }
 
-static void vtmem_flush_work(struct work_struct *work)
+void vtmem_flush_work(struct work_struct *work)
 {
 	struct vtmem_queue *q = container_of(to_delayed_work(work),
 					     struct vtmem_queue, flush_work);
@@ -393,414 +299,4 @@ void vtmem_queue_flush(struct vtmem_queue *q)
 	if (notify)
 		virtqueue_notify(notify);
 	rcu_read_unlock();
-}
-
-/* What the device answered to operation @i, of @len bytes it says it wrote. */
-static u8 vtmem_slot_status(struct vtmem_slot *slot, unsigned int i,
-			    unsigned int len)
-{
-	unsigned int head = sizeof(slot->wire->resp) + slot->nr_ops;
-	u8 status;
-
-	if (len < sizeof(slot->wire->resp))
-		return VIRTIO_TMEM_S_IO;
-	status = slot->wire->resp.status;
-	if (status != VIRTIO_TMEM_S_OK)
-		return status;
-	if (len < head)
-		return VIRTIO_TMEM_S_IO;
-	status = slot->wire->status[i];
-	if (status == VIRTIO_TMEM_S_OK &&
-	    slot->wire->ops[i].op == VIRTIO_TMEM_OP_LOAD &&
-	    len < head + (i + 1) * PAGE_SIZE)
-		return VIRTIO_TMEM_S_IO;
-	return status;
-}
-
-/* Was a later store of the page put into the ring? */
-static bool vtmem_superseded(struct vtmem_queue *q, struct vtmem_slot *than,
-			     unsigned long page)
-{
-	struct vtmem_slot *slot;
-
-	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++)
-		if (slot->job && slot->job->op == VIRTIO_TMEM_OP_STORE &&
-		    slot->area == than->area && slot->seq > than->seq &&
-		    page >= slot->job->page &&
-		    page < slot->job->page + slot->job->nr)
-			return true;
-	return false;
-}
-
-/* The device has returned a slot, or will never look at it again (@len 0). */
-static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
-			    unsigned int len, struct list_head *done)
-{
-	struct vtmem_slot *slot = container_of(token, struct vtmem_slot, token);
-	struct virtio_tmem_op *op = slot->wire->ops;
-	unsigned int i, nr = slot->nr_ops - slot->nr_ahead;
-	bool latest;
-	u8 status;
-
-	for (i = 0; i < nr; i++) {
-		status = vtmem_slot_status(slot, i, len);
-		/* Only who was refused asks. */
-		latest = op[i].op != VIRTIO_TMEM_OP_STORE || !status ||
-			 !vtmem_superseded(q, slot, vtmem_op_page(&op[i]));
-		vtmem_area_answer(q, slot->job, &op[i], i, status, latest);
-	}
-	for (; i < slot->nr_ops; i++)
-		vtmem_prefetch_arrived(q, slot->area, &op[i],
-				       vtmem_slot_status(slot, i, len));
-	if (slot->job)
-		list_add_tail(&slot->job->node, done);
-	else
-		q->nr_flushes--;
-	slot->job = NULL;
-	q->nr_busy--;
-	atomic_dec(&slot->area->inflight);
-	list_add(&slot->node, &q->free);
-}
-
-static void vtmem_token_end(struct vtmem_queue *q, struct vtmem_token *token,
-			    unsigned int len, struct list_head *done)
-{
-	list_del(&token->node);
-	token->end(q, token, len, done);
-}
-
-/* @vq: the queue's, which it does not know yet while probe finds its rings */
-static void vtmem_reap(struct vtmem_queue *q, struct virtqueue *vq,
-		       struct list_head *done)
-{
-	struct vtmem_token *token;
-	unsigned int len;
-
-	while ((token = virtqueue_get_buf(vq, &len)))
-		vtmem_token_end(q, token, len, done);
-}
-
-static void vtmem_wake_idle(struct vtmem_dev *dev)
-{
-	/* Its barrier pairs with that of prepare_to_wait() in wait_event(). */
-	if (wq_has_sleeper(&dev->idle))
-		wake_up_all(&dev->idle);
-}
-
-/* Interrupt of a request queue; also called by vtmem_queues_stalled(). */
-static void vtmem_vq_done(struct virtqueue *vq)
-{
-	struct vtmem_dev *dev = vq->vdev->priv;
-	struct vtmem_queue *q = &dev->queues[vq->index -
-					     VIRTIO_TMEM_VQ_REQUEST(0)];
-	struct virtqueue *notify;
-	unsigned long flags;
-	LIST_HEAD(done);
-
-	spin_lock_irqsave(&q->lock, flags);
-	q->stats[VTMEM_INTERRUPTS]++;
-	do {
-		virtqueue_disable_cb(vq);
-		vtmem_reap(q, vq, &done);
-		if (unlikely(virtqueue_is_broken(vq))) {
-			vtmem_dev_broken(dev);
-			break;
-		}
-	} while (!virtqueue_enable_cb(vq));
-	notify = vtmem_queue_run(q, &done);
-	spin_unlock_irqrestore(&q->lock, flags);
-	if (notify)
-		virtqueue_notify(notify);
-
-	vtmem_jobs_end(&done);
-	vtmem_wake_idle(dev);
-}
-
-/* Lets jobs run, wait or fail, from now on and for those that wait. */
-void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
-{
-	struct virtqueue *notify;
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-		notify = vtmem_kick_prepare(q);
-		q->state = state;
-		spin_unlock_irq(&q->lock);
-		/* The caller keeps the rings, so no RCU section is needed. */
-		if (notify)
-			virtqueue_notify(notify);
-		if (state == VTMEM_RUNNING)
-			vtmem_queue_flush(q);
-	}
-}
-
-/*
- * Is it so long ago that the device must be taken for dead?  Counted are the
- * seconds in which somebody watched (health.c): the clock may jump when the guest
- * or its host was stopped, and in that time no device could answer.
- */
-bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since)
-{
-	unsigned int seconds = READ_ONCE(stall_timeout);
-
-	/* The first of them had begun already. */
-	return seconds && READ_ONCE(dev->seconds) - since > seconds;
-}
-
-/* Has the device any request? */
-bool vtmem_queues_busy(struct vtmem_dev *dev)
-{
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
-		if (READ_ONCE(q->nr_busy))
-			return true;
-	return false;
-}
-
-/* The oldest request counts: others may be answered all the time. */
-static bool vtmem_queue_stalled(struct vtmem_queue *q)
-{
-	struct vtmem_token *token;
-	bool stalled;
-
-	spin_lock_irq(&q->lock);
-	token = list_first_entry_or_null(&q->busy, struct vtmem_token, node);
-	stalled = token && vtmem_stalled(q->dev, token->since);
-	spin_unlock_irq(&q->lock);
-	return stalled;
-}
-
-/*
- * Has the device had a request for too long?  The caller holds dev->lock, and
- * the device has its rings.
- */
-bool vtmem_queues_stalled(struct vtmem_dev *dev)
-{
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		if (!vtmem_queue_stalled(q))
-			continue;
-		/* Not for want of an interrupt. */
-		vtmem_vq_done(q->vq);
-		if (vtmem_queue_stalled(q))
-			return true;
-	}
-	return false;
-}
-
-static bool vtmem_queue_idle(struct vtmem_queue *q)
-{
-	bool idle;
-
-	spin_lock_irq(&q->lock);
-	idle = !q->nr_busy;
-	spin_unlock_irq(&q->lock);
-	return idle;
-}
-
-/* Waits until the device has no request; the caller has stopped new ones. */
-void vtmem_queues_wait_idle(struct vtmem_dev *dev)
-{
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
-		while (!wait_event_timeout(dev->idle, vtmem_queue_idle(q),
-					   VTMEM_POLL))
-			vtmem_dev_broken(dev);
-}
-
-/*
- * The machine goes down, or another kernel takes over, and the device will be
- * reset.  Who reads a page then must not be told that it is lost: it waits, and
- * nobody will miss it.  Stores fail, because reclaim on the way down may need
- * the memory, and what waits for room may hold all of the disk's requests.
- */
-void vtmem_queues_shut(struct vtmem_dev *dev)
-{
-	struct vtmem_job *job, *next;
-	struct vtmem_queue *q;
-	LIST_HEAD(done);
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-		q->state = VTMEM_SHUT;
-		list_for_each_entry_safe(job, next, &q->backlog, node) {
-			if (job->op == VIRTIO_TMEM_OP_LOAD)
-				continue;
-			memset(job->status, VIRTIO_TMEM_S_IO,
-			       sizeof(job->status));
-			list_move_tail(&job->node, &done);
-		}
-		spin_unlock_irq(&q->lock);
-	}
-	vtmem_jobs_end(&done);
-}
-
-/*
- * Ends everything with errors.  The device has been reset and holds nothing;
- * the queues' state is VTMEM_FAILED.
- */
-void vtmem_queues_abort(struct vtmem_dev *dev)
-{
-	struct vtmem_token *token;
-	struct vtmem_queue *q;
-	struct vtmem_job *job;
-	LIST_HEAD(done);
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-		if (q->vq) {
-			vtmem_reap(q, q->vq, &done);
-			while ((token = virtqueue_detach_unused_buf(q->vq)))
-				vtmem_token_end(q, token, 0, &done);
-		}
-		list_for_each_entry(job, &q->backlog, node)
-			vtmem_area_refuse(q, job, VIRTIO_TMEM_S_IO);
-		list_splice_tail_init(&q->backlog, &done);
-		vtmem_pending_drop(q, NULL);
-		vtmem_prefetch_purge(q, NULL);
-		spin_unlock_irq(&q->lock);
-	}
-	vtmem_jobs_end(&done);
-	vtmem_wake_idle(dev);
-}
-
-/* Drops noted invalidates: the device holds no page and has been reset. */
-void vtmem_queues_forget(struct vtmem_dev *dev)
-{
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
-		spin_lock_irq(&q->lock);
-		vtmem_pending_drop(q, NULL);
-		vtmem_prefetch_purge(q, NULL);
-		q->vq = NULL;
-		spin_unlock_irq(&q->lock);
-	}
-	dev->ctrl.vq = NULL;
-}
-
-void vtmem_queues_cancel_work(struct vtmem_dev *dev)
-{
-	struct vtmem_queue *q;
-
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
-		cancel_delayed_work_sync(&q->flush_work);
-}
-
-static void vtmem_queue_free(struct vtmem_queue *q)
-{
-	unsigned int i;
-
-	/* A queue that vtmem_queues_alloc() did not come to. */
-	if (!q->dev)
-		return;
-	/* Freed pages may have asked for it after vtmem_stop(). */
-	cancel_delayed_work_sync(&q->flush_work);
-	for (i = 0; q->slots && i < VTMEM_SLOTS; i++)
-		free_page((unsigned long)q->slots[i].wire);
-	kfree(q->slots);
-	vtmem_prefetch_free(q);
-}
-
-static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
-{
-	unsigned int i;
-
-	BUILD_BUG_ON(sizeof(struct vtmem_wire) > PAGE_SIZE);
-
-	spin_lock_init(&q->lock);
-	INIT_LIST_HEAD(&q->busy);
-	INIT_LIST_HEAD(&q->free);
-	INIT_LIST_HEAD(&q->backlog);
-	INIT_LIST_HEAD(&q->dirty);
-	INIT_DELAYED_WORK(&q->flush_work, vtmem_flush_work);
-	q->dev = dev;
-	q->state = VTMEM_FROZEN;
-	snprintf(q->name, sizeof(q->name), "request.%u",
-		 (unsigned int)(q - dev->queues));
-
-	/* GFP_KERNEL, here and below: probe. */
-	q->slots = kcalloc(VTMEM_SLOTS, sizeof(*q->slots), GFP_KERNEL);
-	if (!q->slots)
-		return -ENOMEM;
-	for (i = 0; i < VTMEM_SLOTS; i++) {
-		q->slots[i].token.end = vtmem_slot_done;
-		q->slots[i].wire = (void *)__get_free_page(GFP_KERNEL);
-		if (!q->slots[i].wire)
-			return -ENOMEM;
-		list_add(&q->slots[i].node, &q->free);
-	}
-	return vtmem_prefetch_alloc(q);
-}
-
-void vtmem_queues_free(struct vtmem_dev *dev)
-{
-	unsigned int i;
-
-	for (i = 0; dev->queues && i < dev->nr_queues; i++)
-		vtmem_queue_free(&dev->queues[i]);
-	kfree(dev->queues);
-}
-
-/* Memory of dev->nr_queues queues; vtmem_queues_free() also after an error. */
-int vtmem_queues_alloc(struct vtmem_dev *dev)
-{
-	unsigned int i;
-	int err;
-
-	dev->queues = kcalloc(dev->nr_queues, sizeof(*dev->queues), GFP_KERNEL);
-	if (!dev->queues)
-		return -ENOMEM;
-	for (i = 0; i < dev->nr_queues; i++) {
-		err = vtmem_queue_alloc(dev, &dev->queues[i]);
-		if (err)
-			return err;
-	}
-	return 0;
-}
-
-/* Finds the rings; for probe and restore. */
-int vtmem_vqs_find(struct vtmem_dev *dev)
-{
-	unsigned int i, nr = VIRTIO_TMEM_VQ_REQUEST(dev->nr_queues);
-	struct virtqueue_info *info;
-	struct virtqueue **vqs;
-	int err = -ENOMEM;
-
-	vqs = kcalloc(nr, sizeof(*vqs), GFP_KERNEL);
-	info = kcalloc(nr, sizeof(*info), GFP_KERNEL);
-	if (!vqs || !info)
-		goto out;
-
-	info[VIRTIO_TMEM_VQ_CONTROL].name = "control";
-	info[VIRTIO_TMEM_VQ_CONTROL].callback = vtmem_ctrl_done;
-	for (i = 0; i < dev->nr_queues; i++) {
-		info[VIRTIO_TMEM_VQ_REQUEST(i)].name = dev->queues[i].name;
-		info[VIRTIO_TMEM_VQ_REQUEST(i)].callback = vtmem_vq_done;
-	}
-	err = vtmem_find_vqs(dev->vdev, nr, vqs, info);
-	if (err)
-		goto out;
-
-	dev->ctrl.vq = vqs[VIRTIO_TMEM_VQ_CONTROL];
-	for (i = 0; i < dev->nr_queues; i++)
-		dev->queues[i].vq = vqs[VIRTIO_TMEM_VQ_REQUEST(i)];
-out:
-	kfree(info);
-	kfree(vqs);
-	return err;
-}
-
-/* Descriptors of the smallest request ring. */
-unsigned int vtmem_ring_size(struct vtmem_dev *dev)
-{
-	unsigned int i, size = UINT_MAX;
-
-	for (i = 0; i < dev->nr_queues; i++)
-		size = min(size, virtqueue_get_vring_size(dev->queues[i].vq));
-	return size;
 }

@@ -332,21 +332,24 @@ extern bool vtmem_param_lost_panics;
 /* sysfs.c */
 extern const struct attribute_group *vtmem_groups[];
 
-/* vq.c */
+/* ring.c */
 int vtmem_queues_alloc(struct vtmem_dev *dev);
 void vtmem_queues_free(struct vtmem_dev *dev);
 int vtmem_vqs_find(struct vtmem_dev *dev);
 void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state);
-void vtmem_queues_wait_idle(struct vtmem_dev *dev);
 void vtmem_queues_shut(struct vtmem_dev *dev);
 void vtmem_queues_abort(struct vtmem_dev *dev);
-bool vtmem_queues_busy(struct vtmem_dev *dev);
-bool vtmem_queues_stalled(struct vtmem_dev *dev);
-bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since);
 void vtmem_queues_forget(struct vtmem_dev *dev);
 void vtmem_queues_cancel_work(struct vtmem_dev *dev);
 unsigned int vtmem_ring_size(struct vtmem_dev *dev);
 
+/* stall.c */
+bool vtmem_queues_busy(struct vtmem_dev *dev);
+bool vtmem_queues_stalled(struct vtmem_dev *dev);
+bool vtmem_stalled(struct vtmem_dev *dev, unsigned int since);
+void vtmem_queues_wait_idle(struct vtmem_dev *dev);
+
+/* vq.c */
 void vtmem_submit(struct vtmem_job *job, bool kick);
 void vtmem_submit_wait(struct vtmem_job *job);
 void vtmem_kick(struct vtmem_dev *dev);
@@ -373,7 +376,7 @@ unsigned long vtmem_op_page(const struct virtio_tmem_op *op);
 void vtmem_area_disk_done(struct vtmem_area *area, unsigned long page, u8 op,
 			  bool good);
 
-/* area.c for vq.c and pending.c; under the queue's lock */
+/* area.c for those of queues and pending.c; under the queue's lock */
 void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
 		    unsigned long page, u8 state);
 unsigned int vtmem_area_build(struct vtmem_job *job,

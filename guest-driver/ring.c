@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: request queues as a whole
+ *
+ * Their rings, from when they are found until they are given up; what the
+ * device returns through them; and the states in which jobs run, wait or fail.
+ *
+ * Locking: see vq.c.
+ */
+#include <linux/rcupdate.h>
+#include <linux/slab.h>
+
+#include "compat/virtio.h"
+#include "vq.h"
+
+static void vtmem_token_end(struct vtmem_queue *q, struct vtmem_token *token,
+			    unsigned int len, struct list_head *done)
+{
+	list_del(&token->node);
+	token->end(q, token, len, done);
+}
+
+/* @vq: the queue's, which it does not know yet while probe finds its rings */
+static void vtmem_reap(struct vtmem_queue *q, struct virtqueue *vq,
+		       struct list_head *done)
+{
+	struct vtmem_token *token;
+	unsigned int len;
+
+	while ((token = virtqueue_get_buf(vq, &len)))
+		vtmem_token_end(q, token, len, done);
+}
+
+static void vtmem_wake_idle(struct vtmem_dev *dev)
+{
+	/* Its barrier pairs with that of prepare_to_wait() in wait_event(). */
+	if (wq_has_sleeper(&dev->idle))
+		wake_up_all(&dev->idle);
+}
+
+/* Interrupt of a request queue; also called by vtmem_queues_stalled(). */
+void vtmem_vq_done(struct virtqueue *vq)
+{
+	struct vtmem_dev *dev = vq->vdev->priv;
+	struct vtmem_queue *q = &dev->queues[vq->index -
+					     VIRTIO_TMEM_VQ_REQUEST(0)];
+	struct virtqueue *notify;
+	unsigned long flags;
+	LIST_HEAD(done);
+
+	spin_lock_irqsave(&q->lock, flags);
+	q->stats[VTMEM_INTERRUPTS]++;
+	do {
+		virtqueue_disable_cb(vq);
+		vtmem_reap(q, vq, &done);
+		if (unlikely(virtqueue_is_broken(vq))) {
+			vtmem_dev_broken(dev);
+			break;
+		}
+	} while (!virtqueue_enable_cb(vq));
+	notify = vtmem_queue_run(q, &done);
+	spin_unlock_irqrestore(&q->lock, flags);
+	if (notify)
+		virtqueue_notify(notify);
+
+	vtmem_jobs_end(&done);
+	vtmem_wake_idle(dev);
+}
+
+/* Lets jobs run, wait or fail, from now on and for those that wait. */
+void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
+{
+	struct virtqueue *notify;
+	struct vtmem_queue *q;
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		notify = vtmem_kick_prepare(q);
+		q->state = state;
+		spin_unlock_irq(&q->lock);
+		/* The caller keeps the rings, so no RCU section is needed. */
+		if (notify)
+			virtqueue_notify(notify);
+		if (state == VTMEM_RUNNING)
+			vtmem_queue_flush(q);
+	}
+}
+
+/*
+ * The machine goes down, or another kernel takes over, and the device will be
+ * reset.  Who reads a page then must not be told that it is lost: it waits, and
+ * nobody will miss it.  Stores fail, because reclaim on the way down may need
+ * the memory, and what waits for room may hold all of the disk's requests.
+ */
+void vtmem_queues_shut(struct vtmem_dev *dev)
+{
+	struct vtmem_job *job, *next;
+	struct vtmem_queue *q;
+	LIST_HEAD(done);
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		q->state = VTMEM_SHUT;
+		list_for_each_entry_safe(job, next, &q->backlog, node) {
+			if (job->op == VIRTIO_TMEM_OP_LOAD)
+				continue;
+			memset(job->status, VIRTIO_TMEM_S_IO,
+			       sizeof(job->status));
+			list_move_tail(&job->node, &done);
+		}
+		spin_unlock_irq(&q->lock);
+	}
+	vtmem_jobs_end(&done);
+}
+
+/*
+ * Ends everything with errors.  The device has been reset and holds nothing;
+ * the queues' state is VTMEM_FAILED.
+ */
+void vtmem_queues_abort(struct vtmem_dev *dev)
+{
+	struct vtmem_token *token;
+	struct vtmem_queue *q;
+	struct vtmem_job *job;
+	LIST_HEAD(done);
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		if (q->vq) {
+			vtmem_reap(q, q->vq, &done);
+			while ((token = virtqueue_detach_unused_buf(q->vq)))
+				vtmem_token_end(q, token, 0, &done);
+		}
+		list_for_each_entry(job, &q->backlog, node)
+			vtmem_area_refuse(q, job, VIRTIO_TMEM_S_IO);
+		list_splice_tail_init(&q->backlog, &done);
+		vtmem_pending_drop(q, NULL);
+		vtmem_prefetch_purge(q, NULL);
+		spin_unlock_irq(&q->lock);
+	}
+	vtmem_jobs_end(&done);
+	vtmem_wake_idle(dev);
+}
+
+/* Drops noted invalidates: the device holds no page and has been reset. */
+void vtmem_queues_forget(struct vtmem_dev *dev)
+{
+	struct vtmem_queue *q;
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		vtmem_pending_drop(q, NULL);
+		vtmem_prefetch_purge(q, NULL);
+		q->vq = NULL;
+		spin_unlock_irq(&q->lock);
+	}
+	dev->ctrl.vq = NULL;
+}
+
+void vtmem_queues_cancel_work(struct vtmem_dev *dev)
+{
+	struct vtmem_queue *q;
+
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
+		cancel_delayed_work_sync(&q->flush_work);
+}
+
+static void vtmem_queue_free(struct vtmem_queue *q)
+{
+	/* A queue that vtmem_queues_alloc() did not come to. */
+	if (!q->dev)
+		return;
+	/* Freed pages may have asked for it after vtmem_stop(). */
+	cancel_delayed_work_sync(&q->flush_work);
+	vtmem_slots_free(q);
+	vtmem_prefetch_free(q);
+}
+
+static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
+{
+	int err;
+
+	spin_lock_init(&q->lock);
+	INIT_LIST_HEAD(&q->busy);
+	INIT_LIST_HEAD(&q->free);
+	INIT_LIST_HEAD(&q->backlog);
+	INIT_LIST_HEAD(&q->dirty);
+	INIT_DELAYED_WORK(&q->flush_work, vtmem_flush_work);
+	q->dev = dev;
+	q->state = VTMEM_FROZEN;
+	snprintf(q->name, sizeof(q->name), "request.%u",
+		 (unsigned int)(q - dev->queues));
+
+	err = vtmem_slots_alloc(q);
+	return err ?: vtmem_prefetch_alloc(q);
+}
+
+void vtmem_queues_free(struct vtmem_dev *dev)
+{
+	unsigned int i;
+
+	for (i = 0; dev->queues && i < dev->nr_queues; i++)
+		vtmem_queue_free(&dev->queues[i]);
+	kfree(dev->queues);
+}
+
+/* Memory of dev->nr_queues queues; vtmem_queues_free() also after an error. */
+int vtmem_queues_alloc(struct vtmem_dev *dev)
+{
+	unsigned int i;
+	int err;
+
+	/* GFP_KERNEL: probe. */
+	dev->queues = kcalloc(dev->nr_queues, sizeof(*dev->queues), GFP_KERNEL);
+	if (!dev->queues)
+		return -ENOMEM;
+	for (i = 0; i < dev->nr_queues; i++) {
+		err = vtmem_queue_alloc(dev, &dev->queues[i]);
+		if (err)
+			return err;
+	}
+	return 0;
+}
+
+/* Finds the rings; for probe and restore. */
+int vtmem_vqs_find(struct vtmem_dev *dev)
+{
+	unsigned int i, nr = VIRTIO_TMEM_VQ_REQUEST(dev->nr_queues);
+	struct virtqueue_info *info;
+	struct virtqueue **vqs;
+	int err = -ENOMEM;
+
+	vqs = kcalloc(nr, sizeof(*vqs), GFP_KERNEL);
+	info = kcalloc(nr, sizeof(*info), GFP_KERNEL);
+	if (!vqs || !info)
+		goto out;
+
+	info[VIRTIO_TMEM_VQ_CONTROL].name = "control";
+	info[VIRTIO_TMEM_VQ_CONTROL].callback = vtmem_ctrl_done;
+	for (i = 0; i < dev->nr_queues; i++) {
+		info[VIRTIO_TMEM_VQ_REQUEST(i)].name = dev->queues[i].name;
+		info[VIRTIO_TMEM_VQ_REQUEST(i)].callback = vtmem_vq_done;
+	}
+	err = vtmem_find_vqs(dev->vdev, nr, vqs, info);
+	if (err)
+		goto out;
+
+	dev->ctrl.vq = vqs[VIRTIO_TMEM_VQ_CONTROL];
+	for (i = 0; i < dev->nr_queues; i++)
+		dev->queues[i].vq = vqs[VIRTIO_TMEM_VQ_REQUEST(i)];
+out:
+	kfree(info);
+	kfree(vqs);
+	return err;
+}
+
+/* Descriptors of the smallest request ring. */
+unsigned int vtmem_ring_size(struct vtmem_dev *dev)
+{
+	unsigned int i, size = UINT_MAX;
+
+	for (i = 0; i < dev->nr_queues; i++)
+		size = min(size, virtqueue_get_vring_size(dev->queues[i].vq));
+	return size;
+}

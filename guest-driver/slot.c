@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: slots, the memory of requests
+ *
+ * A slot holds one request while the device has it: of a job, or of noted
+ * invalidates.  Nothing is allocated after probe: indirect descriptors, for
+ * which virtio would allocate on every add, are not negotiated (main.c).
+ * Buffers belong to the device until it returns them or has been reset; there
+ * is no other way out of a slot.
+ *
+ * Locking: all but the making and freeing is called with vtmem_queue.lock held.
+ */
+#include <linux/gfp.h>
+#include <linux/slab.h>
+
+#include "vq.h"
+
+/* A free slot for a request with @nr_sg pieces of pages, or NULL. */
+struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q, unsigned int nr_sg)
+{
+	if (q->vq->num_free < nr_sg + 2)
+		return NULL;
+	return list_first_entry_or_null(&q->free, struct vtmem_slot, node);
+}
+
+/* Puts a slot's request into the ring; the slot is busy after it returned 0. */
+int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
+		   struct vtmem_area *area, struct vtmem_job *job,
+		   unsigned int nr_ops, unsigned int nr_ahead)
+{
+	struct vtmem_wire *wire = slot->wire;
+	struct scatterlist head, tail, *sgs[4];
+	unsigned int out = 0, in = 0;
+	int err;
+
+	wire->req = (struct virtio_tmem_req) {
+		.type = VIRTIO_TMEM_T_PAGES,
+		.nr_ops = cpu_to_le16(nr_ops),
+	};
+	/* What the device does not write must not read as success. */
+	wire->resp.status = VIRTIO_TMEM_S_IO;
+	memset(wire->status, VIRTIO_TMEM_S_IO, nr_ops);
+
+	sg_init_one(&head, &wire->req,
+		    offsetof(struct vtmem_wire, ops[nr_ops]));
+	sgs[out++] = &head;
+	if (job && job->op == VIRTIO_TMEM_OP_STORE)
+		sgs[out++] = job->sg;
+	sg_init_one(&tail, &wire->resp, sizeof(wire->resp) + nr_ops);
+	sgs[out + in++] = &tail;
+	if (job && job->op == VIRTIO_TMEM_OP_LOAD)
+		sgs[out + in++] = job->sg;
+	if (nr_ahead)
+		sgs[out + in++] = vtmem_prefetch_sg(q);
+
+	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
+	err = virtqueue_add_sgs(q->vq, sgs, out, in, &slot->token,
+				GFP_ATOMIC);
+	if (err == -EIO)
+		vtmem_dev_broken(q->dev);
+	if (err)
+		return err;
+
+	list_del(&slot->node);
+	slot->area = area;
+	slot->job = job;
+	slot->nr_ops = nr_ops;
+	slot->nr_ahead = nr_ahead;
+	slot->seq = ++q->seq;
+	atomic_inc(&area->inflight);
+	vtmem_queue_busy(q, &slot->token);
+	q->nr_flushes += !job;
+	q->nr_unkicked++;
+	q->stats[VTMEM_REQUESTS]++;
+	return 0;
+}
+
+/* What the device answered to operation @i, of @len bytes it says it wrote. */
+static u8 vtmem_slot_status(struct vtmem_slot *slot, unsigned int i,
+			    unsigned int len)
+{
+	unsigned int head = sizeof(slot->wire->resp) + slot->nr_ops;
+	u8 status;
+
+	if (len < sizeof(slot->wire->resp))
+		return VIRTIO_TMEM_S_IO;
+	status = slot->wire->resp.status;
+	if (status != VIRTIO_TMEM_S_OK)
+		return status;
+	if (len < head)
+		return VIRTIO_TMEM_S_IO;
+	status = slot->wire->status[i];
+	if (status == VIRTIO_TMEM_S_OK &&
+	    slot->wire->ops[i].op == VIRTIO_TMEM_OP_LOAD &&
+	    len < head + (i + 1) * PAGE_SIZE)
+		return VIRTIO_TMEM_S_IO;
+	return status;
+}
+
+/* Was a later store of the page put into the ring? */
+static bool vtmem_superseded(struct vtmem_queue *q, struct vtmem_slot *than,
+			     unsigned long page)
+{
+	struct vtmem_slot *slot;
+
+	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++)
+		if (slot->job && slot->job->op == VIRTIO_TMEM_OP_STORE &&
+		    slot->area == than->area && slot->seq > than->seq &&
+		    page >= slot->job->page &&
+		    page < slot->job->page + slot->job->nr)
+			return true;
+	return false;
+}
+
+/* The device has returned a slot, or will never look at it again (@len 0). */
+static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
+			    unsigned int len, struct list_head *done)
+{
+	struct vtmem_slot *slot = container_of(token, struct vtmem_slot, token);
+	struct virtio_tmem_op *op = slot->wire->ops;
+	unsigned int i, nr = slot->nr_ops - slot->nr_ahead;
+	bool latest;
+	u8 status;
+
+	for (i = 0; i < nr; i++) {
+		status = vtmem_slot_status(slot, i, len);
+		/* Only who was refused asks. */
+		latest = op[i].op != VIRTIO_TMEM_OP_STORE || !status ||
+			 !vtmem_superseded(q, slot, vtmem_op_page(&op[i]));
+		vtmem_area_answer(q, slot->job, &op[i], i, status, latest);
+	}
+	for (; i < slot->nr_ops; i++)
+		vtmem_prefetch_arrived(q, slot->area, &op[i],
+				       vtmem_slot_status(slot, i, len));
+	if (slot->job)
+		list_add_tail(&slot->job->node, done);
+	else
+		q->nr_flushes--;
+	slot->job = NULL;
+	q->nr_busy--;
+	atomic_dec(&slot->area->inflight);
+	list_add(&slot->node, &q->free);
+}
+
+void vtmem_slots_free(struct vtmem_queue *q)
+{
+	unsigned int i;
+
+	for (i = 0; q->slots && i < VTMEM_SLOTS; i++)
+		free_page((unsigned long)q->slots[i].wire);
+	kfree(q->slots);
+}
+
+/* Of a new queue; vtmem_slots_free() also after an error. */
+int vtmem_slots_alloc(struct vtmem_queue *q)
+{
+	unsigned int i;
+
+	BUILD_BUG_ON(sizeof(struct vtmem_wire) > PAGE_SIZE);
+
+	/* GFP_KERNEL, here and below: probe. */
+	q->slots = kcalloc(VTMEM_SLOTS, sizeof(*q->slots), GFP_KERNEL);
+	if (!q->slots)
+		return -ENOMEM;
+	for (i = 0; i < VTMEM_SLOTS; i++) {
+		q->slots[i].token.end = vtmem_slot_done;
+		q->slots[i].wire = (void *)__get_free_page(GFP_KERNEL);
+		if (!q->slots[i].wire)
+			return -ENOMEM;
+		list_add(&q->slots[i].node, &q->free);
+	}
+	return 0;
+}
