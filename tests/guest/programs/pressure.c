@@ -269,6 +269,15 @@ static int run(void)
 		perror("pressure: mmap");
 		return EXIT_USAGE;
 	}
+	/*
+	 * Who tells what became of the work loses no page of its own with it:
+	 * a status by the luck of what was swapped would tell nothing.  The
+	 * children do not inherit the lock.
+	 */
+	if (mlockall(MCL_CURRENT | MCL_FUTURE)) {
+		perror("pressure: mlockall");
+		return EXIT_USAGE;
+	}
 	fflush(stdout);
 	for (i = 0; i < opt.processes; i++) {
 		children[i] = fork();
