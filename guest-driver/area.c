@@ -108,8 +108,7 @@ void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 	unsigned long flags;
 	unsigned int nr;
 
-	/* Pairs with vtmem_area_grow(). */
-	if (page >= smp_load_acquire(&area->nr_pages))
+	if (page >= vtmem_area_nr_pages(area))
 		return;
 	/*
 	 * Without the lock: who may invalidate a page also knows that its last
@@ -166,8 +165,7 @@ void vtmem_area_disk_done(struct vtmem_area *area, unsigned long page, u8 op,
 /* Is the page on the host?  For callers that keep it from changing. */
 bool vtmem_area_holds(struct vtmem_area *area, unsigned long page)
 {
-	/* Pairs with vtmem_area_grow(). */
-	return page < smp_load_acquire(&area->nr_pages) &&
+	return page < vtmem_area_nr_pages(area) &&
 	       vtmem_page(area, page) == VTMEM_HOST;
 }
 
@@ -175,11 +173,11 @@ static unsigned long vtmem_area_count(struct vtmem_area *area,
 				      unsigned long (*pick)(unsigned long word))
 {
 	struct vtmem_object *obj;
-	unsigned long page, nr = 0;
+	unsigned long page, nr = 0, end = vtmem_area_nr_pages(area);
 	unsigned int i;
 
 	might_sleep();
-	for (page = 0; page < area->nr_pages; page += VTMEM_OBJECT_PAGES) {
+	for (page = 0; page < end; page += VTMEM_OBJECT_PAGES) {
 		cond_resched();
 		obj = vtmem_object(area, page);
 		for (i = 0; i < ARRAY_SIZE(obj->map); i++)
@@ -404,11 +402,15 @@ static bool vtmem_area_too_large(unsigned long nr_pages)
 	return bytes > (u64)totalram_pages() << (PAGE_SHIFT - 1);
 }
 
-/*
- * Makes an area larger.  Sleeps; one caller at a time.  Returns 0 or a negative
- * error, and then the size is what it was.
+/**
+ * vtmem_area_grow() - make an area larger, while it is in use
+ * @area:     the area
+ * @nr_pages: its size from then on; not smaller than it is
+ *
+ * Sleeps; one caller at a time.  Returns 0 or a negative error, and then the
+ * size is what it was.
  */
-static int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
+int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages)
 {
 	unsigned long nr_objects = DIV_ROUND_UP(nr_pages, VTMEM_OBJECT_PAGES);
 	unsigned long s, i;

@@ -137,7 +137,7 @@ static bool vtmem_start_rw(struct vtmem_disk *disk, struct request *rq)
 	if (blk_rq_pos(rq) % VTMEM_PAGE_SECTORS ||
 	    offset_in_page(blk_rq_bytes(rq)) || !nr ||
 	    nr > disk->dev->max_batch ||
-	    first + nr > disk->area->nr_pages ||
+	    first + nr > vtmem_area_nr_pages(disk->area) ||
 	    first >> VTMEM_OBJECT_SHIFT !=
 	    (first + nr - 1) >> VTMEM_OBJECT_SHIFT)
 		return false;

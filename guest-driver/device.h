@@ -16,6 +16,8 @@ int vtmem_start_queues(struct vtmem_dev *dev);
 /* config.c */
 int vtmem_read_config(struct virtio_device *vdev, unsigned int *nr_queues,
 		      unsigned int *batch);
+void vtmem_config_init(struct vtmem_dev *dev);
+void vtmem_config_stop(struct vtmem_dev *dev);
 
 /* health.c */
 void vtmem_reset(struct virtio_device *vdev);

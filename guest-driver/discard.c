@@ -28,12 +28,16 @@ static blk_status_t vtmem_discard_some(struct vtmem_disk *disk,
 
 	while (*first < end && nr_jobs < VTMEM_DISCARD_JOBS) {
 		job = &disk->jobs[nr_jobs++];
-		object_end = min(round_down(*first, VTMEM_OBJECT_PAGES) +
-				 VTMEM_OBJECT_PAGES, disk->area->nr_pages);
+		object_end = round_down(*first, VTMEM_OBJECT_PAGES) +
+			     VTMEM_OBJECT_PAGES;
 		job->area = disk->area;
 		job->op = VIRTIO_TMEM_OP_INVALIDATE;
 		job->page = *first;
 		job->nr = min(object_end, end) - *first;
+		/*
+		 * The whole only if all of it is ours: the last object of a
+		 * disk that grows has more pages than we were told of.
+		 */
 		if (*first % VTMEM_OBJECT_PAGES || end < object_end)
 			job->nr = min(job->nr, disk->dev->max_batch);
 		job->nr_sg = 0;
@@ -63,7 +67,8 @@ static void vtmem_discard_rq(struct vtmem_disk *disk, struct request *rq)
 
 	vrq->status = BLK_STS_OK;
 	if (blk_rq_pos(rq) % VTMEM_PAGE_SECTORS ||
-	    offset_in_page(blk_rq_bytes(rq)) || end > disk->area->nr_pages)
+	    offset_in_page(blk_rq_bytes(rq)) ||
+	    end > vtmem_area_nr_pages(disk->area))
 		vrq->status = BLK_STS_IOERR;
 	while (first < end && vrq->status == BLK_STS_OK) {
 		vrq->status = vtmem_discard_some(disk, &first, end);

@@ -122,6 +122,9 @@ static int vtmem_backing_detach(struct vtmem_disk *disk, bool force)
 	rcu_assign_pointer(disk->backing, NULL);
 	vtmem_backing_drain(disk);
 	vtmem_backing_close(b);
+	/* It may have been too small for the disk to grow. */
+	if (!force)
+		vtmem_config_check(disk->dev);
 out:
 	mutex_unlock(&disk->backing_mutex);
 	return err;
@@ -188,6 +191,42 @@ void vtmem_backing_from_parameter(struct vtmem_disk *disk)
 	if (disk->index < ARRAY_SIZE(backing) && backing[disk->index] &&
 	    *backing[disk->index])
 		vtmem_backing_attach(disk, backing[disk->index]);
+}
+
+/**
+ * vtmem_disk_grow() - make the swap disk's area larger, or say why not
+ * @disk:     the disk
+ * @nr_pages: its size from then on
+ * @news:     say so
+ *
+ * Sleeps.  The disk behind cannot be exchanged meanwhile: it has to be as large.
+ * Returns 0 or a negative error, after one line in the log if @news.
+ */
+int vtmem_disk_grow(struct vtmem_disk *disk, unsigned long nr_pages, bool news)
+{
+	struct vtmem_backing *b;
+	int err;
+
+	mutex_lock(&disk->backing_mutex);
+	b = rcu_dereference_protected(disk->backing, true);
+	if (b && vtmem_backing_bytes(b) >> PAGE_SHIFT < nr_pages)
+		err = -ENOSPC;
+	else
+		err = vtmem_area_grow(disk->area, nr_pages);
+	if (err == -ENOSPC && news)
+		pr_warn("virtio_tmem %s: %s: the host offers %lu MiB, but %s behind it has %llu: it stays at %lu MiB until that is taken away (echo none >/sys/block/%s/backing)\n",
+			disk->dev->name, disk->gd->disk_name,
+			nr_pages >> (20 - PAGE_SHIFT), vtmem_backing_path(b),
+			vtmem_backing_bytes(b) >> 20,
+			disk->area->nr_pages >> (20 - PAGE_SHIFT),
+			disk->gd->disk_name);
+	else if (err && news)
+		pr_err("virtio_tmem %s: %s: cannot grow to %lu MiB, it stays at %lu: error %d\n",
+		       disk->dev->name, disk->gd->disk_name,
+		       nr_pages >> (20 - PAGE_SHIFT),
+		       disk->area->nr_pages >> (20 - PAGE_SHIFT), err);
+	mutex_unlock(&disk->backing_mutex);
+	return err;
 }
 
 /* The swap disk goes, and with it what it has on the disk behind.  Sleeps. */

@@ -232,25 +232,73 @@ void vtmem_disk_discard(struct vtmem_dev *dev)
 	dev->disk = NULL;
 }
 
+/* -EBUSY if somebody has the disk open, or if pages are on it and matter. */
+static int vtmem_disk_end(struct vtmem_dev *dev, bool pages_matter)
+{
+	struct vtmem_disk *disk = dev->disk;
+	bool busy;
+
+	mutex_lock(&vtmem_open_mutex);
+	busy = disk->openers ||
+	       (pages_matter && (vtmem_area_nr_held(disk->area) ||
+				 vtmem_area_nr_disk(disk->area)));
+	/* From here on there is nothing to open. */
+	if (!busy)
+		disk->gd->private_data = NULL;
+	mutex_unlock(&vtmem_open_mutex);
+
+	if (busy)
+		return -EBUSY;
+	vtmem_disk_discard(dev);
+	return 0;
+}
+
 /*
  * Ends the disk of a device that goes on, with all pages on it; -EBUSY if
  * somebody has it open.  The caller holds vtmem_devices_mutex.
  */
 int vtmem_disk_retire(struct vtmem_dev *dev)
 {
+	return vtmem_disk_end(dev, false);
+}
+
+/**
+ * vtmem_disk_resize() - the device offers a disk of dev->disk_bytes
+ * @dev:  the device, which has a disk
+ * @news: it did not before: say in the log what comes of it
+ *
+ * The disk grows while it is in use.  It becomes smaller only while it is not:
+ * no page is given up.  Sleeps; the caller holds vtmem_devices_mutex.
+ */
+void vtmem_disk_resize(struct vtmem_dev *dev, bool news)
+{
 	struct vtmem_disk *disk = dev->disk;
+	unsigned long old = disk->area->nr_pages;
+	unsigned long nr_pages = min_t(u64, dev->disk_bytes >> PAGE_SHIFT,
+				       ULONG_MAX);
+	char name[DISK_NAME_LEN];
 
-	mutex_lock(&vtmem_open_mutex);
-	if (disk->openers) {
-		mutex_unlock(&vtmem_open_mutex);
-		return -EBUSY;
+	lockdep_assert_held(&vtmem_devices_mutex);
+
+	if (nr_pages == old || (nr_pages < old && !news))
+		return;
+	strscpy(name, disk->gd->disk_name, sizeof(name));
+	if (nr_pages < old) {
+		if (!vtmem_disk_end(dev, true))
+			vtmem_disk_on(dev);
+		else
+			pr_warn("virtio_tmem %s: %s: the host offers %llu MiB, less than the %lu it has: it stays as it is while in use; after swapoff and blkdiscard, write 0 and 1 to /sys/module/virtio_tmem/parameters/disk\n",
+				dev->name, name, dev->disk_bytes >> 20,
+				old >> (20 - PAGE_SHIFT));
+		return;
 	}
-	/* From here on there is nothing to open. */
-	disk->gd->private_data = NULL;
-	mutex_unlock(&vtmem_open_mutex);
-
-	vtmem_disk_discard(dev);
-	return 0;
+	if (vtmem_disk_grow(disk, nr_pages, news))
+		return;
+	/* After the area: requests come as soon as it is seen. */
+	vtmem_set_capacity(disk->gd, (sector_t)nr_pages * VTMEM_PAGE_SECTORS);
+	pr_info("virtio_tmem %s: %s: grown from %lu to %lu MiB; a swap area on it grows with swapoff, mkswap and swapon\n",
+		dev->name, name, old >> (20 - PAGE_SHIFT),
+		nr_pages >> (20 - PAGE_SHIFT));
 }
 
 int vtmem_blk_init(void)

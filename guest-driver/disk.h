@@ -71,6 +71,7 @@ void vtmem_discard_queue(struct vtmem_disk *disk, struct request *rq);
 extern const struct attribute_group *vtmem_disk_groups[];
 void vtmem_backing_from_parameter(struct vtmem_disk *disk);
 void vtmem_disk_backing_remove(struct vtmem_disk *disk);
+int vtmem_disk_grow(struct vtmem_disk *disk, unsigned long nr_pages, bool news);
 bool vtmem_rq_to_backing(struct vtmem_disk *disk, struct vtmem_rq *vrq);
 
 #endif /* VTMEM_DISK_H */

@@ -62,6 +62,7 @@ void vtmem_dev_put(struct vtmem_dev *dev)
 static void vtmem_config_changed(struct virtio_device *vdev)
 {
 	vtmem_dev_broken(vdev->priv);
+	vtmem_config_check(vdev->priv);
 }
 
 int vtmem_start_queues(struct vtmem_dev *dev)
@@ -103,6 +104,8 @@ static void vtmem_stop(struct vtmem_dev *dev)
 	vtmem_eph_cancel_work(dev);
 	if (dev->ctrl.vq)
 		vdev->config->del_vqs(vdev);
+	/* Without its interrupts nobody asks for it again. */
+	vtmem_config_stop(dev);
 	dev->vdev = NULL;
 }
 
@@ -136,7 +139,9 @@ static struct vtmem_dev *vtmem_dev_alloc(struct virtio_device *vdev)
 	/* Head, answer, and a page between, which may be in two pieces. */
 	dev->ring_min = 4;
 	INIT_LIST_HEAD(&dev->areas);
+	INIT_LIST_HEAD(&dev->node);
 	vtmem_health_init(dev);
+	vtmem_config_init(dev);
 	dev->pm_nb.notifier_call = vtmem_pm_notify;
 	init_waitqueue_head(&dev->idle);
 	kref_init(&dev->ref);
@@ -216,7 +221,7 @@ static void vtmem_remove(struct virtio_device *vdev)
 
 	unregister_pm_notifier(&dev->pm_nb);
 	mutex_lock(&vtmem_devices_mutex);
-	list_del(&dev->node);
+	list_del_init(&dev->node);
 	mutex_unlock(&vtmem_devices_mutex);
 	vtmem_frontswap_detach(dev);
 	vtmem_cleancache_detach(dev);

@@ -19,7 +19,8 @@ bool vtmem_param_frontswap = IS_ENABLED(CONFIG_VTMEM_FRONTSWAP);
 bool vtmem_param_cleancache = IS_ENABLED(CONFIG_VTMEM_CLEANCACHE);
 bool vtmem_param_lost_panics;
 
-static int vtmem_disk_on(struct vtmem_dev *dev)
+/* Makes the disk that the device offers, if there is none. */
+int vtmem_disk_on(struct vtmem_dev *dev)
 {
 	int err;
 

@@ -129,6 +129,8 @@ int vtmem_restore(struct virtio_device *vdev)
 		vtmem_queues_set_state(dev, VTMEM_RUNNING);
 	}
 	mutex_unlock(&dev->lock);
+	/* The interrupt may have come while nobody listened. */
+	vtmem_config_check(dev);
 	return err;
 }
 #endif /* CONFIG_PM_SLEEP */

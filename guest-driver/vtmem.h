@@ -172,7 +172,7 @@ struct vtmem_dev {
 	unsigned int ring_min;		/* descriptors one request may need */
 	struct vtmem_queue *queues;
 	struct vtmem_disk *disk;	/* NULL: none; vtmem_devices_mutex */
-	u64 disk_bytes;			/* offered by the device */
+	u64 disk_bytes;			/* offered; vtmem_devices_mutex */
 	struct vtmem_ctrl ctrl;
 	struct vtmem_eph_dev *eph;	/* NULL: without cleancache */
 
@@ -186,6 +186,7 @@ struct vtmem_dev {
 	unsigned long last_second;	/* jiffies; under lock */
 	struct list_head areas;
 	struct delayed_work status_work;
+	struct work_struct config_work;
 	struct notifier_block pm_nb;
 	wait_queue_head_t idle;		/* woken when a count reaches 0 */
 	struct kref ref;		/* driver core, disk openers, areas */
@@ -251,6 +252,12 @@ struct vtmem_area {
 	atomic_long_t nr_used;		/* pages that are not VTMEM_NONE */
 	struct list_head node;		/* in vtmem_dev.areas */
 };
+
+/* Who sees a size sees the objects up to there: see vtmem_area_grow(). */
+static inline unsigned long vtmem_area_nr_pages(struct vtmem_area *area)
+{
+	return smp_load_acquire(&area->nr_pages);
+}
 
 /*
  * struct vtmem_job - one request of a front end
@@ -324,7 +331,11 @@ unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev);
 void vtmem_dev_put(struct vtmem_dev *dev);
 void vtmem_dev_broken(struct vtmem_dev *dev);
 
+/* config.c */
+void vtmem_config_check(struct vtmem_dev *dev);
+
 /* param.c */
+int vtmem_disk_on(struct vtmem_dev *dev);
 extern bool vtmem_param_disk;
 extern bool vtmem_param_frontswap;
 extern bool vtmem_param_lost_panics;
@@ -359,6 +370,7 @@ struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q);
 /* area.c */
 struct vtmem_area *vtmem_area_create(struct vtmem_dev *dev,
 				     unsigned long nr_pages);
+int vtmem_area_grow(struct vtmem_area *area, unsigned long nr_pages);
 void vtmem_area_close(struct vtmem_area *area);
 void vtmem_area_free(struct vtmem_area *area);
 unsigned long vtmem_area_nr_held(struct vtmem_area *area);
@@ -491,6 +503,7 @@ void vtmem_disk_remove(struct vtmem_dev *dev);
 void vtmem_disk_free(struct vtmem_dev *dev);
 void vtmem_disk_discard(struct vtmem_dev *dev);
 int vtmem_disk_retire(struct vtmem_dev *dev);
+void vtmem_disk_resize(struct vtmem_dev *dev, bool news);
 struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
 const char *vtmem_disk_name(struct vtmem_dev *dev);
 int vtmem_blk_init(void);
