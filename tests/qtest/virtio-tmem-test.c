@@ -507,7 +507,7 @@ static void *before_mapping(GString *cmd_line, void *arg)
 
 static Expect expect_default = {
     .num_queues = 1, .max_pools = 1024, .disk_size = 128 * MiB,
-    .features = F(DISK) | F(EPHEMERAL) | F(EXCLUSIVE),
+    .features = F(DISK) | F(EPHEMERAL) | F(EXCLUSIVE) | F(CREDIT),
 };
 static Expect expect_options = {
     .num_queues = 3, .max_pools = 7, .disk_size = 0,
@@ -529,7 +529,7 @@ static void add(const char *name, const char *node, QOSTestFunc func,
 static void register_virtio_tmem_test(void)
 {
     const char *any = "virtio-tmem", *pci = "virtio-tmem-pci";
-    const char *options = "num-queues=3,max-pools=7,disk-size=0";
+    const char *options = "num-queues=3,max-pools=7,disk-size=0,credit=0";
 
     add("config", any, test_config, &expect_default, NULL, NULL);
     add("config-options", any, test_config, &expect_options, NULL, options);

@@ -143,6 +143,12 @@ static bool virtio_tmem_check_limits(VirtIOTmem *s, Error **errp)
                    conf->max_pools);
         return false;
     }
+    if (conf->credit > TMEM_CLIENT_CREDIT_MAX) {
+        error_setg(errp, "'" VIRTIO_TMEM_CREDIT_PROP "' must be at most %u"
+                   " pages, and is %u; 0 is for none",
+                   TMEM_CLIENT_CREDIT_MAX, conf->credit);
+        return false;
+    }
     if (conf->disk_size % TMEM_PAGE_SIZE) {
         error_setg(errp, "'" VIRTIO_TMEM_DISK_SIZE_PROP "' must be a multiple"
                    " of %u bytes, and is %" PRIu64, TMEM_PAGE_SIZE,
@@ -235,6 +241,7 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
             .weight = s->conf.weight,
         },
         .max_pools = s->conf.max_pools,
+        .credit = s->conf.credit,
     };
     GError *err = NULL;
 
@@ -267,6 +274,9 @@ static void virtio_tmem_offer_features(VirtIOTmem *s)
                        BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
     if (s->conf.disk_size) {
         s->host_features |= BIT_ULL(VIRTIO_TMEM_F_DISK);
+    }
+    if (s->conf.credit) {
+        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_CREDIT);
     }
     if (s->conf.num_queues > 1) {
         s->host_features |= BIT_ULL(VIRTIO_TMEM_F_MQ);
@@ -404,6 +414,8 @@ static const Property virtio_tmem_properties[] = {
     DEFINE_PROP_UINT32(VIRTIO_TMEM_WEIGHT_PROP, VirtIOTmem, conf.weight, 0),
     DEFINE_PROP_UINT32(VIRTIO_TMEM_MAX_POOLS_PROP, VirtIOTmem, conf.max_pools,
                        TMEM_CLIENT_POOLS_DEFAULT),
+    DEFINE_PROP_UINT32(VIRTIO_TMEM_CREDIT_PROP, VirtIOTmem, conf.credit,
+                       TMEM_CLIENT_CREDIT_DEFAULT),
     DEFINE_PROP_UINT16(VIRTIO_TMEM_NUM_QUEUES_PROP, VirtIOTmem,
                        conf.num_queues, VIRTIO_TMEM_AUTO_NUM_QUEUES),
     DEFINE_PROP_LINK(VIRTIO_TMEM_IOTHREAD_PROP, VirtIOTmem, conf.iothread,

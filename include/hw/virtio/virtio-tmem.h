@@ -25,6 +25,7 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_MAX_SIZE_PROP           "max-size"
 #define VIRTIO_TMEM_WEIGHT_PROP             "weight"
 #define VIRTIO_TMEM_MAX_POOLS_PROP          "max-pools"
+#define VIRTIO_TMEM_CREDIT_PROP             "credit"
 #define VIRTIO_TMEM_NUM_QUEUES_PROP         "num-queues"
 #define VIRTIO_TMEM_IOTHREAD_PROP           "iothread"
 #define VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP "iothread-vq-mapping"
@@ -47,6 +48,7 @@ typedef struct VirtIOTmemConf {
     uint64_t max_size;          /* bytes, 0: the size of the store */
     uint32_t weight;            /* 0: TMEM_WEIGHT_DEFAULT */
     uint32_t max_pools;
+    uint32_t credit;            /* pages, 0: F_CREDIT is not offered */
     uint16_t num_queues;        /* request queues */
     IOThread *iothread;
     IOThreadVirtQueueMappingList *iothread_vq_mapping_list;

@@ -2,10 +2,10 @@
 /*
  * libtmem: walk and cross-check everything
  *
- * With the locks of all clients and shards held no page comes or goes.  What
- * an operation has in hand at that moment (a slot that is not published yet)
- * is known to the arena and to nobody else, so a slot that the index does not
- * know is wrong only if no operation is under way.
+ * With the locks of all clients, shards and purses held no page comes or goes.
+ * What an operation has in hand at that moment (a slot that is not published
+ * yet) is known to the arena and to nobody else, so a slot that the index does
+ * not know is wrong only if no operation is under way.
  */
 #include <sched.h>
 #include <string.h>
@@ -300,6 +300,49 @@ static bool check_sizes(Check *c, TmemClient *client, const TmemDelta *found)
                        found->stored_bytes);
 }
 
+/* Places for credit: in the client's own segments, and enough of them. */
+static bool check_purse(Check *c, TmemClient *client)
+{
+    static const uint32_t part_bytes[TMEM_PART__MAX] = {
+        [TMEM_PART_RECORD] = TMEM_PAGE_SIZE + 4,
+        [TMEM_PART_INDEX] = sizeof(TmemArray) +
+                            TMEM_NODE_PAGES * sizeof(TmemEntry),
+    };
+    TmemArena *arena = &c->store->arena;
+    TmemPurse *purse = &client->purse;
+    uint64_t bytes = 0;
+
+    for (int part = 0; part < TMEM_PART__MAX; part++) {
+        const TmemParts *parts = &purse->parts[part];
+        TmemRef ref = parts->first;
+        uint32_t nr = 0;
+
+        for (; ref && nr <= parts->nr; nr++) {
+            if (!mark(c, ref, "a place for credit")) {
+                return false;
+            }
+            if (!tmem_heap_is_slot(arena, TMEM_SPACE_PERSISTENT, ref,
+                                   part_bytes[part]) ||
+                arena->segments[tmem_arena_segment_of(arena, ref)].heap !=
+                &client->heap) {
+                return tmem_error_set(c->errp, "a place for credit that is "
+                                      "none of the client's");
+            }
+            bytes += tmem_arena_slot_bytes(arena, ref);
+            ref = ((TmemRef *)tmem_arena_ptr(arena, ref))[1];
+        }
+        if (!check_level(c, "client's places for credit", parts->nr, nr)) {
+            return false;
+        }
+        if (nr < parts->nr_claimed || parts->nr_claimed < purse->credit) {
+            return tmem_error_set(c->errp, "credit for %u pages, %u of %u "
+                                  "places claimed", purse->credit,
+                                  parts->nr_claimed, nr);
+        }
+    }
+    return check_level(c, "client's bytes for credit", purse->bytes, bytes);
+}
+
 static bool check_client(Check *c, TmemClient *client)
 {
     uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots);
@@ -333,7 +376,7 @@ static bool check_client(Check *c, TmemClient *client)
                        table) &&
            check_level(c, "client's persistent pages",
                        client->persistent_pages, persistent_pages) &&
-           check_sizes(c, client, &held);
+           check_sizes(c, client, &held) && check_purse(c, client);
 }
 
 static bool check_clients(Check *c)
@@ -447,10 +490,16 @@ static void lock_all(TmemStore *store)
     for (uint32_t i = 0; i < store->index.nr_shards; i++) {
         tmem_lock_nested(&store->index.shards[i].lock);
     }
+    for (GList *l = store->clients; l; l = l->next) {
+        tmem_lock_nested(&((TmemClient *)l->data)->purse.lock);
+    }
 }
 
 static void unlock_all(TmemStore *store)
 {
+    for (GList *l = store->clients; l; l = l->next) {
+        tmem_unlock(&((TmemClient *)l->data)->purse.lock);
+    }
     for (uint32_t i = 0; i < store->index.nr_shards; i++) {
         tmem_unlock(&store->index.shards[i].lock);
     }

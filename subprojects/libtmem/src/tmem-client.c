@@ -71,6 +71,12 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                        TMEM_CLIENT_POOLS_MAX);
         return NULL;
     }
+    if (config->credit > TMEM_CLIENT_CREDIT_MAX) {
+        tmem_error_set(errp, "client '%s': a credit of %u pages is more than "
+                       "the %u that are possible", config->name,
+                       config->credit, TMEM_CLIENT_CREDIT_MAX);
+        return NULL;
+    }
     client = TMEM_FAULT("client") ? NULL : g_try_new0(TmemClient, 1);
     if (client) {
         client->pools_bytes = max_pools * sizeof(TmemPool);
@@ -90,6 +96,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     client->max_pools = max_pools;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
+    tmem_credit_init(client, config->credit);
     tmem_store_get_policy(store, &policy);
     if (!tmem_upkeep_start(store, &policy, errp) ||
         !attach(store, client, errp)) {
@@ -99,6 +106,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
 
 err_heap:
     tmem_heap_destroy(&client->heap);
+    tmem_credit_destroy(client);
     tmem_lock_destroy(&client->lock);
     g_free(client->name);
 err_pools:
@@ -118,6 +126,7 @@ void tmem_client_free(TmemClient *client)
     store = client->store;
     g_assert(!client->contexts);
     tmem_pool_destroy_all(client);
+    tmem_credit_forget(client);
     tmem_ghosts_stop(&store->ghosts);
 
     /* It may still hold a slot for a page that is gone. */
@@ -130,6 +139,7 @@ void tmem_client_free(TmemClient *client)
 
     tmem_heap_destroy(&client->heap);
     tmem_upkeep_resume(store);
+    tmem_credit_destroy(client);
     tmem_lock_destroy(&client->lock);
     tmem_os_release(client->pools, client->pools_bytes);
     g_free(client->name);
@@ -139,6 +149,7 @@ void tmem_client_free(TmemClient *client)
 void tmem_client_reset(TmemClient *client)
 {
     tmem_pool_destroy_all(client);
+    tmem_credit_forget(client);
     tmem_ghosts_stop(&client->store->ghosts);
 }
 

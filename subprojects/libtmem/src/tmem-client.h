@@ -8,6 +8,7 @@
 #include "libtmem/tmem.h"
 #include "libtmem/tmem-req.h"
 #include "tmem-codec.h"
+#include "tmem-credit.h"
 #include "tmem-heap.h"
 #include "tmem-hist.h"
 #include "tmem-job.h"
@@ -26,7 +27,9 @@ struct TmemClient {
     uint32_t max_pools;
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     uint64_t persistent_pages;  /* atomic */
+    uint32_t nr_persistent;     /* of its pools; atomic */
     bool frozen;            /* atomic */
+    TmemPurse purse;        /* what its credit is covered by */
     /* What is held because of no context, and of those freed; atomic. */
     TmemHeld held;
 
@@ -37,7 +40,7 @@ struct TmemClient {
     TmemLock lock;
     /* Guarded by lock. */
     uint32_t nr_pools;      /* in use, those being destroyed included */
-    uint32_t nr_quotas;     /* of these, with limits of their own */
+    uint32_t nr_quotas;     /* of these, with limits of their own; atomic */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */
     uint32_t first;         /* slots in the order of creation */

@@ -382,10 +382,10 @@ TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
         room->bytes = tmem_arena_slot_bytes(index->arena, room->new_node);
         return TMEM_STATUS_OK;
     }
-    nr = __builtin_popcountll(node->bitmap);
-    if (nr < node->capacity) {
+    if (tmem_node_has_room(node)) {
         return TMEM_STATUS_OK;
     }
+    nr = __builtin_popcountll(node->bitmap);
     room->new_capacity = tmem_index_capacity(nr + 1);
     room->new_array = tmem_heap_alloc(heap, space,
                                       tmem_index_array_bytes(

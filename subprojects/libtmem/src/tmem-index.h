@@ -190,6 +190,12 @@ static inline size_t tmem_index_array_bytes(unsigned capacity)
     return sizeof(TmemArray) + capacity * sizeof(TmemEntry);
 }
 
+/** Whether one more entry fits @node as it is. */
+static inline bool tmem_node_has_room(const TmemNode *node)
+{
+    return __builtin_popcountll(node->bitmap) < node->capacity;
+}
+
 /* Room for one more entry, made but not yet in the index. */
 typedef struct TmemRoom {
     TmemNode *node;         /* that covers the key; NULL: new_node will */

@@ -56,6 +56,9 @@ void tmem_job_begin(TmemContext *ctx, uint64_t features, TmemReq *req);
 /** The driver broke the protocol: @violation, and nothing is written. */
 void tmem_job_violation(TmemContext *ctx, const char *violation);
 
+/** The credit that goes with the answer: granted on return. */
+uint32_t tmem_job_credit(TmemContext *ctx);
+
 /** All of the reply was written. */
 void tmem_job_answered(TmemContext *ctx);
 

@@ -22,6 +22,8 @@ typedef struct TmemOp {
     TmemTally *tally;
     TmemKey key;
     TmemDelta delta;
+    TmemClaim *claim;       /* of a store with credit, else NULL */
+    TmemStatus forced;      /* why it would be refused but for that, or OK */
 } TmemOp;
 
 /** Returns false if the pool does not exist: the answer is NOPOOL. */
@@ -34,6 +36,8 @@ static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
     op->store = ctx->store;
     op->pool_id = handle->pool;
     op->space = tmem_pool_id_space(handle->pool);
+    op->claim = NULL;
+    op->forced = TMEM_STATUS_OK;
     op->pool = tmem_pool_find(ctx->client, handle->pool);
     if (!op->pool) {
         return false;

@@ -105,13 +105,57 @@ static int64_t slot_bytes(TmemOp *op, TmemRef ref)
     return ref ? tmem_arena_slot_bytes(&op->store->arena, ref) : 0;
 }
 
+/* Shard locked: where a record goes for which no memory was found, or 0. */
+static TmemRef last_resort(TmemOp *op, const TmemEncoded *enc, TmemRef old_ref,
+                           TmemStatus why)
+{
+    if (old_ref && tmem_arena_slot_bytes(&op->store->arena, old_ref) >=
+                   record_bytes(op, enc)) {
+        return old_ref;
+    }
+    return tmem_credit_take(op->ctx->client, op->claim, why);
+}
+
+/* Shard locked: as tmem_index_make_room(), with credit if that is all. */
+static TmemStatus make_room(TmemOp *op, TmemNode *node, bool last,
+                            TmemRoom *room)
+{
+    TmemClient *client = op->ctx->client;
+    TmemStatus status = op->forced;
+
+    if (status == TMEM_STATUS_OK) {
+        status = tmem_index_make_room(&op->store->index, &op->key,
+                                      &client->heap, node, last, room);
+    }
+    if (status != TMEM_STATUS_OK && last && op->claim) {
+        status = tmem_credit_make_room(client, op->claim, node, status, room);
+    }
+    return status;
+}
+
+/* Shard locked: sets @bytes aside in the pool's limit. */
+static bool take_quota(TmemOp *op, int64_t bytes, bool last)
+{
+    if (tmem_quota_take(&op->pool->quota, bytes)) {
+        return true;
+    }
+    if (!last || !op->claim) {
+        return false;
+    }
+    /* Beyond it: there is no new credit until the pool is within again. */
+    tmem_quota_add(&op->pool->quota, bytes);
+    op->claim->why = TMEM_STATUS_QUOTA;
+    return true;
+}
+
 /*
  * Shard locked: makes @enc, whose record is at @ref, the page under the
  * handle.  Anything but OK changes nothing, so that the caller may try again;
- * @ref is used up if OK.  Without a @ref @why says what was missing.
+ * @ref is used up if OK.  Without a @ref @why says what was missing.  In the
+ * @last attempt any memory will do, and what a claim gives.
  */
 static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
-                          TmemStatus why, uint64_t seed, bool any_class)
+                          TmemStatus why, uint64_t seed, bool last)
 {
     TmemIndex *index = &op->store->index;
     TmemNode *holder, *node;
@@ -123,12 +167,10 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     int64_t grown;
 
     if (enc->data && !ref) {
-        /* No memory; but the older copy's may do. */
-        if (!old_ref || tmem_arena_slot_bytes(&op->store->arena, old_ref) <
-                        record_bytes(op, enc)) {
+        ref = last_resort(op, enc, old_ref, why);
+        if (!ref) {
             return why;
         }
-        ref = old_ref;
         write_record(op, ref, enc, seed);
     }
     if (!old || !own) {
@@ -136,14 +178,13 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
 
         node = tmem_pool_id_is_shared(op->pool_id) ?
                tmem_index_find(index, &op->key) : holder;
-        status = tmem_index_make_room(index, &op->key, &op->ctx->client->heap,
-                                      node, any_class, &room);
+        status = make_room(op, node, last, &room);
         if (status != TMEM_STATUS_OK) {
             return status;
         }
     }
     grown = slot_bytes(op, ref) - slot_bytes(op, old_ref) + room.bytes;
-    if (!tmem_quota_take(&op->pool->quota, grown)) {
+    if (!take_quota(op, grown, last)) {
         tmem_index_cancel_room(index, &room);
         return TMEM_STATUS_QUOTA;
     }
@@ -182,10 +223,10 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
                             uint64_t seed, bool last)
 {
     TmemArena *arena = &op->store->arena;
-    TmemStatus status = TMEM_STATUS_NOPOOL, why = TMEM_STATUS_OK;
+    TmemStatus status = TMEM_STATUS_NOPOOL, why = op->forced;
     TmemRef ref = 0;
 
-    if (enc->data) {
+    if (enc->data && why == TMEM_STATUS_OK) {
         ref = tmem_heap_alloc(&op->ctx->client->heap,
                               tmem_evict_space(op->ctx->client, &op->key,
                                                op->space),
@@ -214,7 +255,7 @@ static TmemStatus store_encoded(TmemOp *op, const TmemEncoded *enc,
                                 uint64_t seed)
 {
     TmemEvictTries tries = {};
-    bool last = false;
+    bool last = op->forced != TMEM_STATUS_OK;
     TmemStatus status;
 
     for (;;) {
@@ -235,18 +276,30 @@ static TmemStatus admit_and_store(TmemOp *op, uint64_t page_index,
     TmemContext *ctx = op->ctx;
 
     if (tmem_admit_frozen(ctx)) {
-        return refuse_page(op, REFUSAL(FROZEN, stores_frozen));
+        if (!op->claim) {
+            return refuse_page(op, REFUSAL(FROZEN, stores_frozen));
+        }
+        op->forced = TMEM_STATUS_FROZEN;
     }
     tmem_codec_encode_page(&ctx->codec, tmem_pool_codec(op->store, op->pool),
                            tmem_admit_max(op->store), page, enc);
     switch (tmem_admit_page(ctx, enc)) {
     case TMEM_VERDICT_TOO_LARGE:
-        return refuse_page(op, REFUSAL(REFUSED, stores_too_large));
+        if (!op->claim) {
+            return refuse_page(op, REFUSAL(REFUSED, stores_too_large));
+        }
+        op->forced = TMEM_STATUS_REFUSED;
+        break;
     case TMEM_VERDICT_MEAN:
-        return refuse_page(op, REFUSAL(REFUSED, stores_mean));
+        if (!op->claim) {
+            return refuse_page(op, REFUSAL(REFUSED, stores_mean));
+        }
+        op->forced = TMEM_STATUS_REFUSED;
+        break;
     default:
-        return store_encoded(op, enc, tmem_op_seed(op, page_index));
+        break;
     }
+    return store_encoded(op, enc, tmem_op_seed(op, page_index));
 }
 
 static TmemHistogram *latency_of(TmemLatencyStats *latency, TmemStatus status,
@@ -267,8 +320,9 @@ static TmemHistogram *latency_of(TmemLatencyStats *latency, TmemStatus status,
     }
 }
 
-TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
-                           const void *page)
+TmemStatus tmem_page_store_claiming(TmemContext *ctx,
+                                    const TmemHandle *handle,
+                                    const void *page, TmemClaim *claim)
 {
     uint64_t start = tmem_hist_start(&ctx->hist);
     TmemEncoded enc = {};
@@ -278,13 +332,21 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
     if (!tmem_op_begin(&op, ctx, handle)) {
         return tmem_op_end_no_pool(ctx);
     }
+    op.claim = claim;
     status = admit_and_store(&op, handle->index, page, &enc);
     tmem_arena_trim(&op.store->arena);
-    tmem_event_refused(ctx->client, status);
+    /* A store that credit alone has saved tells as much as a refused one. */
+    tmem_event_refused(ctx->client, claim ? claim->why : status);
     if (status == TMEM_STATUS_NOPOOL) {
         return tmem_op_end_no_pool(ctx);
     }
     tmem_hist_end(latency_of(&ctx->hist.latency, status, enc.kind), start);
     tmem_op_end(ctx);
     return status;
+}
+
+TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
+                           const void *page)
+{
+    return tmem_page_store_claiming(ctx, handle, page, NULL);
 }

@@ -268,6 +268,9 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     pool->in_use = true;
     order_append_locked(client, slot);
     client->nr_pools++;
+    if (spec.kind == TMEM_POOL_PERSISTENT) {
+        __atomic_fetch_add(&client->nr_persistent, 1, __ATOMIC_RELAXED);
+    }
     *id = pool->key;
     /* From here on operations find it: pairs with tmem_pool_is(). */
     __atomic_store_n(&pool->id, pool->key, __ATOMIC_RELEASE);
@@ -397,6 +400,9 @@ static void retire_locked(TmemClient *client, uint32_t slot)
     tmem_quota_clear_locked(pool);
     tmem_lock_destroy(&pool->lock);
     pool->in_use = false;
+    if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
+        __atomic_fetch_sub(&client->nr_persistent, 1, __ATOMIC_RELAXED);
+    }
     client->nr_pools--;
     client->slot_hint = MIN(client->slot_hint, slot);
     while (nr_slots && !client->pools[nr_slots - 1].in_use) {

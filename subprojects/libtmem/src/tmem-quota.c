@@ -200,6 +200,15 @@ static bool has_limits(const TmemQuota *quota)
     return quota->min_bytes || quota->max_bytes || quota->weight;
 }
 
+/* The client is locked; read without. */
+static void count_quota_locked(TmemClient *client, const TmemQuota *quota,
+                               int sign)
+{
+    __atomic_store_n(&client->nr_quotas,
+                     client->nr_quotas + sign * has_limits(quota),
+                     __ATOMIC_RELAXED);
+}
+
 bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
                           const TmemLimits *limits, GError **errp)
 {
@@ -215,12 +224,12 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
     if (ok) {
         TmemQuota *quota = &pool->quota;
 
-        client->nr_quotas -= has_limits(quota);
+        count_quota_locked(client, quota, -1);
         quota->min_bytes = limits->min_bytes;
         quota->weight = limits->weight;
         __atomic_store_n(&quota->max_bytes, limits->max_bytes,
                          __ATOMIC_RELAXED);
-        client->nr_quotas += has_limits(quota);
+        count_quota_locked(client, quota, 1);
     }
     tmem_unlock(&client->lock);
     /* What is above a lowered maximum goes at once, if it may. */
@@ -247,7 +256,7 @@ void tmem_quota_clear_locked(TmemPool *pool)
 {
     TmemQuota *quota = &pool->quota;
 
-    pool->client->nr_quotas -= has_limits(quota);
+    count_quota_locked(pool->client, quota, -1);
     quota->min_bytes = quota->weight = 0;
     /* Whoever still looks at the pool reads these without a lock. */
     __atomic_store_n(&quota->bytes, 0, __ATOMIC_RELAXED);

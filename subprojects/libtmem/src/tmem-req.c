@@ -45,6 +45,12 @@ void tmem_job_violation(TmemContext *ctx, const char *violation)
     req->done(req);
 }
 
+uint32_t tmem_job_credit(TmemContext *ctx)
+{
+    return ctx->job.features & 1ull << VIRTIO_TMEM_F_CREDIT ?
+           tmem_credit_grant(ctx) : 0;
+}
+
 void tmem_job_answered(TmemContext *ctx)
 {
     TmemReq *req = ctx->job.req;
@@ -133,9 +139,12 @@ static TmemStatus check_request(const TmemJob *job,
 }
 
 /* Writes the response and the status bytes, which come first in the reply. */
-static void reply(const TmemJob *job, TmemStatus status)
+static void reply(TmemContext *ctx, TmemStatus status)
 {
-    struct virtio_tmem_resp resp = { .status = status };
+    const TmemJob *job = &ctx->job;
+    struct virtio_tmem_resp resp = {
+        .status = status, .credit = GUINT32_TO_LE(tmem_job_credit(ctx)),
+    };
     TmemCursor c = tmem_cursor_at(job->req->in, job->req->in_num, 0);
 
     tmem_cursor_write(&c, &resp, sizeof(resp));
@@ -159,7 +168,7 @@ static void refuse_request(TmemContext *ctx, TmemStatus status)
     }
     memset(job->status, status, job->nr_status);
     tmem_cursor_zero(&c, job->in_bytes - head);
-    reply(job, status);
+    reply(ctx, status);
     tmem_job_answered(ctx);
 }
 
@@ -170,6 +179,13 @@ static bool keeps_pages(const TmemContext *ctx, const TmemHandle *handle)
 {
     return (tmem_pool_id_kind(handle->pool) == TMEM_POOL_PERSISTENT ||
             tmem_pool_id_is_shared(handle->pool)) &&
+           tmem_pool_find(ctx->client, handle->pool);
+}
+
+/* A pool of this client whose stores are not reported ahead. */
+static bool loses_pages(const TmemContext *ctx, const TmemHandle *handle)
+{
+    return tmem_pool_id_kind(handle->pool) == TMEM_POOL_EPHEMERAL &&
            tmem_pool_find(ctx->client, handle->pool);
 }
 
@@ -197,17 +213,27 @@ static TmemStatus check_op(const TmemContext *ctx,
         (credit && !(features & 1ull << VIRTIO_TMEM_F_CREDIT))) {
         return TMEM_STATUS_UNSUPP;
     }
-    /* No credit is ever granted here, so none can be left. */
-    if (credit || (exclusive && keeps_pages(ctx, handle))) {
+    if ((credit && loses_pages(ctx, handle)) ||
+        (exclusive && keeps_pages(ctx, handle))) {
         return TMEM_STATUS_INVAL;
     }
     return TMEM_STATUS_OK;
 }
 
+/* Whatever its answer, a store that says so uses one credit. */
+static bool uses_credit(const TmemContext *ctx, uint8_t flags)
+{
+    return flags & VIRTIO_TMEM_OP_F_CREDIT &&
+           ctx->job.features & 1ull << VIRTIO_TMEM_F_CREDIT;
+}
+
 static TmemStatus do_store(TmemContext *ctx, const TmemHandle *handle,
-                           TmemStatus status)
+                           uint8_t flags, TmemStatus status)
 {
     tmem_cursor_read(&ctx->job.out, ctx->bounce, TMEM_PAGE_SIZE);
+    if (uses_credit(ctx, flags)) {
+        return tmem_credit_store(ctx, handle, ctx->bounce, status);
+    }
     if (status != TMEM_STATUS_OK) {
         tmem_page_invalidate(ctx, handle);
         return status;
@@ -279,7 +305,7 @@ static bool do_op(TmemContext *ctx, const struct virtio_tmem_op *op,
     }
     switch (op->op) {
     case VIRTIO_TMEM_OP_STORE:
-        *status = do_store(ctx, &handle, *status);
+        *status = do_store(ctx, &handle, op->flags, *status);
         break;
     case VIRTIO_TMEM_OP_LOAD:
         *status = do_load(ctx, &handle,
@@ -317,7 +343,7 @@ static void run(TmemContext *ctx)
         }
         job->status[job->next++] = status;
     }
-    reply(job, TMEM_STATUS_OK);
+    reply(ctx, TMEM_STATUS_OK);
     tmem_job_answered(ctx);
 }
 

@@ -58,6 +58,9 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
                                         __ATOMIC_RELAXED);
     stats->max_bytes = __atomic_load_n(&client->heap.max_bytes,
                                        __ATOMIC_RELAXED);
+    stats->credit = __atomic_load_n(&client->purse.credit, __ATOMIC_RELAXED);
+    stats->credit_bytes = __atomic_load_n(&client->purse.bytes,
+                                          __ATOMIC_RELAXED);
     if (!stats->max_bytes) {
         stats->max_bytes = client->store->size_bytes;
     }

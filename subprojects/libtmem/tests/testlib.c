@@ -114,12 +114,19 @@ void test_check(TmemStore *store)
 
 void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
 {
+    TmemClientConfig client_config = {
+        .name = "test", .limits.max_bytes = max_bytes,
+    };
+
+    fixture_set_up_client(f, size_bytes, &client_config);
+}
+
+void fixture_set_up_client(Fixture *f, uint64_t size_bytes,
+                           const TmemClientConfig *client_config)
+{
     TmemStoreConfig config = {
         .size_bytes = size_bytes,
         .seed = test_seed(),
-    };
-    TmemClientConfig client_config = {
-        .name = "test", .limits.max_bytes = max_bytes,
     };
     TmemStoreStats stats;
     GError *err = NULL;
@@ -130,7 +137,7 @@ void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
     g_assert_no_error(err);
     tmem_store_get_stats(f->store, &stats);
     f->empty_bytes = stats.used_bytes;
-    f->client = tmem_client_new(f->store, &client_config, &err);
+    f->client = tmem_client_new(f->store, client_config, &err);
     g_assert_no_error(err);
     f->ctx = tmem_context_new(f->client, &err);
     g_assert_no_error(err);

@@ -52,6 +52,8 @@ typedef struct Fixture {
 #define FIXTURE_SIZE    (8u << 20)
 
 void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes);
+void fixture_set_up_client(Fixture *f, uint64_t size_bytes,
+                           const TmemClientConfig *client_config);
 
 /** Checks the store, takes it down, and finds everything given back. */
 void fixture_tear_down(Fixture *f);

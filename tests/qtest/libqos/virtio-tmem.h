@@ -40,6 +40,7 @@ typedef struct QTmem {
     QVirtQueue *req[QTMEM_QUEUES];
     unsigned num_req;
     uint64_t features;              /* negotiated */
+    uint64_t credit;                /* granted since, and not used */
     uint64_t out, in;               /* guest buffers: to and from the device */
 } QTmem;
 

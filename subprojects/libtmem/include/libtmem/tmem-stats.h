@@ -72,6 +72,11 @@
     X(violations, CUMULATIVE, COUNT, "protocol violations")                   \
     X(joins_refused, CUMULATIVE, COUNT,                                       \
       "shared pools refused: not authorised")                                 \
+    X(credit_granted, CUMULATIVE, PAGES,                                      \
+      "stores that the driver was allowed to report ahead of their answer")   \
+    X(credit_used, CUMULATIVE, PAGES, "of these, stores that came")           \
+    X(credit_places_used, CUMULATIVE, PAGES,                                  \
+      "of these, kept only because room was reserved")                        \
     X(kicks, CUMULATIVE, COUNT, "notifications from the driver")              \
     X(interrupts, CUMULATIVE, COUNT, "notifications to the driver")
 
@@ -79,7 +84,9 @@
     X(pools, INSTANT, COUNT, "pools")                                         \
     X(bytes, INSTANT, BYTES, "all memory charged to the client")              \
     X(bytes_peak, PEAK, BYTES, "highest level of bytes")                      \
-    X(max_bytes, INSTANT, BYTES, "limit of bytes")
+    X(max_bytes, INSTANT, BYTES, "limit of bytes")                            \
+    X(credit, INSTANT, PAGES, "credit granted and not used yet")              \
+    X(credit_bytes, INSTANT, BYTES, "of bytes, reserved for credit")
 
 /* Of what the store does in the background. */
 #define TMEM_STORE_COUNTERS(X)                                                \

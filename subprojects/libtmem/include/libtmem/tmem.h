@@ -232,7 +232,16 @@ typedef struct TmemClientConfig {
      */
     TmemLimits limits;
     uint32_t max_pools;         /* 0: TMEM_CLIENT_POOLS_DEFAULT */
+    uint32_t credit;            /* pages; 0: no credit is granted */
 } TmemClientConfig;
+
+/*
+ * What a device that has credit offers unless told otherwise.  Reclaim stores
+ * 32 pages at a time and every vCPU may be at it; notifications cost little per
+ * page from a few dozen on; and it is 600 KiB.
+ */
+#define TMEM_CLIENT_CREDIT_DEFAULT  128
+#define TMEM_CLIENT_CREDIT_MAX      4096
 
 #define TMEM_CLIENT_POOLS_DEFAULT   1024
 #define TMEM_CLIENT_POOLS_MAX       65536
@@ -446,6 +455,32 @@ void tmem_page_prefetch(TmemContext *ctx, const TmemHandle *handles,
  */
 TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
                            const void *page);
+
+/**
+ * tmem_page_store_with_credit() - tmem_page_store(), with one credit
+ *
+ * Uses one credit of the client, whatever the answer.  Not refused for want of
+ * memory, nor for a limit, freezing or admission.
+ *
+ * Returns OK, NOPOOL, INVAL (the client has no credit, or the pool is
+ * ephemeral).
+ */
+TmemStatus tmem_page_store_with_credit(TmemContext *ctx,
+                                       const TmemHandle *handle,
+                                       const void *page);
+
+/**
+ * tmem_client_grant_credit() - grant the context's client more credit
+ *
+ * As much as TmemClientConfig says, less what it has, and less what would take
+ * more than about 1/16 of what it may hold: room for that is reserved and
+ * charged to the client.  None while it has no persistent pool, is frozen, it or one of
+ * its pools is above a limit, or the store has no memory for it.  Credit is
+ * never withdrawn; only tmem_client_reset() forgets it.
+ *
+ * tmem_req_submit() does this itself.  Returns how much was granted.
+ */
+uint32_t tmem_client_grant_credit(TmemContext *ctx);
 
 /**
  * tmem_page_load() - load the page under @handle

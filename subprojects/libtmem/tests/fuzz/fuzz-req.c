@@ -17,6 +17,12 @@
 #include "fuzz.h"
 #include "testreq.h"
 
+#define CREDIT      16
+#define FEATURES    (TEST_REQ_FEATURES | 1ull << VIRTIO_TMEM_F_CREDIT)
+
+/* Credit that the driver has: granted in answers, and not used. */
+static uint64_t credit;
+
 /* Lets most operations name a pool that exists and few different pages. */
 static void patch(TestReq *r, Fixture *f, uint8_t how)
 {
@@ -39,7 +45,7 @@ static void patch(TestReq *r, Fixture *f, uint8_t how)
         op->op %= 6;
         op->pool = GUINT64_TO_LE(i % 2 ? f->persistent : f->ephemeral);
         if (how & 16) {
-            op->flags &= 1;
+            op->flags &= 3;
             op->reserved0 = 0;
             op->reserved1 = 0;
         }
@@ -100,6 +106,32 @@ static void check_stores(TestReq *r, Fixture *f)
     }
 }
 
+/* DEV-26: a store with credit is refused for what it is, or for want of it. */
+static void check_credit(TestReq *r, Fixture *f)
+{
+    unsigned nr = GUINT16_FROM_LE(test_req_header(r)->nr_ops);
+    TmemClientStats stats;
+
+    for (unsigned i = 0; test_req_resp(r)->status == VIRTIO_TMEM_S_OK &&
+         i < nr; i++) {
+        const struct virtio_tmem_op *op = test_req_op(r, i);
+        uint8_t status = test_req_status(r, i);
+
+        if (op->op != VIRTIO_TMEM_OP_STORE ||
+            !(op->flags & VIRTIO_TMEM_OP_F_CREDIT)) {
+            continue;
+        }
+        g_assert_true(status == VIRTIO_TMEM_S_INVAL ||
+                      (credit && (status == VIRTIO_TMEM_S_OK ||
+                                  status == VIRTIO_TMEM_S_NOPOOL)));
+        credit -= credit != 0;
+    }
+    credit += GUINT32_FROM_LE(test_req_resp(r)->credit);
+    tmem_client_get_stats(f->client, &stats);
+    g_assert_cmpuint(stats.credit, ==, credit);
+    g_assert_cmpuint(credit, <=, CREDIT);
+}
+
 static void check_answer(TestReq *r, Fixture *f)
 {
     TmemStoreStats stats;
@@ -120,6 +152,7 @@ static void check_answer(TestReq *r, Fixture *f)
         }
     }
     check_stores(r, f);
+    check_credit(r, f);
 }
 
 static void one_request(FuzzInput *in, Fixture *f)
@@ -136,9 +169,13 @@ static void one_request(FuzzInput *in, Fixture *f)
     if (how & 64) {
         r.in_bytes = in_bytes % 40;
         r.in = g_malloc(MAX(r.in_bytes, 1));
-        test_req_control(&r, f->ctx, TEST_REQ_FEATURES, in->data,
+        test_req_control(&r, f->ctx, FEATURES, in->data,
                          MIN(out_bytes, 64));
         g_assert_cmpuint(r.written, ==, r.violation ? 0 : r.in_bytes);
+        if (!r.violation) {
+            credit += GUINT32_FROM_LE(
+                ((struct virtio_tmem_ctrl_resp *)r.in)->credit);
+        }
     } else {
         g_byte_array_set_size(r.out, 0);
         g_byte_array_append(r.out, in->data, out_bytes);
@@ -148,7 +185,7 @@ static void one_request(FuzzInput *in, Fixture *f)
         }
         r.in = g_malloc(MAX(r.in_bytes, 1));
         memset(r.in, 0xee, r.in_bytes);
-        test_req_submit(&r, f->ctx, TEST_REQ_FEATURES);
+        test_req_submit(&r, f->ctx, FEATURES);
         check_answer(&r, f);
     }
     in->data += out_bytes;
@@ -158,10 +195,14 @@ static void one_request(FuzzInput *in, Fixture *f)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
+    static const TmemClientConfig config = {
+        .name = "test", .limits.max_bytes = 200 << 10, .credit = CREDIT,
+    };
     FuzzInput in = { data, size };
     Fixture f;
 
-    fixture_set_up(&f, TMEM_STORE_SIZE_MIN, 200 << 10);
+    credit = 0;
+    fixture_set_up_client(&f, TMEM_STORE_SIZE_MIN, &config);
     while (in.size) {
         one_request(&in, &f);
     }

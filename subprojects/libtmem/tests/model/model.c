@@ -30,6 +30,7 @@ struct Model {
     GHashTable *pages;      /* Key -> Page */
     GHashTable *pools;      /* Key with object and index 0 -> Pool */
     bool frozen[CLIENTS_MAX];
+    uint64_t credit[CLIENTS_MAX];
     bool picky;
 };
 
@@ -153,6 +154,21 @@ void model_set_frozen(Model *m, unsigned client, bool frozen)
     m->frozen[client] = frozen;
 }
 
+void model_granted(Model *m, unsigned client, uint64_t nr)
+{
+    m->credit[client] += nr;
+}
+
+void model_credit_forgotten(Model *m, unsigned client)
+{
+    m->credit[client] = 0;
+}
+
+uint64_t model_credit(const Model *m, unsigned client)
+{
+    return m->credit[client];
+}
+
 void model_set_picky(Model *m, bool picky)
 {
     m->picky = picky;
@@ -187,10 +203,24 @@ static void apply_load(Model *m, const Op *op, const Key *key,
     }
 }
 
+/* Uses one credit.  What the answer must be. */
+static TmemStatus use_credit(Model *m, const Op *op, const Pool *pool)
+{
+    if (!m->credit[op->client]) {
+        return TMEM_STATUS_INVAL;
+    }
+    m->credit[op->client]--;
+    if (!pool) {
+        return TMEM_STATUS_NOPOOL;
+    }
+    return pool->kind == TMEM_POOL_PERSISTENT ? TMEM_STATUS_OK :
+                                                TMEM_STATUS_INVAL;
+}
+
 static void apply_store(Model *m, const Op *op, const Key *key)
 {
-    g_assert_true((op->status == TMEM_STATUS_FROZEN) ==
-                  m->frozen[op->client]);
+    g_assert_true(op->credit || (op->status == TMEM_STATUS_FROZEN) ==
+                                m->frozen[op->client]);
     if (op->status == TMEM_STATUS_OK) {
         Page *page = g_new(Page, 1);
 
@@ -199,7 +229,8 @@ static void apply_store(Model *m, const Op *op, const Key *key)
         g_hash_table_replace(m->pages, g_memdup2(key, sizeof(*key)), page);
         return;
     }
-    g_assert_true(op->status == TMEM_STATUS_NOSPC ||
+    g_assert_true(op->credit ||
+                  op->status == TMEM_STATUS_NOSPC ||
                   op->status == TMEM_STATUS_QUOTA ||
                   op->status == TMEM_STATUS_FROZEN ||
                   (op->status == TMEM_STATUS_REFUSED && m->picky));
@@ -212,8 +243,12 @@ void model_apply(Model *m, const Op *op)
     Key key = page_key(op->client, pool, &op->handle);
     Match match = { .key = key, .object_too = true, .owner = ANYBODY };
 
-    if (!pool) {
+    if (op->type == OP_STORE && op->credit) {
+        g_assert_cmpint(op->status, ==, use_credit(m, op, pool));
+    } else if (!pool) {
         g_assert_cmpint(op->status, ==, TMEM_STATUS_NOPOOL);
+    }
+    if (!pool) {
         return;
     }
     switch (op->type) {

@@ -9,6 +9,7 @@
  *   page present               a hit must be byte-equal; a miss is allowed
  *                              in an ephemeral pool only, and is for ever
  *   client frozen              every store must be refused for that
+ *   store with credit          never refused; by a client without any, always
  *   shared pool                one set of pages for all members; a page goes
  *                              with the member that stored it
  */
@@ -34,6 +35,7 @@ typedef struct Op {
     unsigned client;
     TmemHandle handle;
     uint8_t page[TMEM_PAGE_SIZE];   /* to store, or as loaded */
+    bool credit;                    /* to store, with one */
     TmemStatus status;
 } Op;
 
@@ -47,6 +49,13 @@ void model_pool_created(Model *model, unsigned client, uint64_t pool,
 void model_pool_destroyed(Model *model, unsigned client, uint64_t pool);
 
 void model_set_frozen(Model *model, unsigned client, bool frozen);
+
+/** Credit that was granted to @client, or all that it had forgotten. */
+void model_granted(Model *model, unsigned client, uint64_t nr);
+void model_credit_forgotten(Model *model, unsigned client);
+
+/** Credit that @client has. */
+uint64_t model_credit(const Model *model, unsigned client);
 
 /** Whether pages may be refused for what they are. */
 void model_set_picky(Model *model, bool picky);

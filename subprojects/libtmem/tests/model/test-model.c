@@ -15,6 +15,7 @@
 #include "model.h"
 #include "operator.h"
 #include "testreq.h"
+#include "tmem-fault.h"
 
 #define CLIENTS     4
 #define POOLS_MAX   8
@@ -48,9 +49,23 @@ struct World {
     unsigned op_weight[OP__MAX];
     unsigned page_weight[TEST_PAGE__MAX];
     uint64_t tag;
+    uint32_t granted;           /* by the response to a request */
 };
 
 /* --- Doors --- */
+
+/* Sometimes there is no memory but what is reserved. */
+static TmemStatus store_with_credit(World *w, TmemContext *ctx, const Op *op)
+{
+    TmemStatus status;
+
+    if (test_rand_below(&w->rand, 4) == 0) {
+        tmem_fault_arm_from("arena-slot", 1);
+    }
+    status = tmem_page_store_with_credit(ctx, &op->handle, op->page);
+    tmem_fault_disarm();
+    return status;
+}
 
 static void run_direct(World *w, unsigned client, Op *ops, unsigned nr)
 {
@@ -62,7 +77,8 @@ static void run_direct(World *w, unsigned client, Op *ops, unsigned nr)
 
         switch (op->type) {
         case OP_STORE:
-            op->status = tmem_page_store(ctx, &op->handle, op->page);
+            op->status = op->credit ? store_with_credit(w, ctx, op) :
+                         tmem_page_store(ctx, &op->handle, op->page);
             break;
         case OP_LOAD:
             op->status = tmem_page_load(ctx, &op->handle, op->page, NULL);
@@ -108,13 +124,16 @@ static void run_requests(World *w, unsigned client, Op *ops, unsigned nr)
             ops[i].handle.index = 0;
         }
         test_req_add(&r, wire_op[ops[i].type],
-                     ops[i].type == OP_TAKE ? VIRTIO_TMEM_OP_F_EXCLUSIVE : 0,
+                     ops[i].type == OP_TAKE ? VIRTIO_TMEM_OP_F_EXCLUSIVE :
+                     ops[i].credit ? VIRTIO_TMEM_OP_F_CREDIT : 0,
                      &ops[i].handle, ops[i].page);
     }
-    test_req_submit(&r, w->clients[client].ctx, TEST_REQ_FEATURES);
+    test_req_submit(&r, w->clients[client].ctx,
+                    TEST_REQ_FEATURES | 1ull << VIRTIO_TMEM_F_CREDIT);
     g_assert_null(r.violation);
     g_assert_cmpuint(r.written, ==, r.in_bytes);
     g_assert_cmpint(test_req_resp(&r)->status, ==, VIRTIO_TMEM_S_OK);
+    w->granted = GUINT32_FROM_LE(test_req_resp(&r)->credit);
     for (unsigned i = 0; i < nr; i++) {
         ops[i].status = test_req_status(&r, i);
         if (ops[i].type == OP_LOAD || ops[i].type == OP_TAKE) {
@@ -182,6 +201,7 @@ static void draw_op(World *w, unsigned client, Op *op)
 {
     op->type = draw_weighted(w, w->op_weight, OP__MAX);
     op->client = client;
+    op->credit = op->type == OP_STORE && test_rand_below(&w->rand, 3) == 0;
     draw_handle(w, &w->clients[client], &op->handle);
     if (op->type == OP_STORE) {
         test_page_make(op->page,
@@ -259,6 +279,7 @@ static void reset_client(World *w, unsigned client)
     Client *c = &w->clients[client];
 
     tmem_client_reset(c->client);
+    model_credit_forgotten(w->model, client);
     for (unsigned i = 0; i < POOLS_MAX; i++) {
         if (c->pool[i]) {
             model_pool_destroyed(w->model, client, c->pool[i]);
@@ -300,8 +321,12 @@ static void compare(World *w)
 {
     model_foreach(w->model, sweep, w);
     for (unsigned i = 0; i < CLIENTS; i++) {
+        TmemClientStats stats;
+
         tmem_client_foreach_pool(w->clients[i].client, compare_count,
                                  &(CountPool) { w, i });
+        tmem_client_get_stats(w->clients[i].client, &stats);
+        g_assert_cmpuint(stats.credit, ==, model_credit(w->model, i));
     }
     operator_check_laws(&w->operator);
     test_check(w->store);
@@ -329,6 +354,11 @@ static void step(World *w)
         for (unsigned i = 0; i < nr; i++) {
             model_apply(w->model, &ops[i]);
         }
+        if (w->door == &door_direct && test_rand_below(&w->rand, 8) == 0) {
+            w->granted = tmem_client_grant_credit(w->clients[client].ctx);
+        }
+        model_granted(w->model, client, w->granted);
+        w->granted = 0;
     }
     tmem_store_get_stats(w->store, &stats);
     g_assert_cmpuint(stats.used_bytes, <=, stats.size_bytes);
@@ -388,6 +418,7 @@ static void set_up(World *w, const Door *door, uint64_t seed)
             .name = name,
             .limits.max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
             .max_pools = 6,
+            .credit = i == 3 ? 0 : 40,
         };
         Client *c = &w->clients[i];
 
@@ -404,6 +435,8 @@ static void set_up(World *w, const Door *door, uint64_t seed)
 
 typedef struct Happened {
     TmemPoolStats pools;
+    uint64_t credit_used;
+    uint64_t credit_places_used;
     uint64_t evicted;           /* bytes, on command */
     uint64_t smaller;           /* pages, recompressed on command */
 } Happened;
@@ -423,6 +456,8 @@ static void tear_down(World *w, Happened *happened)
 
         tmem_client_get_stats(c->client, &stats);
         add_happened(happened, &stats.total);
+        happened->credit_used += stats.credit_used;
+        happened->credit_places_used += stats.credit_places_used;
         reset_client(w, i);
         tmem_client_get_stats(c->client, &stats);
         g_assert_cmpuint(stats.bytes, ==, 0);
@@ -458,6 +493,8 @@ static void check_happened(const Happened *h, bool wanted)
         HAPPENED(stores_mean), HAPPENED(loads_hit), HAPPENED(taken),
         HAPPENED(object_invalidates_pages),
 #undef HAPPENED
+        { "credit used", h->credit_used },
+        { "places of credit used", h->credit_places_used },
         { "evicted on command", h->evicted },
         { "recompressed", h->smaller },
     };

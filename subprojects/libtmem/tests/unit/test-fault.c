@@ -447,6 +447,61 @@ static void test_fault_group(void)
     fixture_tear_down(&f);
 }
 
+/* --- Credit --- */
+
+#define CREDIT  16
+
+/* Uses all of it while there is no memory but what it stands for. */
+static void use_credit(Fixture *f, uint64_t nr)
+{
+    uint8_t *page = tmem_context_bounce(f->ctx);
+
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(f->persistent, i % 3, i);
+        TmemStatus status;
+
+        test_page_make(page, i % TEST_PAGE__MAX, i);
+        tmem_fault_arm_from("arena-slot", 1);
+        status = tmem_page_store_with_credit(f->ctx, &h, page);
+        tmem_fault_disarm();
+        g_assert_cmpint(status, ==, TMEM_STATUS_OK);
+        test_expect_page(f->ctx, h, i % TEST_PAGE__MAX, i);
+    }
+    test_check(f->store);
+}
+
+/* Memory ends at every point of a grant: what was granted holds. */
+static void test_fault_credit(void)
+{
+    static const TmemClientConfig config = {
+        .name = "test", .credit = CREDIT,
+    };
+
+    for (unsigned n = 1; ; n++) {
+        TmemClientStats stats;
+        uint32_t nr;
+        Fixture f;
+        bool fired;
+
+        g_assert_cmpuint(n, <, ROUNDS_MAX);
+        fixture_set_up_client(&f, FIXTURE_SIZE, &config);
+        /* A single failure is mended by another attempt. */
+        tmem_fault_arm_from(n % 2 ? "credit-reserve" : "arena-slot", n);
+        nr = tmem_client_grant_credit(f.ctx);
+        fired = tmem_fault_disarm();
+        tmem_client_get_stats(f.client, &stats);
+        g_assert_cmpuint(stats.credit, ==, nr);
+        g_assert_true((nr == CREDIT) == !fired);
+        test_check(f.store);
+        use_credit(&f, nr);
+        g_assert_cmpuint(tmem_client_grant_credit(f.ctx), ==, CREDIT);
+        fixture_tear_down(&f);
+        if (!fired) {
+            break;
+        }
+    }
+}
+
 /* --- All of them --- */
 
 typedef struct Walk {
@@ -464,6 +519,7 @@ static const Walk walks[] = {
     { "/tmem/fault/pressure", test_fault_pressure },
     { "/tmem/fault/recompress", test_fault_recompress },
     { "/tmem/fault/group", test_fault_group },
+    { "/tmem/fault/credit", test_fault_credit },
     { "/tmem/fault/no-memory-needed", test_no_memory_needed },
     { "/tmem/fault/table-cannot-grow", test_table_cannot_grow },
 };
