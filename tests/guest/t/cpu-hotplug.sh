@@ -28,12 +28,17 @@ swapon /dev/vtmem0
     until [ -e /run/enough ]; do
         echo 0 >$cpu1 && sleep 0.5 && echo 1 >$cpu1 && sleep 0.5 || exit 1
         moves=$((moves + 1))
+        touch /run/moved-$moves
     done
     echo "CPU 1 went away $moves times"
-    [ $moves -ge 3 ]
 ) &
 mover=$!
 pressure --passes 2
+# A quick host has not seen much of it yet.
+until [ -e /run/moved-3 ]; do
+    kill -0 $mover
+    pressure --passes 1
+done
 touch /run/enough
 wait $mover
 

@@ -28,7 +28,8 @@ logged() { dmesg | grep -q "$1"; }
 modprobe virtio_tmem frontswap=0
 for size in 562949953421312 9223372036854771712; do
     dmesg -c >/dev/null
-    plug disk-size=$size
+    # The guest lets the last one go first, then the host does.
+    wait_until "the device could not be plugged in" plug disk-size=$size
     wait_until "nothing was said of the size" \
         logged 'virtio_tmem virtio0: cannot make a swap disk of [0-9]* MiB: error -27'
     [ ! -e /dev/vtmem0 ]

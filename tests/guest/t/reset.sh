@@ -18,10 +18,11 @@ dd if=/dev/vtmem0 bs=4k count=500 iflag=direct 2>/dev/null |
     cmp -n 2048000 - /run/data
 [ "$(counter prefetches)" -gt 0 ]
 
+device=$(readlink -f /sys/block/vtmem0/device)
+enough=$(($(counter stores) + 1000))
 disk-truth --vanishing --processes 2 --pages 3000 --operations 6000 \
     /dev/vtmem0 &
-usleep 300000
-device=$(readlink -f /sys/block/vtmem0/device)
+until [ "$(counter stores)" -gt $enough ]; do usleep 20000; done
 echo 1 >"${device%/*}/reset"
 wait $!
 said "the device was reset; [0-9]* pages are lost and all further requests fail"
