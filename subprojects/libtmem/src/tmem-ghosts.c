@@ -23,13 +23,12 @@ void tmem_ghosts_init(TmemGhosts *ghosts, TmemIndex *index)
 
     *ghosts = (TmemGhosts) {
         .index = index,
-        .nr_lines = MAX((size >> BYTES_SHIFT) / line / index->nr_shards, 1),
+        .nr_lines = MAX((size >> BYTES_SHIFT) / line, 1),
     };
     while (size >> (ghosts->tick_shift + TICKS_SHIFT) > 1) {
         ghosts->tick_shift++;
     }
-    ghosts->bytes = tmem_os_round_up((size_t)ghosts->nr_lines *
-                                     index->nr_shards * line);
+    ghosts->bytes = tmem_os_round_up((size_t)ghosts->nr_lines * line);
     ghosts->table = tmem_os_reserve(ghosts->bytes);
 }
 
@@ -105,7 +104,11 @@ void tmem_ghosts_stop(TmemGhosts *ghosts)
 
 /* --- Ghosts --- */
 
-/* The page's line; @tag: never 0, in the upper half. */
+/*
+ * The page's line, anywhere in the table: all of an object is in one shard, and
+ * a large file's pages need more of it than a shard's part.  @tag: never 0, in
+ * the upper half.
+ */
 static uint32_t *line_of(const TmemGhosts *ghosts, const TmemKey *key,
                          unsigned pos, uint32_t *tag)
 {
@@ -114,9 +117,8 @@ static uint32_t *line_of(const TmemGhosts *ghosts, const TmemKey *key,
 
     hash = (hash ^ hash >> 29) * MIX;
     *tag = (hash >> 8 & 0xffff0000) | 1u << 31;
-    line = (hash >> 40) % ghosts->nr_lines;
-    return ghosts->table + TMEM_GHOSTS_WAYS *
-           ((size_t)key->shard->nr * ghosts->nr_lines + line);
+    line = (unsigned __int128)hash * ghosts->nr_lines >> 64;
+    return ghosts->table + (size_t)TMEM_GHOSTS_WAYS * line;
 }
 
 static bool has_tag(uint32_t ghost, uint32_t tag)

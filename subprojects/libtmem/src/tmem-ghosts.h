@@ -12,8 +12,9 @@
  * a ghost counts until as much has left as the client holds now.
  *
  * The table is a 256th of the store, set aside when the first client is large
- * enough for it, and given back when no ephemeral page is left.  The lock of a
- * page's shard guards writing its ghost; reading needs no lock.
+ * enough for it, and given back when no ephemeral page is left.  Who writes a
+ * ghost has a shard locked, so that the table's end can wait for it; two that
+ * write to a line at once may lose a ghost.  Reading needs no lock.
  */
 #ifndef TMEM_GHOSTS_H
 #define TMEM_GHOSTS_H
@@ -33,7 +34,7 @@ typedef struct TmemGhosts {
     TmemIndex *index;
     uint32_t *table;        /* NULL: without, as there was no address space */
     size_t bytes;
-    uint32_t nr_lines;      /* for each shard */
+    uint32_t nr_lines;
     unsigned tick_shift;    /* bytes of a tick of the stamps */
     int state;              /* TmemGhostsState; atomic */
     uint32_t nr_refused;    /* stores since there was no memory; atomic */
@@ -54,7 +55,7 @@ void tmem_ghosts_stop(TmemGhosts *ghosts);
  * @key: of any page of the node
  * @bytes: of the slot that it leaves
  *
- * Its shard is locked.
+ * The page's shard is locked.
  */
 void tmem_ghosts_note(TmemGhosts *ghosts, const TmemKey *key, unsigned pos,
                       TmemHeap *heap, uint32_t bytes);

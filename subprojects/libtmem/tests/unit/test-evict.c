@@ -220,7 +220,8 @@ static void test_index_bounded(void)
 
 /*
  * A few pages that are loaded, and stored again, time after time, and between
- * them as many as fill the store that come once.  Returns how many loads hit.
+ * them as many as fill the store that come once: of one object, as of a large
+ * file, all of which is in one shard.  Returns how many loads hit.
  */
 static unsigned hits_beside_scan(const TmemEvictPolicy *policy)
 {
@@ -234,7 +235,8 @@ static unsigned hits_beside_scan(const TmemEvictPolicy *policy)
     for (unsigned round = 0; round < SCAN_ROUNDS; round++) {
         for (unsigned i = 0; i < SCAN_PAGES; i++, once++) {
             g_assert_cmpint(test_store(f.ctx,
-                                       test_handle(f.ephemeral, 2, once),
+                                       test_handle(f.ephemeral, 1,
+                                                   SCAN_OFTEN + once),
                                        TEST_PAGE_NOISE, once), ==, 0);
         }
         for (unsigned i = 0; i < SCAN_OFTEN; i++) {
