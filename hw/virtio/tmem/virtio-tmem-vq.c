@@ -12,17 +12,9 @@
 #include "libtmem/tmem-req.h"
 #include "qemu/iov.h"
 #include "qemu/main-loop.h"
-#include "qemu/units.h"
+#include "system/tmem-device.h"
 #include "trace.h"
 #include "virtio-tmem-internal.h"
-
-/*
- * How much guest memory one turn of the loop goes through before others get
- * their turn: other devices of the same iothread, or, in the main loop, every
- * vCPU that waits for the BQL.  1 MiB takes about 2 ms to compress.  A request
- * counts as one page at least, or small ones would never use it up.
- */
-#define VIRTIO_TMEM_BUDGET_BYTES    (1 * MiB)
 
 /*
  * Entries of a virtqueue: room for 3 full batches without indirect descriptors.
@@ -212,11 +204,11 @@ static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
         if (manage) {
             virtio_queue_set_notification(vq, 0);
         }
-        while (used < VIRTIO_TMEM_BUDGET_BYTES && !q->current &&
+        while (used < TMEM_DEVICE_TURN_BYTES && !q->current &&
                !q->violation && (e = virtio_tmem_pop(q))) {
             used += virtio_tmem_submit(q, e);
         }
-        if ((used >= VIRTIO_TMEM_BUDGET_BYTES || q->current) &&
+        if ((used >= TMEM_DEVICE_TURN_BYTES || q->current) &&
             !q->violation) {
             virtio_tmem_end_turn(q, manage);
             break;

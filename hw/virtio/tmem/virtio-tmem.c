@@ -12,29 +12,30 @@
 #include "hw/qdev-properties.h"
 #include "hw/virtio/iothread-vq-mapping.h"
 #include "hw/virtio/virtio-mmio.h"
-#include "libtmem/tmem-req.h"
-#include "qemu/bswap.h"
 #include "qemu/cutils.h"
 #include "qemu/module.h"
 #include "qom/object_interfaces.h"
+#include "system/tmem-device.h"
 #include "trace.h"
 #include "virtio-tmem-internal.h"
 
-/* The driver reads this layout; docs/specs/virtio-tmem.rst pins it. */
-QEMU_BUILD_BUG_ON(sizeof(struct virtio_tmem_config) != 24);
-QEMU_BUILD_BUG_ON(offsetof(struct virtio_tmem_config, disk_size) != 16);
+static TmemDeviceConf virtio_tmem_device_conf(const VirtIOTmem *s)
+{
+    return (TmemDeviceConf) {
+        .disk_size = s->conf.disk_size,
+        .max_pools = s->conf.max_pools,
+        .credit = s->conf.credit,
+        .num_queues = s->conf.num_queues,
+    };
+}
 
 static void virtio_tmem_get_config(VirtIODevice *vdev, uint8_t *data)
 {
     VirtIOTmem *s = VIRTIO_TMEM(vdev);
-    struct virtio_tmem_config config = {
-        .num_queues = cpu_to_le16(s->conf.num_queues),
-        .max_batch = cpu_to_le16(TMEM_REQ_BATCH_MAX),
-        .max_pools = cpu_to_le32(s->conf.max_pools),
-        .page_shift = TMEM_PAGE_SHIFT,
-        .disk_size = cpu_to_le64(s->conf.disk_size),
-    };
+    TmemDeviceConf conf = virtio_tmem_device_conf(s);
+    struct virtio_tmem_config config;
 
+    tmem_device_config(&conf, &config);
     memcpy(data, &config, sizeof(config));
 }
 
@@ -60,11 +61,7 @@ static uint64_t virtio_tmem_get_features(VirtIODevice *vdev, uint64_t features,
 /* Called for FEATURES_OK; an error refuses it. */
 static int virtio_tmem_validate_features(VirtIODevice *vdev)
 {
-    if (virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_EXCLUSIVE) &&
-        !virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_EPHEMERAL)) {
-        return -EINVAL;
-    }
-    return 0;
+    return tmem_device_features_ok(vdev->guest_features) ? 0 : -EINVAL;
 }
 
 /* Context: BQL held. */
@@ -268,21 +265,6 @@ static void virtio_tmem_detach_client(VirtIOTmem *s)
     s->client = NULL;
 }
 
-static void virtio_tmem_offer_features(VirtIOTmem *s)
-{
-    s->host_features = BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL) |
-                       BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
-    if (s->conf.disk_size) {
-        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_DISK);
-    }
-    if (s->conf.credit) {
-        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_CREDIT);
-    }
-    if (s->conf.num_queues > 1) {
-        s->host_features |= BIT_ULL(VIRTIO_TMEM_F_MQ);
-    }
-}
-
 static void virtio_tmem_device_init(VirtIOTmem *s)
 {
     unsigned i;
@@ -307,6 +289,7 @@ static void virtio_tmem_device_cleanup(VirtIOTmem *s)
 static void virtio_tmem_realize(DeviceState *dev, Error **errp)
 {
     VirtIOTmem *s = VIRTIO_TMEM(dev);
+    TmemDeviceConf device;
 
     virtio_tmem_choose(s);
     if (!virtio_tmem_check_transport(s, errp) ||
@@ -321,7 +304,8 @@ static void virtio_tmem_realize(DeviceState *dev, Error **errp)
     if (!virtio_tmem_blockers_init(s, errp)) {
         goto fail_blockers;
     }
-    virtio_tmem_offer_features(s);
+    device = virtio_tmem_device_conf(s);
+    s->host_features = tmem_device_features(&device);
     virtio_tmem_device_init(s);
     if (!virtio_tmem_dataplane_init(s, errp)) {
         goto fail_dataplane;

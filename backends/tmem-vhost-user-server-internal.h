@@ -1,0 +1,104 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-vhost-user-server: what the files of the object share
+ */
+#ifndef TMEM_VHOST_USER_SERVER_INTERNAL_H
+#define TMEM_VHOST_USER_SERVER_INTERNAL_H
+
+#include "block/aio.h"
+#include "qapi/qapi-types-sockets.h"
+#include "qemu/vhost-user-server.h"
+#include "system/iothread.h"
+#include "system/tmem-device.h"
+#include "system/tmem-store.h"
+
+#define TYPE_TMEM_VHOST_USER_SERVER "tmem-vhost-user-server"
+OBJECT_DECLARE_SIMPLE_TYPE(TmemVhostUserServer, TMEM_VHOST_USER_SERVER)
+
+/* The protocol names a ring in 8 bits; one is the control queue. */
+#define TMEM_VU_NUM_QUEUES_MAX      255
+
+/* Entries of a ring, at most; libvhost-user's arrays end there. */
+#define TMEM_VU_RING_SIZE_MAX       1024
+
+typedef struct TmemVuElement TmemVuElement;
+
+/*
+ * A virtqueue.  Belongs to the thread that runs the server's AioContext, as
+ * everything about a connection does.
+ */
+typedef struct TmemVuQueue {
+    TmemVhostUserServer *server;
+    unsigned index;
+    TmemContext *ctx;
+    QEMUBH *bh;                 /* looks at the ring without a kick */
+    TmemVuElement *current;     /* a request that is done in slices */
+    bool notify;                /* answers were pushed and not signalled */
+} TmemVuQueue;
+
+struct TmemVhostUserServer {
+    Object parent_obj;
+
+    /* Properties; constant once the object is complete. */
+    char *store_id;
+    SocketAddress *addr;
+    char *client_name;
+    TmemDeviceConf device;
+    uint64_t min_size;
+    uint64_t max_size;
+    uint32_t weight;
+    IOThread *iothread;         /* NULL: one of our own */
+
+    /* Constant while the object is complete. */
+    char *id;
+    TmemStoreObject *store;
+    TmemClient *client;
+    IOThread *own_iothread;
+    AioContext *aio_context;
+    TmemVuQueue *queues;        /* the control queue, then request queues */
+    unsigned num_vqs;
+    bool listening;
+
+    VuServer vu_server;
+    bool resumed;               /* said that pages of before are lost */
+};
+
+/* --- tmem-vhost-user-server-vq.c: the rings --- */
+
+extern const VuDevIface tmem_vu_iface;
+
+/*
+ * Creates the queues and a context for each.  Context: BQL held.
+ * Returns false and sets @errp on failure, with nothing left behind.
+ */
+bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp);
+void tmem_vu_queues_cleanup(TmemVhostUserServer *s);
+
+/* Feature bits that are offered.  Any thread. */
+uint64_t tmem_vu_features(const TmemVhostUserServer *s);
+
+/* Finishes requests that are half done: their memory is about to change. */
+void tmem_vu_drain(TmemVhostUserServer *s);
+
+/*
+ * The guest's device was reset, or its front end is gone: all that the client
+ * holds is dropped, and the rings are forgotten.
+ */
+void tmem_vu_forget(TmemVhostUserServer *s);
+
+/* Ends the connection, in words.  Later calls do nothing. */
+void G_GNUC_PRINTF(2, 3) tmem_vu_drop(TmemVhostUserServer *s,
+                                      const char *fmt, ...);
+
+/* --- tmem-vhost-user-server-msg.c: what a front end may say --- */
+
+/* VuDevIface.process_msg: checks what libvhost-user does not. */
+int tmem_vu_process_msg(VuDev *dev, VhostUserMsg *msg, int *do_reply);
+
+/*
+ * Maps the ring of @vq anew, where the front end's table of memory regions
+ * has it now.  Returns false if it is not, or not as a whole, in one region.
+ */
+bool tmem_vu_map_ring(VuDev *dev, VuVirtq *vq);
+
+#endif /* TMEM_VHOST_USER_SERVER_INTERNAL_H */

@@ -1,0 +1,421 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-vhost-user-server: virtio-tmem for a guest of another process
+ *
+ * -object tmem-vhost-user-server,id=ID,store=ID,addr.type=unix,addr.path=PATH
+ *
+ * Each object is one client of its store and serves one connection at a time.
+ * What the client holds goes with the connection; its limits stay.
+ */
+#include "qemu/osdep.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "qapi/error.h"
+#include "qapi/clone-visitor.h"
+#include "qapi/qapi-visit-sockets.h"
+#include "qapi/visitor.h"
+#include "block/aio-wait.h"
+#include "libtmem/tmem-req.h"
+#include "qemu/error-report.h"
+#include "qemu/module.h"
+#include "qom/object_interfaces.h"
+#include "tmem-vhost-user-server-internal.h"
+
+/* --- Listening --- */
+
+/*
+ * QEMU removes whatever is at the path.  That is right for the socket of a
+ * process that is gone, and for nothing else.
+ */
+static bool tmem_vu_check_path(const SocketAddress *addr, Error **errp)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    const char *path;
+    struct stat st;
+    bool busy;
+    int fd;
+
+    if (addr->type != SOCKET_ADDRESS_TYPE_UNIX) {
+        return true;
+    }
+    path = addr->u.q_unix.path;
+    if (stat(path, &st)) {
+        return true;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        error_setg(errp, "'%s' exists and is no socket: choose another path",
+                   path);
+        return false;
+    }
+    if (strlen(path) >= sizeof(un.sun_path)) {
+        return true;
+    }
+    strcpy(un.sun_path, path);
+    fd = qemu_socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "cannot look at the socket '%s'", path);
+        return false;
+    }
+    busy = !connect(fd, (struct sockaddr *)&un, sizeof(un)) || errno == EAGAIN;
+    close(fd);
+    if (busy) {
+        error_setg(errp, "another process serves the socket '%s': choose"
+                   " another path, or stop that process", path);
+        return false;
+    }
+    return true;
+}
+
+/* Context: the AioContext; nothing of the connection is running. */
+static void tmem_vu_disconnected(VuServer *server)
+{
+    tmem_vu_forget(container_of(server, TmemVhostUserServer, vu_server));
+}
+
+static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
+{
+    if (!tmem_vu_check_path(s->addr, errp) ||
+        !vhost_user_server_start(&s->vu_server, s->addr, s->aio_context,
+                                 s->num_vqs, &tmem_vu_iface, errp)) {
+        return false;
+    }
+    /* The main loop, where we are, accepts connections. */
+    s->vu_server.name = s->id;
+    s->vu_server.disconnected = tmem_vu_disconnected;
+    s->listening = true;
+    return true;
+}
+
+/* Context: BH in the AioContext. */
+static void tmem_vu_hang_up_bh(void *opaque)
+{
+    TmemVhostUserServer *s = opaque;
+
+    if (s->vu_server.ioc) {
+        qio_channel_shutdown(s->vu_server.ioc, QIO_CHANNEL_SHUTDOWN_BOTH,
+                             NULL);
+    }
+}
+
+static void tmem_vu_stop_listening(TmemVhostUserServer *s)
+{
+    aio_wait_bh_oneshot(s->aio_context, tmem_vu_hang_up_bh, s);
+    AIO_WAIT_WHILE(s->aio_context, qatomic_read(&s->vu_server.co_trip));
+    vhost_user_server_stop(&s->vu_server);
+    s->listening = false;
+}
+
+/* --- Life --- */
+
+static bool tmem_vu_check_properties(TmemVhostUserServer *s, Error **errp)
+{
+    if (!s->store_id) {
+        error_setg(errp, "a tmem-vhost-user-server needs 'store', the ID of a"
+                   " tmem-store");
+        return false;
+    }
+    if (!s->addr) {
+        error_setg(errp, "a tmem-vhost-user-server needs 'addr', the socket to"
+                   " listen on");
+        return false;
+    }
+    if (!s->device.num_queues ||
+        s->device.num_queues > TMEM_VU_NUM_QUEUES_MAX) {
+        error_setg(errp, "'num-queues' must be between 1 and %d, and is %u",
+                   TMEM_VU_NUM_QUEUES_MAX, s->device.num_queues);
+        return false;
+    }
+    if (!s->device.max_pools || s->device.max_pools > TMEM_CLIENT_POOLS_MAX) {
+        error_setg(errp, "'max-pools' must be between 1 and %u, and is %u",
+                   TMEM_CLIENT_POOLS_MAX, s->device.max_pools);
+        return false;
+    }
+    if (s->device.credit > TMEM_CLIENT_CREDIT_MAX) {
+        error_setg(errp, "'credit' must be at most %u pages, and is %u; 0 is"
+                   " for none", TMEM_CLIENT_CREDIT_MAX, s->device.credit);
+        return false;
+    }
+    if (s->device.disk_size % TMEM_PAGE_SIZE) {
+        error_setg(errp, "'disk-size' must be a multiple of %u bytes, and is %"
+                   PRIu64, TMEM_PAGE_SIZE, s->device.disk_size);
+        return false;
+    }
+    return true;
+}
+
+static bool tmem_vu_attach_client(TmemVhostUserServer *s, Error **errp)
+{
+    TmemClientConfig config = {
+        .name = s->client_name ?: s->id,
+        .limits = {
+            .min_bytes = s->min_size,
+            .max_bytes = s->max_size,
+            .weight = s->weight,
+        },
+        .max_pools = s->device.max_pools,
+        .credit = s->device.credit,
+    };
+    GError *err = NULL;
+
+    s->store = tmem_store_object_find(s->store_id, errp);
+    if (!s->store) {
+        return false;
+    }
+    tmem_store_object_attach(s->store);
+    s->client = tmem_client_new(tmem_store_object_get(s->store), &config,
+                                &err);
+    if (!s->client) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    return true;
+}
+
+/*
+ * A connection has a thread of its own unless the user knows better: a front
+ * end that keeps it busy, or waiting, is in nobody's way.
+ */
+static bool tmem_vu_attach_thread(TmemVhostUserServer *s, Error **errp)
+{
+    g_autofree char *name = g_strdup_printf("tmem-%s", s->id);
+    IOThread *iothread = s->iothread;
+
+    if (!iothread) {
+        s->own_iothread = iothread_create(name, errp);
+        iothread = s->own_iothread;
+    }
+    if (!iothread) {
+        return false;
+    }
+    s->aio_context = iothread_get_aio_context(iothread);
+    return true;
+}
+
+static void tmem_vu_teardown(TmemVhostUserServer *s)
+{
+    if (s->listening) {
+        tmem_vu_stop_listening(s);
+    }
+    if (s->queues) {
+        tmem_vu_queues_cleanup(s);
+    }
+    if (s->own_iothread) {
+        iothread_destroy(s->own_iothread);
+        s->own_iothread = NULL;
+    }
+    if (s->client) {
+        tmem_client_free(s->client);
+        s->client = NULL;
+    }
+    if (s->store) {
+        tmem_store_object_detach(s->store);
+        s->store = NULL;
+    }
+}
+
+static void tmem_vu_complete(UserCreatable *uc, Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(uc);
+
+    s->id = g_strdup(object_get_canonical_path_component(OBJECT(s)));
+    if (!tmem_vu_check_properties(s, errp) ||
+        !tmem_vu_attach_client(s, errp) ||
+        !tmem_vu_attach_thread(s, errp) ||
+        !tmem_vu_queues_init(s, errp) ||
+        !tmem_vu_listen(s, errp)) {
+        tmem_vu_teardown(s);
+    }
+}
+
+static void tmem_vu_init(Object *obj)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+
+    s->device.num_queues = 1;
+    s->device.max_pools = TMEM_CLIENT_POOLS_DEFAULT;
+    s->device.credit = TMEM_CLIENT_CREDIT_DEFAULT;
+}
+
+static void tmem_vu_finalize(Object *obj)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+
+    tmem_vu_teardown(s);
+    qapi_free_SocketAddress(s->addr);
+    g_free(s->store_id);
+    g_free(s->client_name);
+    g_free(s->id);
+}
+
+/* --- Properties --- */
+
+/* Returns false and sets @errp if the object is complete. */
+static bool tmem_vu_can_set(Object *obj, const char *name, Error **errp)
+{
+    if (TMEM_VHOST_USER_SERVER(obj)->listening) {
+        error_setg(errp, "'%s' of a tmem-vhost-user-server cannot be changed"
+                   " once it exists", name);
+        return false;
+    }
+    return true;
+}
+
+static void tmem_vu_get_addr(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    visit_type_SocketAddress(v, name, &TMEM_VHOST_USER_SERVER(obj)->addr,
+                             errp);
+}
+
+static void tmem_vu_set_addr(Object *obj, Visitor *v, const char *name,
+                             void *opaque, Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+    SocketAddress *addr = NULL;
+
+    if (tmem_vu_can_set(obj, name, errp) &&
+        visit_type_SocketAddress(v, name, &addr, errp)) {
+        qapi_free_SocketAddress(s->addr);
+        s->addr = addr;
+    }
+}
+
+static char *tmem_vu_get_store(Object *obj, Error **errp)
+{
+    return g_strdup(TMEM_VHOST_USER_SERVER(obj)->store_id);
+}
+
+static void tmem_vu_set_store(Object *obj, const char *value, Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+
+    if (tmem_vu_can_set(obj, "store", errp)) {
+        g_free(s->store_id);
+        s->store_id = g_strdup(value);
+    }
+}
+
+static char *tmem_vu_get_client(Object *obj, Error **errp)
+{
+    return g_strdup(TMEM_VHOST_USER_SERVER(obj)->client_name);
+}
+
+static void tmem_vu_set_client(Object *obj, const char *value, Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+
+    if (tmem_vu_can_set(obj, "client", errp)) {
+        g_free(s->client_name);
+        s->client_name = g_strdup(value);
+    }
+}
+
+/* The numbers: @opaque is one of these. */
+typedef struct TmemVuNumber {
+    const char *name;
+    const char *type;
+    size_t offset;
+    const char *description;
+} TmemVuNumber;
+
+#define NUMBER(name, type, field, text) \
+    { name, type, offsetof(TmemVhostUserServer, field), text }
+
+static const TmemVuNumber tmem_vu_numbers[] = {
+    NUMBER("disk-size", "size", device.disk_size, "Size of the swap disk"),
+    NUMBER("min-size", "size", min_size,
+           "Memory of the store that is kept for this client"),
+    NUMBER("max-size", "size", max_size,
+           "Memory of the store that this client may use at most"),
+    NUMBER("weight", "uint32", weight,
+           "Share of this client in what is kept for none"),
+    NUMBER("max-pools", "uint32", device.max_pools,
+           "Pools that may exist at one time"),
+    NUMBER("credit", "uint32", device.credit,
+           "Stores that the guest may report ahead of their answer"),
+    NUMBER("num-queues", "uint16", device.num_queues,
+           "Request queues that are offered"),
+};
+
+static void tmem_vu_visit_number(Object *obj, Visitor *v, const char *name,
+                                 void *opaque, Error **errp)
+{
+    const TmemVuNumber *number = opaque;
+    void *field = (char *)obj + number->offset;
+
+    if (!strcmp(number->type, "size")) {
+        visit_type_size(v, name, field, errp);
+    } else if (!strcmp(number->type, "uint32")) {
+        visit_type_uint32(v, name, field, errp);
+    } else {
+        visit_type_uint16(v, name, field, errp);
+    }
+}
+
+static void tmem_vu_set_number(Object *obj, Visitor *v, const char *name,
+                               void *opaque, Error **errp)
+{
+    if (tmem_vu_can_set(obj, name, errp)) {
+        tmem_vu_visit_number(obj, v, name, opaque, errp);
+    }
+}
+
+static void tmem_vu_check_link(const Object *obj, const char *name,
+                               Object *value, Error **errp)
+{
+    tmem_vu_can_set((Object *)obj, name, errp);
+}
+
+static void tmem_vu_class_init(ObjectClass *oc, void *data)
+{
+    UserCreatableClass *ucc = USER_CREATABLE_CLASS(oc);
+
+    ucc->complete = tmem_vu_complete;
+
+    object_class_property_add_str(oc, "store", tmem_vu_get_store,
+                                  tmem_vu_set_store);
+    object_class_property_set_description(oc, "store",
+        "ID of the tmem-store that holds the pages");
+    object_class_property_add_str(oc, "client", tmem_vu_get_client,
+                                  tmem_vu_set_client);
+    object_class_property_set_description(oc, "client",
+        "Name of the store's client");
+    object_class_property_add(oc, "addr", "SocketAddress", tmem_vu_get_addr,
+                              tmem_vu_set_addr, NULL, NULL);
+    object_class_property_set_description(oc, "addr",
+        "Socket to listen on, of type 'unix' or 'fd'");
+    object_class_property_add_link(oc, "iothread", TYPE_IOTHREAD,
+                                   offsetof(TmemVhostUserServer, iothread),
+                                   tmem_vu_check_link, OBJ_PROP_LINK_STRONG);
+    object_class_property_set_description(oc, "iothread",
+        "Thread that serves the connection; one of its own if not set");
+    for (size_t i = 0; i < ARRAY_SIZE(tmem_vu_numbers); i++) {
+        const TmemVuNumber *number = &tmem_vu_numbers[i];
+
+        object_class_property_add(oc, number->name, number->type,
+                                  tmem_vu_visit_number, tmem_vu_set_number,
+                                  NULL, (void *)number);
+        object_class_property_set_description(oc, number->name,
+                                              number->description);
+    }
+}
+
+static const TypeInfo tmem_vu_info = {
+    .name = TYPE_TMEM_VHOST_USER_SERVER,
+    .parent = TYPE_OBJECT,
+    .instance_size = sizeof(TmemVhostUserServer),
+    .instance_init = tmem_vu_init,
+    .instance_finalize = tmem_vu_finalize,
+    .class_init = tmem_vu_class_init,
+    .interfaces = (InterfaceInfo[]) {
+        { TYPE_USER_CREATABLE },
+        { }
+    },
+};
+
+static void tmem_vu_register_types(void)
+{
+    type_register_static(&tmem_vu_info);
+}
+
+type_init(tmem_vu_register_types)
