@@ -69,7 +69,10 @@ unsigned long vtmem_op_page(const struct virtio_tmem_op *op)
 	       le64_to_cpu(op->index);
 }
 
-/* Whatever happens to a page, a copy that was fetched ahead is an older one. */
+/*
+ * Whatever happens to a page, a copy that was fetched ahead is an older one, and
+ * so is one that is on its way to the host.
+ */
 void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
 		    unsigned long page, u8 state)
 {
@@ -90,6 +93,7 @@ void vtmem_page_set(struct vtmem_queue *q, struct vtmem_area *area,
 	WRITE_ONCE(*word, (*word & ~(3UL << shift)) |
 			  (unsigned long)state << shift);
 	vtmem_prefetch_kill(q, area, page);
+	vtmem_copy_kill(q, area, page);
 }
 
 /**
@@ -528,6 +532,7 @@ void vtmem_area_close(struct vtmem_area *area)
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		spin_lock_irq(&q->lock);
+		vtmem_ahead_drop_area(q, area);
 		vtmem_pending_drop(q, area);
 		spin_unlock_irq(&q->lock);
 	}

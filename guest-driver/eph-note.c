@@ -28,6 +28,7 @@ void vtmem_eph_flush_end(struct vtmem_queue *q,
 	unsigned int i;
 	u8 status;
 
+	vtmem_resp_note(q->dev, &wire->resp, len);
 	for (i = 0; i < flush->nr_ops; i++) {
 		if (wire->ops[i].op == VIRTIO_TMEM_OP_INVALIDATE)
 			q->stats[VTMEM_INVALIDATES]++;

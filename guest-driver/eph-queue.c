@@ -43,20 +43,8 @@ bool vtmem_eph_add(struct vtmem_queue *q, struct vtmem_token *token,
 		   struct scatterlist **sgs, unsigned int out,
 		   unsigned int in)
 {
-	int err;
-
-	if (q->state != VTMEM_RUNNING || q->vq->num_free < out + in)
-		return false;
-	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
-	err = virtqueue_add_sgs(q->vq, sgs, out, in, token, GFP_ATOMIC);
-	if (err == -EIO)
-		vtmem_dev_broken(q->dev);
-	if (err)
-		return false;
-	vtmem_queue_busy(q, token);
-	q->nr_unkicked++;
-	q->stats[VTMEM_REQUESTS]++;
-	return true;
+	return q->state == VTMEM_RUNNING && q->vq->num_free >= out + in &&
+	       !vtmem_token_add(q, token, sgs, out, in);
 }
 
 /* What the device answered, of @len bytes it says it wrote. */
@@ -137,20 +125,16 @@ bool vtmem_eph_post(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 static void vtmem_eph_stored(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 			     u8 status)
 {
-	q->stats[VTMEM_STORES]++;
+	vtmem_count_store(q, status);
 	switch (status) {
 	case VIRTIO_TMEM_S_OK:
-		q->stats[VTMEM_STORES_OK]++;
-		break;
 	case VIRTIO_TMEM_S_NOSPC:
 	case VIRTIO_TMEM_S_QUOTA:
 	case VIRTIO_TMEM_S_REFUSED:
 	case VIRTIO_TMEM_S_FROZEN:
-		q->stats[VTMEM_STORES_REFUSED]++;
 		break;
 	default:
 		/* Perhaps not understood at all: an older page may be there. */
-		q->stats[VTMEM_STORES_ERROR]++;
 		vtmem_eph_spoil(q, slot->pool);
 	}
 }
@@ -180,6 +164,7 @@ static void vtmem_eph_slot_end(struct vtmem_queue *q, struct vtmem_token *token,
 				     0, len);
 	bool load = slot->wire->op.op == VIRTIO_TMEM_OP_LOAD;
 
+	vtmem_resp_note(q->dev, &slot->wire->resp, len);
 	if (load && status == VIRTIO_TMEM_S_OK &&
 	    len < sizeof(slot->wire->resp) + 1 + PAGE_SIZE)
 		status = VIRTIO_TMEM_S_IO;

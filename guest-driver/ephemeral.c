@@ -172,7 +172,8 @@ void vtmem_eph_store(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 	if (READ_ONCE(pool->state) != VTMEM_EPH_LIVE ||
 	    q->state == VTMEM_FAILED)
 		goto out;
-	if (eq->nr_free > VTMEM_EPH_LOAD_SLOTS)
+	if (eq->nr_free > VTMEM_EPH_LOAD_SLOTS &&
+	    !vtmem_hint_refuses(q->dev, VIRTIO_TMEM_HINT_EPHEMERAL))
 		slot = list_first_entry(&eq->slots, struct vtmem_eph_slot,
 					node);
 	if (slot) {
@@ -292,6 +293,8 @@ bool vtmem_eph_load(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 		slot = vtmem_eph_post_load(q, pool, name, hash, &gen, &wait);
 		/* Also if there is no slot: others' requests must get there. */
 		notify = slot ? vtmem_kick_prepare(q) : NULL;
+		if (notify)
+			q->stats[VTMEM_KICKS_LOADS]++;
 		spin_unlock_irq(&q->lock);
 		if (notify)
 			virtqueue_notify(notify);

@@ -112,8 +112,6 @@ static void vtmem_fs_make_work(struct work_struct *work)
 	kref_get(&vtmem_fs_dev->ref);
 	fs->dev = vtmem_fs_dev;
 	fs->below = fs->want_below;
-	/* What is refused here the disk may refuse as well, if it is ours. */
-	area->has_fallback = !fs->below || fs->below->has_fallback;
 	/* Pairs with vtmem_fs_area(): who sees the area sees all of it. */
 	smp_store_release(&fs->area, area);
 	pr_info("virtio_tmem %s: frontswap: serving swap type %u, %lu MiB%s\n",
@@ -195,7 +193,11 @@ static int vtmem_fs_store(unsigned int type, pgoff_t offset, struct page *page)
 	}
 	if (offset >= area->nr_pages)
 		return -1;
-	if (vtmem_fs_do(area, VIRTIO_TMEM_OP_STORE, offset, page) !=
+	/* What is refused here the disk may refuse as well, if it is ours. */
+	WRITE_ONCE(area->has_fallback,
+		   !fs->below || READ_ONCE(fs->below->has_fallback));
+	if (!vtmem_store_ahead(area, offset, page) &&
+	    vtmem_fs_do(area, VIRTIO_TMEM_OP_STORE, offset, page) !=
 	    VIRTIO_TMEM_S_OK) {
 		/* The disk will have it, so nobody misses it here. */
 		vtmem_area_forget(area, offset);

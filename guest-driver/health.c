@@ -107,6 +107,8 @@ static void vtmem_status_work(struct work_struct *work)
 		WRITE_ONCE(dev->seconds, dev->seconds + 1);
 	}
 	why = vtmem_dev_is_broken(dev);
+	if (!why)
+		vtmem_hint_read(dev);
 	if (why) {
 		pr_err("virtio_tmem %s: the device %s; %lu pages are lost and all further requests fail\n",
 		       dev->name, why, vtmem_dev_nr_held(dev));

@@ -293,6 +293,10 @@ static const unsigned int vtmem_features[] = {
 	VIRTIO_TMEM_F_MQ,
 	VIRTIO_TMEM_F_EPHEMERAL,
 	VIRTIO_TMEM_F_EXCLUSIVE,
+#ifdef CONFIG_VTMEM_FRONTSWAP
+	VIRTIO_TMEM_F_CREDIT,
+#endif
+	VIRTIO_TMEM_F_HINT,
 };
 
 static const struct virtio_device_id vtmem_ids[] = {

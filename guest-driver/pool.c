@@ -146,6 +146,8 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 		vtmem_dev_broken(dev);
 	if (ctrl->len < sizeof(ctrl->wire->resp))
 		return -EIO;
+	vtmem_credit_grant(dev, ctrl->wire->resp.credit);
+	vtmem_hint_seen(dev, ctrl->wire->resp.hints);
 	return ctrl->wire->resp.status;
 }
 

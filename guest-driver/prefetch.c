@@ -178,7 +178,9 @@ unsigned int vtmem_prefetch_plan(struct vtmem_queue *q, struct vtmem_job *job,
 		     VTMEM_OBJECT_PAGES - vtmem_in_object(page));
 	for (; nr < want && page < area->nr_pages; page++, nr++) {
 		entry = vtmem_entry(q, page);
+		/* Of what is still here the host may have an older version. */
 		if (vtmem_page(area, page) != VTMEM_HOST ||
+		    vtmem_copy_exists(q, area, page) ||
 		    entry->state == VTMEM_ENTRY_COMING ||
 		    entry->state == VTMEM_ENTRY_DEAD ||
 		    vtmem_entry_is(entry, area, page, VTMEM_ENTRY_READY))

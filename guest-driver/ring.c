@@ -134,6 +134,7 @@ void vtmem_queues_abort(struct vtmem_dev *dev)
 		list_for_each_entry(job, &q->backlog, node)
 			vtmem_area_refuse(q, job, VIRTIO_TMEM_S_IO);
 		list_splice_tail_init(&q->backlog, &done);
+		vtmem_ahead_abort(q);
 		vtmem_pending_drop(q, NULL);
 		vtmem_prefetch_purge(q, NULL);
 		spin_unlock_irq(&q->lock);
@@ -149,6 +150,7 @@ void vtmem_queues_forget(struct vtmem_dev *dev)
 
 	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		spin_lock_irq(&q->lock);
+		vtmem_ahead_abort(q);
 		vtmem_pending_drop(q, NULL);
 		vtmem_prefetch_purge(q, NULL);
 		q->vq = NULL;
@@ -174,6 +176,7 @@ static void vtmem_queue_free(struct vtmem_queue *q)
 	cancel_delayed_work_sync(&q->flush_work);
 	vtmem_slots_free(q);
 	vtmem_prefetch_free(q);
+	vtmem_ahead_free(q);
 }
 
 static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
@@ -192,7 +195,9 @@ static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
 		 (unsigned int)(q - dev->queues));
 
 	err = vtmem_slots_alloc(q);
-	return err ?: vtmem_prefetch_alloc(q);
+	if (!err)
+		err = vtmem_prefetch_alloc(q);
+	return err ?: vtmem_ahead_alloc(q);
 }
 
 void vtmem_queues_free(struct vtmem_dev *dev)

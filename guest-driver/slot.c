@@ -10,6 +10,7 @@
  *
  * Locking: all but the making and freeing is called with vtmem_queue.lock held.
  */
+#include <linux/bits.h>
 #include <linux/gfp.h>
 #include <linux/slab.h>
 
@@ -23,6 +24,116 @@ struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q, unsigned int nr_sg)
 	return list_first_entry_or_null(&q->free, struct vtmem_slot, node);
 }
 
+/* The head of a request whose operations are there, and room for its answer. */
+void vtmem_wire_init(struct vtmem_wire *wire, unsigned int nr_ops)
+{
+	wire->req = (struct virtio_tmem_req) {
+		.type = VIRTIO_TMEM_T_PAGES,
+		.nr_ops = cpu_to_le16(nr_ops),
+	};
+	/* What the device does not write must not read as success. */
+	wire->resp = (struct virtio_tmem_resp) {
+		.status = VIRTIO_TMEM_S_IO,
+	};
+	memset(wire->status, VIRTIO_TMEM_S_IO, nr_ops);
+}
+
+/* What the device answered to operation @i, of @len bytes it says it wrote. */
+u8 vtmem_wire_status(struct vtmem_wire *wire, unsigned int nr_ops,
+		     unsigned int i, unsigned int len)
+{
+	unsigned int head = sizeof(wire->resp) + nr_ops;
+	u8 status;
+
+	if (len < sizeof(wire->resp))
+		return VIRTIO_TMEM_S_IO;
+	status = wire->resp.status;
+	if (status != VIRTIO_TMEM_S_OK)
+		return status;
+	if (len < head)
+		return VIRTIO_TMEM_S_IO;
+	status = wire->status[i];
+	if (status == VIRTIO_TMEM_S_OK &&
+	    wire->ops[i].op == VIRTIO_TMEM_OP_LOAD &&
+	    len < head + (i + 1) * PAGE_SIZE)
+		return VIRTIO_TMEM_S_IO;
+	return status;
+}
+
+/* What a response of @len bytes says beside its statuses. */
+void vtmem_resp_note(struct vtmem_dev *dev, const struct virtio_tmem_resp *resp,
+		     unsigned int len)
+{
+	if (len < sizeof(*resp))
+		return;
+	vtmem_credit_grant(dev, resp->credit);
+	vtmem_hint_seen(dev, resp->hints);
+}
+
+/* The host's answer to a store, in the counters. */
+void vtmem_count_store(struct vtmem_queue *q, u8 status)
+{
+	q->stats[VTMEM_STORES]++;
+	switch (status) {
+	case VIRTIO_TMEM_S_OK:
+		q->stats[VTMEM_STORES_OK]++;
+		break;
+	case VIRTIO_TMEM_S_NOSPC:
+	case VIRTIO_TMEM_S_QUOTA:
+	case VIRTIO_TMEM_S_REFUSED:
+	case VIRTIO_TMEM_S_FROZEN:
+		q->stats[VTMEM_STORES_REFUSED]++;
+		break;
+	default:
+		q->stats[VTMEM_STORES_ERROR]++;
+	}
+}
+
+/* Puts a request into the ring; the token is busy after it returned 0. */
+int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
+		    struct scatterlist **sgs, unsigned int out, unsigned int in)
+{
+	int err;
+
+	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
+	err = virtqueue_add_sgs(q->vq, sgs, out, in, token, GFP_ATOMIC);
+	if (err == -EIO)
+		vtmem_dev_broken(q->dev);
+	if (err)
+		return err;
+	vtmem_queue_busy(q, token);
+	q->nr_unkicked++;
+	q->stats[VTMEM_REQUESTS]++;
+	return 0;
+}
+
+/*
+ * Newer stores of pages go into the ring: if an older one that the device still
+ * has is refused, that says nothing of the page any more, also when the newer
+ * one was answered first.
+ */
+void vtmem_slots_supersede(struct vtmem_queue *q, struct vtmem_area *area,
+			   unsigned long page, unsigned int nr)
+{
+	struct vtmem_slot *slot;
+	struct vtmem_job *job;
+	unsigned long first, end;
+
+	if (!q->nr_busy)
+		return;
+	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++) {
+		job = slot->job;
+		if (!job || slot->area != area ||
+		    job->op != VIRTIO_TMEM_OP_STORE)
+			continue;
+		first = max(page, job->page);
+		end = min(page + nr, job->page + job->nr);
+		if (first < end)
+			slot->superseded |= GENMASK_ULL(end - job->page - 1,
+							first - job->page);
+	}
+}
+
 /* Puts a slot's request into the ring; the slot is busy after it returned 0. */
 int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 		   struct vtmem_area *area, struct vtmem_job *job,
@@ -33,14 +144,7 @@ int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	unsigned int out = 0, in = 0;
 	int err;
 
-	wire->req = (struct virtio_tmem_req) {
-		.type = VIRTIO_TMEM_T_PAGES,
-		.nr_ops = cpu_to_le16(nr_ops),
-	};
-	/* What the device does not write must not read as success. */
-	wire->resp.status = VIRTIO_TMEM_S_IO;
-	memset(wire->status, VIRTIO_TMEM_S_IO, nr_ops);
-
+	vtmem_wire_init(wire, nr_ops);
 	sg_init_one(&head, &wire->req,
 		    offsetof(struct vtmem_wire, ops[nr_ops]));
 	sgs[out++] = &head;
@@ -53,63 +157,21 @@ int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	if (nr_ahead)
 		sgs[out + in++] = vtmem_prefetch_sg(q);
 
-	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
-	err = virtqueue_add_sgs(q->vq, sgs, out, in, &slot->token,
-				GFP_ATOMIC);
-	if (err == -EIO)
-		vtmem_dev_broken(q->dev);
+	err = vtmem_token_add(q, &slot->token, sgs, out, in);
 	if (err)
 		return err;
 
+	if (job && job->op == VIRTIO_TMEM_OP_STORE)
+		vtmem_slots_supersede(q, area, job->page, job->nr);
 	list_del(&slot->node);
 	slot->area = area;
 	slot->job = job;
 	slot->nr_ops = nr_ops;
 	slot->nr_ahead = nr_ahead;
-	slot->seq = ++q->seq;
+	slot->superseded = 0;
 	atomic_inc(&area->inflight);
-	vtmem_queue_busy(q, &slot->token);
 	q->nr_flushes += !job;
-	q->nr_unkicked++;
-	q->stats[VTMEM_REQUESTS]++;
 	return 0;
-}
-
-/* What the device answered to operation @i, of @len bytes it says it wrote. */
-static u8 vtmem_slot_status(struct vtmem_slot *slot, unsigned int i,
-			    unsigned int len)
-{
-	unsigned int head = sizeof(slot->wire->resp) + slot->nr_ops;
-	u8 status;
-
-	if (len < sizeof(slot->wire->resp))
-		return VIRTIO_TMEM_S_IO;
-	status = slot->wire->resp.status;
-	if (status != VIRTIO_TMEM_S_OK)
-		return status;
-	if (len < head)
-		return VIRTIO_TMEM_S_IO;
-	status = slot->wire->status[i];
-	if (status == VIRTIO_TMEM_S_OK &&
-	    slot->wire->ops[i].op == VIRTIO_TMEM_OP_LOAD &&
-	    len < head + (i + 1) * PAGE_SIZE)
-		return VIRTIO_TMEM_S_IO;
-	return status;
-}
-
-/* Was a later store of the page put into the ring? */
-static bool vtmem_superseded(struct vtmem_queue *q, struct vtmem_slot *than,
-			     unsigned long page)
-{
-	struct vtmem_slot *slot;
-
-	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++)
-		if (slot->job && slot->job->op == VIRTIO_TMEM_OP_STORE &&
-		    slot->area == than->area && slot->seq > than->seq &&
-		    page >= slot->job->page &&
-		    page < slot->job->page + slot->job->nr)
-			return true;
-	return false;
 }
 
 /* The device has returned a slot, or will never look at it again (@len 0). */
@@ -119,19 +181,18 @@ static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 	struct vtmem_slot *slot = container_of(token, struct vtmem_slot, token);
 	struct virtio_tmem_op *op = slot->wire->ops;
 	unsigned int i, nr = slot->nr_ops - slot->nr_ahead;
-	bool latest;
 	u8 status;
 
+	vtmem_resp_note(q->dev, &slot->wire->resp, len);
 	for (i = 0; i < nr; i++) {
-		status = vtmem_slot_status(slot, i, len);
-		/* Only who was refused asks. */
-		latest = op[i].op != VIRTIO_TMEM_OP_STORE || !status ||
-			 !vtmem_superseded(q, slot, vtmem_op_page(&op[i]));
-		vtmem_area_answer(q, slot->job, &op[i], i, status, latest);
+		status = vtmem_wire_status(slot->wire, slot->nr_ops, i, len);
+		vtmem_area_answer(q, slot->job, &op[i], i, status,
+				  !(slot->superseded >> i & 1));
 	}
-	for (; i < slot->nr_ops; i++)
-		vtmem_prefetch_arrived(q, slot->area, &op[i],
-				       vtmem_slot_status(slot, i, len));
+	for (; i < slot->nr_ops; i++) {
+		status = vtmem_wire_status(slot->wire, slot->nr_ops, i, len);
+		vtmem_prefetch_arrived(q, slot->area, &op[i], status);
+	}
 	if (slot->job)
 		list_add_tail(&slot->job->node, done);
 	else

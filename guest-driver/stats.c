@@ -22,10 +22,13 @@ static const char * const vtmem_counter_names[VTMEM_NR_COUNTERS] = {
 	[VTMEM_STORES_REFUSED]		= "stores_refused",
 	[VTMEM_STORES_ERROR]		= "stores_error",
 	[VTMEM_STORES_SKIPPED]		= "stores_skipped",
+	[VTMEM_STORES_CREDIT]		= "stores_credit",
+	[VTMEM_STORES_KEPT]		= "stores_kept",
 	[VTMEM_LOADS]			= "loads",
 	[VTMEM_LOADS_HIT]		= "loads_hit",
 	[VTMEM_LOADS_MISS]		= "loads_miss",
 	[VTMEM_LOADS_ERROR]		= "loads_error",
+	[VTMEM_LOADS_COPY]		= "loads_copy",
 	[VTMEM_PREFETCHES]		= "prefetches",
 	[VTMEM_PREFETCHES_USED]		= "prefetches_used",
 	[VTMEM_INVALIDATES]		= "invalidates",
@@ -33,6 +36,7 @@ static const char * const vtmem_counter_names[VTMEM_NR_COUNTERS] = {
 	[VTMEM_INVALIDATES_ERROR]	= "invalidates_error",
 	[VTMEM_REQUESTS]		= "requests",
 	[VTMEM_KICKS]			= "kicks",
+	[VTMEM_KICKS_LOADS]		= "kicks_loads",
 	[VTMEM_INTERRUPTS]		= "interrupts",
 	[VTMEM_DISK_WRITES]		= "disk_writes",
 	[VTMEM_DISK_READS]		= "disk_reads",
@@ -63,7 +67,7 @@ u64 vtmem_stats_sum(struct vtmem_dev *dev, enum vtmem_counter counter)
 static int stats_show(struct seq_file *m, void *unused)
 {
 	struct vtmem_dev *dev = m->private;
-	unsigned long held, pending = 0;
+	unsigned long held, pending = 0, unanswered = 0;
 	struct vtmem_queue *q;
 	unsigned int i;
 
@@ -71,14 +75,24 @@ static int stats_show(struct seq_file *m, void *unused)
 		seq_printf(m, "%-20s %llu\n", vtmem_counter_names[i],
 			   vtmem_stats_sum(dev, i));
 
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
-		pending += READ_ONCE(q->nr_pending);
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
+		spin_lock_irq(&q->lock);
+		pending += q->nr_pending;
+		unanswered += vtmem_ahead_nr_unanswered(q);
+		spin_unlock_irq(&q->lock);
+	}
 	mutex_lock(&dev->lock);
 	held = vtmem_dev_nr_held(dev);
 	mutex_unlock(&dev->lock);
-	/* Levels: pages with the host, and freed ones it is not yet told of. */
+	/*
+	 * Levels: pages with the host, freed ones it is not yet told of, stores
+	 * that are complete and that it has not answered, and for how many more
+	 * there is credit.
+	 */
 	seq_printf(m, "%-20s %lu\n", "pages", held);
 	seq_printf(m, "%-20s %lu\n", "pages_pending", pending);
+	seq_printf(m, "%-20s %lu\n", "stores_unanswered", unanswered);
+	seq_printf(m, "%-20s %d\n", "credit", atomic_read(&dev->credit));
 	return 0;
 }
 DEFINE_SHOW_ATTRIBUTE(stats);

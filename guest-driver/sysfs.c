@@ -93,6 +93,13 @@ static ssize_t max_batch_show(struct device *d, struct device_attribute *attr,
 }
 static DEVICE_ATTR_RO(max_batch);
 
+static ssize_t credit_show(struct device *d, struct device_attribute *attr,
+			   char *buf)
+{
+	return sysfs_emit(buf, "%d\n", atomic_read(&vtmem_of(d)->credit));
+}
+static DEVICE_ATTR_RO(credit);
+
 static struct attribute *vtmem_attrs[] = {
 	&dev_attr_state.attr,
 	&dev_attr_disk.attr,
@@ -101,6 +108,7 @@ static struct attribute *vtmem_attrs[] = {
 	&dev_attr_pages.attr,
 	&dev_attr_queues.attr,
 	&dev_attr_max_batch.attr,
+	&dev_attr_credit.attr,
 	NULL
 };
 
@@ -136,15 +144,19 @@ VTMEM_STAT(stores, VTMEM_STORES);
 VTMEM_STAT(stores_ok, VTMEM_STORES_OK);
 VTMEM_STAT(stores_refused, VTMEM_STORES_REFUSED);
 VTMEM_STAT(stores_error, VTMEM_STORES_ERROR);
+VTMEM_STAT(stores_credit, VTMEM_STORES_CREDIT);
+VTMEM_STAT(stores_kept, VTMEM_STORES_KEPT);
 VTMEM_STAT(loads, VTMEM_LOADS);
 VTMEM_STAT(loads_hit, VTMEM_LOADS_HIT);
 VTMEM_STAT(loads_miss, VTMEM_LOADS_MISS);
 VTMEM_STAT(loads_error, VTMEM_LOADS_ERROR);
+VTMEM_STAT(loads_copy, VTMEM_LOADS_COPY);
 VTMEM_STAT(invalidates, VTMEM_INVALIDATES);
 VTMEM_STAT(object_invalidates, VTMEM_OBJECT_INVALIDATES);
 VTMEM_STAT(invalidates_error, VTMEM_INVALIDATES_ERROR);
 VTMEM_STAT(requests, VTMEM_REQUESTS);
 VTMEM_STAT(kicks, VTMEM_KICKS);
+VTMEM_STAT(kicks_loads, VTMEM_KICKS_LOADS);
 VTMEM_STAT(interrupts, VTMEM_INTERRUPTS);
 VTMEM_STAT(cleancache_stores, VTMEM_EPH_STORES);
 VTMEM_STAT(cleancache_stores_skipped, VTMEM_EPH_STORES_SKIPPED);
@@ -155,15 +167,19 @@ static struct attribute *vtmem_stat_attrs[] = {
 	&vtmem_stat_stores_ok.attr.attr,
 	&vtmem_stat_stores_refused.attr.attr,
 	&vtmem_stat_stores_error.attr.attr,
+	&vtmem_stat_stores_credit.attr.attr,
+	&vtmem_stat_stores_kept.attr.attr,
 	&vtmem_stat_loads.attr.attr,
 	&vtmem_stat_loads_hit.attr.attr,
 	&vtmem_stat_loads_miss.attr.attr,
 	&vtmem_stat_loads_error.attr.attr,
+	&vtmem_stat_loads_copy.attr.attr,
 	&vtmem_stat_invalidates.attr.attr,
 	&vtmem_stat_object_invalidates.attr.attr,
 	&vtmem_stat_invalidates_error.attr.attr,
 	&vtmem_stat_requests.attr.attr,
 	&vtmem_stat_kicks.attr.attr,
+	&vtmem_stat_kicks_loads.attr.attr,
 	&vtmem_stat_interrupts.attr.attr,
 	&vtmem_stat_cleancache_stores.attr.attr,
 	&vtmem_stat_cleancache_stores_skipped.attr.attr,

@@ -40,6 +40,9 @@ static bool vtmem_post_flush(struct vtmem_queue *q)
 	/* Half of the slots at most: loads and stores go on meanwhile. */
 	if (!slot || q->nr_flushes >= VTMEM_SLOTS / 2)
 		return false;
+	/* They may be of pages that were stored since. */
+	if (q->nr_pending && !vtmem_batch_close(q))
+		return false;
 	nr_ops = vtmem_pending_gather(q, slot->wire->ops, &area);
 	if (!nr_ops)
 		return false;
@@ -75,10 +78,13 @@ static int vtmem_post_job(struct vtmem_queue *q, struct vtmem_job *job)
 	unsigned int nr_ops, nr_ahead;
 
 	/* A load comes after all invalidates noted for its pages. */
-	if (job->op == VIRTIO_TMEM_OP_LOAD)
+	if (job->op == VIRTIO_TMEM_OP_LOAD) {
 		while (vtmem_pending_promote(q, job))
 			if (!vtmem_post_flush(q))
 				return -EBUSY;
+	} else if (!vtmem_batch_before(q, job->area, job->page)) {
+		return -EBUSY;
+	}
 
 	slot = vtmem_slot_get(q, job->nr_sg);
 	if (!slot)
@@ -111,6 +117,7 @@ struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
 		return NULL;
 	if (q->nr_pending >= VTMEM_PIGGYBACK)
 		vtmem_post_flush(q);
+	vtmem_batch_piggyback(q, VTMEM_PIGGYBACK);
 	q->nr_unkicked = 0;
 	if (!virtqueue_kick_prepare(q->vq))
 		return NULL;
@@ -127,11 +134,13 @@ struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 {
 	unsigned int nr_unkicked = q->nr_unkicked;
 	struct vtmem_job *job;
+	bool closed;
 	int ret;
 
 	if (q->state != VTMEM_RUNNING)
 		return NULL;
 
+	closed = vtmem_batch_run(q);
 	if (q->flush_due) {
 		while (q->nr_pending && vtmem_post_flush(q))
 			;
@@ -150,7 +159,8 @@ struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 	 * An answer of the device runs the queue again.  With no answer to come
 	 * (memory to map the pages was short) a timer has to.
 	 */
-	if (!q->nr_busy && (q->flush_due || !list_empty(&q->backlog)))
+	if (!q->nr_busy &&
+	    (!closed || q->flush_due || !list_empty(&q->backlog)))
 		vtmem_flush_later(q, 10);
 	/* Others may be collecting requests for one kick: leave that to them. */
 	return q->nr_unkicked == nr_unkicked ? NULL : vtmem_kick_prepare(q);
@@ -190,7 +200,11 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 	if (q->state == VTMEM_FAILED ||
 	    (q->state == VTMEM_SHUT && job->op != VIRTIO_TMEM_OP_LOAD))
 		refused = VIRTIO_TMEM_S_IO;
-	if (refused) {
+	if (job->op == VIRTIO_TMEM_OP_LOAD && vtmem_copy_load(q, job)) {
+		/* In any state: the host is not needed. */
+		refused = VIRTIO_TMEM_S_OK;
+		ret = 1;
+	} else if (refused) {
 		vtmem_area_refuse(q, job, refused);
 		ret = 1;
 	} else if (q->state != VTMEM_RUNNING || !list_empty(&q->backlog)) {
@@ -209,6 +223,8 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 	/* Who waits for room must not wait for requests nobody told of. */
 	if (kick || ret < 0)
 		notify = vtmem_kick_prepare(q);
+	if (notify && job->op == VIRTIO_TMEM_OP_LOAD)
+		q->stats[VTMEM_KICKS_LOADS]++;
 	spin_unlock_irqrestore(&q->lock, flags);
 	if (notify)
 		virtqueue_notify(notify);
@@ -269,6 +285,7 @@ void vtmem_flush_work(struct work_struct *work)
 	rcu_read_lock();
 	spin_lock_irq(&q->lock);
 	q->flush_due = q->nr_pending;
+	vtmem_batch_is_due(q);
 	notify = vtmem_queue_run(q, &done);
 	spin_unlock_irq(&q->lock);
 	if (notify)

@@ -24,10 +24,15 @@ struct vtmem_slot {
 	struct vtmem_job *job;		/* NULL: noted invalidates */
 	unsigned int nr_ops;		/* all, the pages ahead among them */
 	unsigned int nr_ahead;		/* loads behind those of the job */
-	u64 seq;			/* of two requests the later has more */
+	u64 superseded;			/* stores of these pages came later */
 };
 
 /* slot.c; all but alloc and free under the queue's lock */
+void vtmem_wire_init(struct vtmem_wire *wire, unsigned int nr_ops);
+u8 vtmem_wire_status(struct vtmem_wire *wire, unsigned int nr_ops,
+		     unsigned int i, unsigned int len);
+void vtmem_slots_supersede(struct vtmem_queue *q, struct vtmem_area *area,
+			   unsigned long page, unsigned int nr);
 int vtmem_slots_alloc(struct vtmem_queue *q);
 void vtmem_slots_free(struct vtmem_queue *q);
 struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q, unsigned int nr_sg);

@@ -71,10 +71,13 @@ enum vtmem_counter {
 	VTMEM_STORES_REFUSED,		/* full, over quota, by policy, frozen */
 	VTMEM_STORES_ERROR,
 	VTMEM_STORES_SKIPPED,		/* not asked: see gate.c */
+	VTMEM_STORES_CREDIT,		/* of the stores, complete before that */
+	VTMEM_STORES_KEPT,		/* of these not OK: in a copy here */
 	VTMEM_LOADS,			/* asked of the host */
 	VTMEM_LOADS_HIT,
 	VTMEM_LOADS_MISS,		/* as the host answered */
 	VTMEM_LOADS_ERROR,		/* as the front end was told */
+	VTMEM_LOADS_COPY,		/* not asked: the page was here still */
 	VTMEM_PREFETCHES,		/* of the loads asked, ahead of need */
 	VTMEM_PREFETCHES_USED,		/* given out without another request */
 	VTMEM_INVALIDATES,
@@ -82,6 +85,7 @@ enum vtmem_counter {
 	VTMEM_INVALIDATES_ERROR,	/* operations */
 	VTMEM_REQUESTS,			/* descriptor chains */
 	VTMEM_KICKS,			/* notifications to the host */
+	VTMEM_KICKS_LOADS,		/* of these, for a load to be waited for */
 	VTMEM_INTERRUPTS,		/* notifications from the host */
 	VTMEM_DISK_WRITES,		/* pages refused, now on the disk behind */
 	VTMEM_DISK_READS,
@@ -106,6 +110,7 @@ enum vtmem_state {
 #define VTMEM_DMA_ALIGN		128
 
 struct vtmem_slot;
+struct vtmem_ahead;
 struct vtmem_eph_queue;
 struct vtmem_queue;
 
@@ -134,8 +139,8 @@ struct vtmem_queue {
 	unsigned int nr_unkicked;	/* requests added since the last kick */
 	unsigned int nr_pending;	/* pages whose invalidate is noted */
 	unsigned long nr_host;		/* pages that the host has */
-	u64 seq;			/* of the last request added */
 	struct vtmem_prefetch *prefetch;
+	struct vtmem_ahead *ahead;	/* NULL: without credit */
 	bool flush_due;			/* post these without more delay */
 	struct list_head busy;		/* of vtmem_token: the oldest first */
 	struct list_head free;		/* of vtmem_slot */
@@ -174,6 +179,9 @@ struct vtmem_dev {
 	struct vtmem_disk *disk;	/* NULL: none; vtmem_devices_mutex */
 	u64 disk_bytes;			/* offered; vtmem_devices_mutex */
 	struct vtmem_ctrl ctrl;
+	atomic_t credit;		/* granted and not used: see credit.c */
+	u8 hints;			/* VIRTIO_TMEM_HINT_*: see hint.c */
+	unsigned long hinted;		/* jiffies, when they were last seen */
 	struct vtmem_eph_dev *eph;	/* NULL: without cleancache */
 
 	struct mutex lock;		/* life cycle, and the list of areas */
@@ -343,6 +351,19 @@ extern bool vtmem_param_lost_panics;
 /* sysfs.c */
 extern const struct attribute_group *vtmem_groups[];
 
+/* slot.c; under the queue's lock, but for the first */
+void vtmem_resp_note(struct vtmem_dev *dev, const struct virtio_tmem_resp *resp,
+		     unsigned int len);
+void vtmem_count_store(struct vtmem_queue *q, u8 status);
+int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
+		    struct scatterlist **sgs, unsigned int out,
+		    unsigned int in);
+
+/* hint.c; any context */
+void vtmem_hint_seen(struct vtmem_dev *dev, u8 hints);
+bool vtmem_hint_refuses(struct vtmem_dev *dev, u8 hint);
+void vtmem_hint_read(struct vtmem_dev *dev);
+
 /* ring.c */
 int vtmem_queues_alloc(struct vtmem_dev *dev);
 void vtmem_queues_free(struct vtmem_dev *dev);
@@ -437,6 +458,99 @@ void vtmem_prefetch_arrived(struct vtmem_queue *q, struct vtmem_area *area,
 void vtmem_prefetch_kill(struct vtmem_queue *q, struct vtmem_area *area,
 			 unsigned long page);
 void vtmem_prefetch_purge(struct vtmem_queue *q, struct vtmem_area *only);
+
+/* credit.c; all but alloc, free, grant and store_ahead under the queue's lock */
+#ifdef CONFIG_VTMEM_FRONTSWAP
+int vtmem_ahead_alloc(struct vtmem_queue *q);
+void vtmem_ahead_free(struct vtmem_queue *q);
+void vtmem_credit_grant(struct vtmem_dev *dev, __le32 credit);
+bool vtmem_store_ahead(struct vtmem_area *area, unsigned long page,
+		       struct page *data);
+bool vtmem_copy_exists(struct vtmem_queue *q, struct vtmem_area *area,
+		       unsigned long page);
+void vtmem_copy_kill(struct vtmem_queue *q, struct vtmem_area *area,
+		     unsigned long page);
+bool vtmem_copy_load(struct vtmem_queue *q, struct vtmem_job *job);
+bool vtmem_batch_close(struct vtmem_queue *q);
+void vtmem_batch_is_due(struct vtmem_queue *q);
+bool vtmem_batch_run(struct vtmem_queue *q);
+void vtmem_batch_piggyback(struct vtmem_queue *q, unsigned int least);
+bool vtmem_batch_before(struct vtmem_queue *q, struct vtmem_area *area,
+			unsigned long page);
+void vtmem_ahead_drop_area(struct vtmem_queue *q, struct vtmem_area *area);
+void vtmem_ahead_abort(struct vtmem_queue *q);
+unsigned int vtmem_ahead_nr_unanswered(struct vtmem_queue *q);
+#else
+static inline int vtmem_ahead_alloc(struct vtmem_queue *q)
+{
+	return 0;
+}
+
+static inline void vtmem_ahead_free(struct vtmem_queue *q)
+{
+}
+
+static inline void vtmem_credit_grant(struct vtmem_dev *dev, __le32 credit)
+{
+}
+
+static inline bool vtmem_copy_exists(struct vtmem_queue *q,
+				     struct vtmem_area *area,
+				     unsigned long page)
+{
+	return false;
+}
+
+static inline void vtmem_copy_kill(struct vtmem_queue *q,
+				   struct vtmem_area *area, unsigned long page)
+{
+}
+
+static inline bool vtmem_copy_load(struct vtmem_queue *q, struct vtmem_job *job)
+{
+	return false;
+}
+
+static inline bool vtmem_batch_close(struct vtmem_queue *q)
+{
+	return true;
+}
+
+static inline void vtmem_batch_is_due(struct vtmem_queue *q)
+{
+}
+
+static inline bool vtmem_batch_run(struct vtmem_queue *q)
+{
+	return true;
+}
+
+static inline void vtmem_batch_piggyback(struct vtmem_queue *q,
+					 unsigned int least)
+{
+}
+
+static inline bool vtmem_batch_before(struct vtmem_queue *q,
+				      struct vtmem_area *area,
+				      unsigned long page)
+{
+	return true;
+}
+
+static inline void vtmem_ahead_drop_area(struct vtmem_queue *q,
+					 struct vtmem_area *area)
+{
+}
+
+static inline void vtmem_ahead_abort(struct vtmem_queue *q)
+{
+}
+
+static inline unsigned int vtmem_ahead_nr_unanswered(struct vtmem_queue *q)
+{
+	return 0;
+}
+#endif
 
 /* ephemeral.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE
