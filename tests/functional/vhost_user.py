@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """A small vhost-user front end with a virtio-tmem driver, polite or not.
 
-The protocol is that of docs/interop/vhost-user.rst in QEMU, and the requests are
-those of docs/specs/virtio-tmem.rst.
+The protocol is that of docs/interop/vhost-user.rst in QEMU, and the requests
+are those of docs/specs/virtio-tmem.rst.
 """
 
 import fcntl
