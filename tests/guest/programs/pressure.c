@@ -38,6 +38,7 @@ static struct {
 	unsigned int passes;		/* after the filling */
 	unsigned int rewrite_percent;	/* per pass */
 	struct pattern pattern;
+	unsigned int resident;		/* MiB of each process; 0: what fits */
 	const char *progress;		/* file for the last progress line */
 } opt = {
 	.processes = 4, .passes = 3, .rewrite_percent = 25,
@@ -136,6 +137,18 @@ static bool visit(unsigned char *page_data, uint64_t page, unsigned int pass)
 	return true;
 }
 
+/*
+ * Asks for all pages to be swapped out, each time as many were visited as may
+ * stay: only this work swaps then, however much memory there is.
+ */
+static void give_up(unsigned char *memory, uint64_t visited)
+{
+	uint64_t limit = ((uint64_t)opt.resident << 20) / PAGE_SIZE;
+
+	if (limit && visited % limit == limit - 1)
+		madvise(memory, pages * PAGE_SIZE, MADV_PAGEOUT);
+}
+
 /* Odd passes run in order, even ones at random: each page exactly once. */
 static int child(void)
 {
@@ -166,6 +179,7 @@ static int child(void)
 		for (i = 0; i < pages; i++) {
 			if (!visit(memory + start * PAGE_SIZE, start, pass))
 				return EXIT_WRONG;
+			give_up(memory, i);
 			start = (start + step) % pages;
 		}
 	}
@@ -345,6 +359,7 @@ static const struct option options[] = {
 	{ "random-percent", required_argument, NULL, 'r' },
 	{ "same-percent", required_argument, NULL, 's' },
 	{ "rewrite-percent", required_argument, NULL, 'w' },
+	{ "resident", required_argument, NULL, 'R' },
 	{ "seed", required_argument, NULL, 'S' },
 	{ "progress", required_argument, NULL, 'P' },
 	{ "help", no_argument, NULL, 'h' },
@@ -362,6 +377,8 @@ static void usage(void)
 	       "  --random-percent N   share of incompressible pages (%u)\n"
 	       "  --same-percent N     share of same-filled pages (%u)\n"
 	       "  --rewrite-percent N  share rewritten in each pass (%u)\n"
+	       "  --resident MIB       swaps out all beyond that by itself, for\n"
+	       "                       each process (what there is no room for)\n"
 	       "  --seed N             (%" PRIu64 ")\n"
 	       "  --progress FILE      keep the last progress line there\n",
 	       opt.processes, opt.passes, opt.pattern.random_percent,
@@ -393,6 +410,9 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			opt.rewrite_percent = number(name, optarg, 0, 100);
+			break;
+		case 'R':
+			opt.resident = number(name, optarg, 0, 1 << 20);
 			break;
 		case 'S':
 			opt.pattern.seed = number(name, optarg, 0, UINT64_MAX);

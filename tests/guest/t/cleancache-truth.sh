@@ -4,6 +4,11 @@
 # All that can be done to a file, on the file systems that use cleancache, while
 # caches are dropped and the host in turn accepts, evicts and refuses: no read
 # ever shows what was there before.
+#
+# Two are left out since nothing can be wrong there in Linux 5.10: btrfs gives no
+# page away, for none of its pages counts as mapped to the disk, which
+# unaccount_page_cache_page() asks for; and with blocks smaller than a page
+# ext4_mpage_readpages() asks for none back.
 
 set -e
 driver_says() { awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/virtio_tmem/*/stats; }
@@ -27,28 +32,30 @@ drops() {
     done
 }
 
-# Rates of success by which to see that there was something to be wrong.
+# Works until the host gave enough back to have been found in a lie, which is the
+# first time unless caches were dropped when there was little in them.
 use() { # NAME MOUNT...
-    name=$1
+    name=$1 rounds=0
     shift
     before=$(driver_says cleancache_loads_hit)
-    "$@" /dev/vda /mnt
-    for directory in ${directories:-/mnt}; do
+    until
+        "$@" /dev/vda /mnt || exit
         seed=$((seed + 1))
         # shellcheck disable=SC2086
         file-truth --processes 2 --files 3 --pages 400 --operations 900 \
-            --seed $seed $shift "$directory" &
-        truths="$truths $!"
+            --seed $seed $shift /mnt || exit
+        file-race 4 /mnt/race || exit
+        umount /mnt || exit
+        hits=$(($(driver_says cleancache_loads_hit) - before))
+        [ "$hits" -gt 50 ]
+    do
+        rounds=$((rounds + 1))
+        [ $rounds -lt 4 ] || { echo "$name: only $hits hits"; exit 1; }
     done
-    for truth in $truths; do wait "$truth"; done
-    truths=
-    [ "$name" = btrfs ] || file-race 4 /mnt/race
-    umount /mnt
-    hits=$(($(driver_says cleancache_loads_hit) - before))
     echo "$name: $hits hits"
 }
 
-seed=0 truths='' directories='' shift=''
+seed=0 shift=''
 drops &
 moods &
 background=$!
@@ -56,26 +63,12 @@ background=$!
 for type in ext4 ext3 ext2; do
     /tools/mke2fs -q -F -t $type -E nodiscard /dev/vda
     use $type mount -t $type
-    # Enough to have found a lie, on each that looks for its pages.
-    [ "$hits" -gt 50 ]
 done
 /tools/mke2fs -q -F -t ext4 -E nodiscard /dev/vda
 # This kernel mixes a file's data up by itself there, cleancache or not, when
 # ranges of it are collapsed or inserted.
 shift=--no-shift
 use "ext4, data=journal" mount -t ext4 -o data=journal
-shift=
-/tools/mke2fs -q -F -t ext4 -b 1024 -E nodiscard /dev/vda
-use "ext4, blocks of 1024" mount -t ext4
-
-# Subvolumes have inodes of the same numbers.
-/tools/mkfs.btrfs -q -f -K /dev/vda
-mount -t btrfs /dev/vda /mnt
-/tools/btrfs -q subvolume create /mnt/one
-/tools/btrfs -q subvolume create /mnt/two
-umount /mnt
-directories='/mnt/one /mnt/two'
-use btrfs mount -t btrfs
 
 touch /run/enough
 wait $background
