@@ -11,6 +11,7 @@
  * does not fail the bios that were merged with its own.
  */
 #include <linux/ratelimit.h>
+#include <linux/swap.h>
 
 #include "compat/blk-mq.h"
 #include "disk.h"
@@ -126,6 +127,22 @@ static void vtmem_rq_done(struct vtmem_job *job)
 		blk_mq_complete_request(rq);
 }
 
+/* The first page is written: is a swap area made on the disk, and how large? */
+static void vtmem_look_at_header(struct vtmem_area *area,
+				 struct scatterlist *sg, unsigned int nr_sg)
+{
+	union swap_header *h = NULL;
+	char magic[sizeof(h->magic.magic)];
+	u32 last_page = 0;
+
+	sg_pcopy_to_buffer(sg, nr_sg, magic, sizeof(magic),
+			   offsetof(union swap_header, magic.magic));
+	sg_pcopy_to_buffer(sg, nr_sg, &last_page, sizeof(last_page),
+			   offsetof(union swap_header, info.last_page));
+	vtmem_gate_swap_slots(area, memcmp(magic, "SWAPSPACE2", sizeof(magic)) ?
+				    0 : last_page);
+}
+
 /* Starts a read or write; false if it is not what the limits allow. */
 static bool vtmem_start_rw(struct vtmem_disk *disk, struct request *rq)
 {
@@ -152,6 +169,8 @@ static bool vtmem_start_rw(struct vtmem_disk *disk, struct request *rq)
 	job->nr_sg = vtmem_map_sg(rq, vrq->sg);
 	job->done = vtmem_rq_done;
 	job->owner = rq;
+	if (!first && job->op == VIRTIO_TMEM_OP_STORE)
+		vtmem_look_at_header(job->area, vrq->sg, job->nr_sg);
 	vtmem_submit(job, false);
 	return true;
 }

@@ -3,11 +3,14 @@
  * virtio-tmem guest driver: discards and zeroes written to the swap disk
  *
  * Both invalidate pages, as many as a disk has, in any number of objects and
- * hence of queues: a task's work.
+ * hence of queues: a task's work.  It waits for its jobs, which may wait for
+ * other work of ours to find room in the ring; so it has a rescuer of its own.
  *
  * Locking: vtmem_disk.lock guards the list of what waits for the work.
  */
 #include "disk.h"
+
+static struct workqueue_struct *vtmem_discard_wq;
 
 static void vtmem_discard_done(struct vtmem_job *job)
 {
@@ -106,7 +109,7 @@ void vtmem_discard_queue(struct vtmem_disk *disk, struct request *rq)
 	spin_lock_irqsave(&disk->lock, flags);
 	list_add_tail(&vrq->node, &disk->discards);
 	spin_unlock_irqrestore(&disk->lock, flags);
-	queue_work(vtmem_wq, &disk->discard_work);
+	queue_work(vtmem_discard_wq, &disk->discard_work);
 }
 
 void vtmem_discard_init(struct vtmem_disk *disk)
@@ -115,4 +118,16 @@ void vtmem_discard_init(struct vtmem_disk *disk)
 	INIT_LIST_HEAD(&disk->discards);
 	INIT_WORK(&disk->discard_work, vtmem_discard_work);
 	init_completion(&disk->jobs_done);
+}
+
+int vtmem_discard_start(void)
+{
+	vtmem_discard_wq = alloc_workqueue("virtio_tmem_discard",
+					   WQ_MEM_RECLAIM | WQ_UNBOUND, 0);
+	return vtmem_discard_wq ? 0 : -ENOMEM;
+}
+
+void vtmem_discard_end(void)
+{
+	destroy_workqueue(vtmem_discard_wq);
 }

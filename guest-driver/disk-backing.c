@@ -8,6 +8,7 @@
  * Locking: vtmem_disk.backing is read under RCU, and counted before it is used;
  * backing_mutex serialises those who change it.
  */
+#include <linux/delay.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
@@ -56,6 +57,27 @@ bool vtmem_rq_to_backing(struct vtmem_disk *disk, struct vtmem_rq *vrq)
 	return b;
 }
 
+/*
+ * A loop device or a device mapper on the swap disk, perhaps by several steps,
+ * must not stand behind it: a refused page would come back here for ever.  What
+ * is below a disk no module is told, but these have the swap disk open, as only
+ * swap should.  Who looks at a disk that is new, as udev does, is soon gone.
+ */
+#define VTMEM_OPENERS_MS	3000
+#define VTMEM_OPENERS_POLL_MS	50
+
+static bool vtmem_may_lead_back(struct vtmem_disk *disk)
+{
+	unsigned int ms;
+
+	for (ms = 0; ms < VTMEM_OPENERS_MS; ms += VTMEM_OPENERS_POLL_MS) {
+		if (!vtmem_disk_used_otherwise(disk))
+			return false;
+		msleep(VTMEM_OPENERS_POLL_MS);
+	}
+	return true;
+}
+
 /* Puts a disk behind the swap disk.  Sleeps. */
 static int vtmem_backing_attach(struct vtmem_disk *disk, const char *path)
 {
@@ -69,6 +91,13 @@ static int vtmem_backing_attach(struct vtmem_disk *disk, const char *path)
 		       disk->dev->name, disk->gd->disk_name, path,
 		       vtmem_backing_path(b));
 		err = -EBUSY;
+		goto out;
+	}
+	if (vtmem_may_lead_back(disk)) {
+		pr_err("virtio_tmem %s: %s: backing=%s: somebody has %s open, and not as swap: what stands on it must not stand behind it, so close it first\n",
+		       disk->dev->name, disk->gd->disk_name, path,
+		       disk->gd->disk_name);
+		err = -ELOOP;
 		goto out;
 	}
 	b = vtmem_backing_open(disk->area, path, disk->gd->disk_name);

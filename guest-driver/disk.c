@@ -44,7 +44,7 @@ static int vtmem_open_disk(struct gendisk *gd)
 	dev = gd->private_data;
 	if (dev) {
 		kref_get(&dev->ref);
-		dev->disk->openers++;
+		vtmem_gate_openers(dev->disk->area, ++dev->disk->openers);
 		err = 0;
 	}
 	mutex_unlock(&vtmem_open_mutex);
@@ -62,8 +62,7 @@ static void vtmem_release_disk(struct gendisk *gd)
 	for (i = 0; i < dev->nr_queues; i++)
 		vtmem_queue_flush(&dev->queues[i]);
 	mutex_lock(&vtmem_open_mutex);
-	if (!--dev->disk->openers)
-		vtmem_gate_is_swap(dev->disk->area, false);
+	vtmem_gate_openers(dev->disk->area, --dev->disk->openers);
 	mutex_unlock(&vtmem_open_mutex);
 	vtmem_dev_put(dev);
 }
@@ -83,6 +82,25 @@ struct vtmem_area *vtmem_disk_area(struct block_device *bdev)
 	struct vtmem_dev *dev = bdev->bd_disk->private_data;
 
 	return bdev->bd_disk->fops == &vtmem_fops ? dev->disk->area : NULL;
+}
+
+/*
+ * The disk's name if all of the device's @nr_pages are on it and nobody has it
+ * open, else NULL.  For a time when no disk comes or goes.
+ */
+const char *vtmem_disk_unused(struct vtmem_dev *dev, unsigned long nr_pages)
+{
+	struct vtmem_disk *disk = dev->disk;
+
+	return disk && !READ_ONCE(disk->openers) &&
+	       vtmem_area_nr_held(disk->area) == nr_pages ?
+	       disk->gd->disk_name : NULL;
+}
+
+/* Does somebody have the disk open for something that is not swap? */
+bool vtmem_disk_used_otherwise(struct vtmem_disk *disk)
+{
+	return READ_ONCE(disk->openers) && !vtmem_is_swap_area(disk->gd);
 }
 
 /* The disk's name, or NULL without one. */
@@ -303,12 +321,21 @@ void vtmem_disk_resize(struct vtmem_dev *dev, bool news)
 
 int vtmem_blk_init(void)
 {
+	int err;
+
+	err = vtmem_discard_start();
+	if (err)
+		return err;
 	vtmem_major = register_blkdev(0, "vtmem");
-	return vtmem_major < 0 ? vtmem_major : 0;
+	if (vtmem_major >= 0)
+		return 0;
+	vtmem_discard_end();
+	return vtmem_major;
 }
 
 void vtmem_blk_exit(void)
 {
 	unregister_blkdev(vtmem_major, "vtmem");
+	vtmem_discard_end();
 	ida_destroy(&vtmem_index_ida);
 }

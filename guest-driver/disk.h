@@ -60,12 +60,17 @@ struct vtmem_rq {
 	struct scatterlist sg[];	/* max_segments */
 };
 
+/* disk.c */
+bool vtmem_disk_used_otherwise(struct vtmem_disk *disk);
+
 /* blk.c */
 int vtmem_disk_alloc_tags(struct vtmem_disk *disk);
 
 /* discard.c */
 void vtmem_discard_init(struct vtmem_disk *disk);
 void vtmem_discard_queue(struct vtmem_disk *disk, struct request *rq);
+int vtmem_discard_start(void);
+void vtmem_discard_end(void);
 
 /* disk-backing.c */
 extern const struct attribute_group *vtmem_disk_groups[];

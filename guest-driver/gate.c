@@ -21,18 +21,23 @@
  *    reclaim stops writing, and the guest's fate is that of any with full swap.
  *    The count is an exported variable, and all arithmetic on it relative.
  *
- * The count is of all swap areas, and no module is told which there are.  With
- * more free slots than ours can have there is another area, whose slots are not
- * ours to withhold: then nothing is, for as long as ours is in use.  The kernel
- * goes on to an area of lower priority only when ours has no slot left, so a
- * second area should have the same priority or a higher one, or better be the
- * disk behind (backing=).  When the disk is opened what is withheld is given
- * back for a moment, because swapoff opens it and then takes all of the area's
- * slots out of the count.
+ * The count is of all swap areas, and no module is told which there are.  How
+ * many slots ours has says the header that mkswap writes to the disk; without
+ * one (a file system is on the disk, and a swap file in that) nothing is
+ * withheld.  With more free slots than ours can have there is another area,
+ * whose slots are not ours to withhold: then nothing is, for as long as ours is
+ * in use.  The kernel goes on to an area of lower priority only when ours has no
+ * slot left, so a second area should have the same priority or a higher one, or
+ * better be the disk behind (backing=).
+ *
+ * swapoff takes all of the area's slots out of the count, and it has the disk
+ * open all the while: nothing is withheld while somebody has it open beside who
+ * has had it since it is swap.
  *
  * Locking: vtmem_gate.lock, inside of any queue's lock, for the gate.  What is
- * withheld belongs to the work alone, and to vtmem_gate_stop() after it.  The
- * queues' counts are read without their locks; an estimate does.
+ * withheld belongs to the work alone, and to vtmem_gate_stop() after it.  Who
+ * has the disk open is counted under vtmem_open_mutex.  The queues' counts are
+ * read without their locks; an estimate does.
  */
 #include <linux/moduleparam.h>
 #include <linux/swap.h>
@@ -44,7 +49,6 @@
 #define VTMEM_GATE_MAX_MS	10000
 #define VTMEM_GATE_SHORT_MS	200	/* always, with another place to go */
 #define VTMEM_GATE_TICK_MS	100
-#define VTMEM_GATE_OPENED_MS	500	/* swapoff takes less to begin */
 
 /* That there is another swap area is seen for so long before it is believed. */
 #define VTMEM_GATE_OTHERS	5	/* ticks */
@@ -137,8 +141,11 @@ MODULE_PARM_DESC(swap_full, "While the host refuses pages, and swap on our disk 
 /* Will free slots of the area be withheld while its gate is closed? */
 bool vtmem_gate_withholds(struct vtmem_area *area)
 {
+	struct vtmem_gate *gate = &area->gate;
+
 	return READ_ONCE(swap_full) && READ_ONCE(area->is_swap) &&
-	       !READ_ONCE(area->has_fallback) && !READ_ONCE(area->gate.others);
+	       READ_ONCE(gate->swap_slots) &&
+	       !READ_ONCE(area->has_fallback) && !READ_ONCE(gate->others);
 }
 
 /* Changes by how many slots the kernel's count is below what it would be. */
@@ -151,7 +158,8 @@ static void vtmem_gate_withhold(struct vtmem_gate *gate, long slots)
 /* Slots of the area that may be free; those in use have a page, or lost one. */
 static long vtmem_gate_area_slots(struct vtmem_area *area)
 {
-	return area->nr_pages - vtmem_area_nr_used(area);
+	return max_t(long, READ_ONCE(area->gate.swap_slots) -
+			   vtmem_area_nr_used(area), 0);
 }
 
 /* How many slots are to be withheld while the gate is closed. */
@@ -166,13 +174,13 @@ static long vtmem_gate_slots(struct vtmem_area *area)
 	most = max(ours, vtmem_gate_area_slots(area)) + VTMEM_GATE_SLACK;
 #ifndef HAVE_SWAP_SLOT_FREE_NOTIFY
 	/* Of slots that are freed we are not told. */
-	most = area->nr_pages;
+	most = READ_ONCE(gate->swap_slots);
 #endif
 	if (gate->others < VTMEM_GATE_OTHERS)
 		WRITE_ONCE(gate->others, slots > most ? gate->others + 1 : 0);
+	/* Is there somebody who might be swapoff? */
 	if (!vtmem_gate_withholds(area) ||
-	    time_before(jiffies, READ_ONCE(gate->disk_opened) +
-				 msecs_to_jiffies(VTMEM_GATE_OPENED_MS)))
+	    READ_ONCE(gate->openers) > READ_ONCE(gate->swap_openers))
 		return 0;
 	return min(slots, ours);
 }
@@ -209,16 +217,36 @@ static void vtmem_gate_work(struct work_struct *work)
 			   msecs_to_jiffies(VTMEM_GATE_TICK_MS));
 }
 
-/* Somebody opens the disk, perhaps to end its swap area.  Sleeps. */
+/* So many have the disk open now.  Under vtmem_open_mutex. */
+void vtmem_gate_openers(struct vtmem_area *area, unsigned int openers)
+{
+	struct vtmem_gate *gate = &area->gate;
+
+	WRITE_ONCE(gate->openers, openers);
+	/* Who looked at it for a moment when swap began is not swap. */
+	if (READ_ONCE(gate->swap_openers) > openers)
+		WRITE_ONCE(gate->swap_openers, openers);
+	if (!openers)
+		vtmem_gate_is_swap(area, false);
+}
+
+/* Somebody has opened the disk, perhaps to end its swap area.  Sleeps. */
 void vtmem_gate_disk_opened(struct vtmem_area *area)
 {
 	struct vtmem_gate *gate = &area->gate;
 
-	WRITE_ONCE(gate->disk_opened, jiffies);
-	if (!READ_ONCE(gate->closed) || !READ_ONCE(area->is_swap))
+	/* Not only if the gate is closed: the work that opened it may be late. */
+	if (!READ_ONCE(area->is_swap))
 		return;
 	mod_delayed_work(vtmem_wq, &gate->work, 0);
 	flush_delayed_work(&gate->work);
+}
+
+/* The disk's first page is written: with the header of a swap area, or not. */
+void vtmem_gate_swap_slots(struct vtmem_area *area, unsigned long slots)
+{
+	WRITE_ONCE(area->gate.swap_slots,
+		   min(slots, vtmem_area_nr_pages(area)));
 }
 
 /* The area is a swap area from now on, or no longer. */
@@ -226,6 +254,7 @@ void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap)
 {
 	if (READ_ONCE(area->is_swap) == is_swap)
 		return;
+	WRITE_ONCE(area->gate.swap_openers, READ_ONCE(area->gate.openers));
 	WRITE_ONCE(area->is_swap, is_swap);
 	/* Another swap area may come and go until the next time. */
 	WRITE_ONCE(area->gate.others, 0);
@@ -238,7 +267,6 @@ void vtmem_gate_init(struct vtmem_gate *gate)
 	spin_lock_init(&gate->lock);
 	INIT_DELAYED_WORK(&gate->work, vtmem_gate_work);
 	gate->opened = jiffies;
-	gate->disk_opened = jiffies;
 }
 
 /* No store will be refused any more.  Sleeps. */

@@ -35,6 +35,19 @@ int vtmem_pm_notify(struct notifier_block *nb, unsigned long event,
 }
 
 #ifdef CONFIG_PM_SLEEP
+static void vtmem_log_no_sleep(struct vtmem_dev *dev, unsigned long held)
+{
+	/* What mkswap has written is still there after swapoff. */
+	const char *unused = vtmem_disk_unused(dev, held);
+
+	if (unused)
+		pr_err("virtio_tmem %s: cannot sleep: %lu pages on the host would be lost, of %s, which nobody uses; run blkdiscard /dev/%s first\n",
+		       dev->name, held, unused, unused);
+	else
+		pr_err("virtio_tmem %s: cannot sleep: %lu pages on the host would be lost; run swapoff first\n",
+		       dev->name, held);
+}
+
 /*
  * The system goes to sleep, and the virtio core will reset the device: it may
  * hold no page.  Tasks are frozen; what reclaim still asks for waits.
@@ -44,6 +57,8 @@ int vtmem_freeze(struct virtio_device *vdev)
 	struct vtmem_dev *dev = vdev->priv;
 	unsigned long held;
 
+	/* Disks come and go with it; it is asked for again later. */
+	vtmem_config_stop(dev);
 	mutex_lock(&dev->lock);
 	if (dev->failed) {
 		mutex_unlock(&dev->lock);
@@ -60,9 +75,8 @@ int vtmem_freeze(struct virtio_device *vdev)
 	if (held) {
 		vtmem_queues_set_state(dev, VTMEM_RUNNING);
 		mutex_unlock(&dev->lock);
-		dev_err(&vdev->dev,
-			"cannot sleep: %lu pages on the host would be lost; run swapoff first\n",
-			held);
+		vtmem_log_no_sleep(dev, held);
+		vtmem_config_check(dev);
 		return -EBUSY;
 	}
 	vtmem_ctrl_set_state(dev, VTMEM_FROZEN);

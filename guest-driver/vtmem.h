@@ -237,7 +237,9 @@ struct vtmem_gate {
 	unsigned long enough;		/* host pages at which it opens early */
 	long withheld;			/* swap slots; see gate.c */
 	unsigned int others;		/* ticks: another swap area is there */
-	unsigned long disk_opened;	/* jiffies */
+	unsigned long swap_slots;	/* of the swap area on the disk, or 0 */
+	unsigned int openers;		/* of the disk */
+	unsigned int swap_openers;	/* the fewest since it is swap */
 	struct delayed_work work;
 };
 
@@ -261,9 +263,9 @@ struct vtmem_area {
 	struct list_head node;		/* in vtmem_dev.areas */
 };
 
-/* Who sees a size sees the objects up to there: see vtmem_area_grow(). */
 static inline unsigned long vtmem_area_nr_pages(struct vtmem_area *area)
 {
+	/* Who sees a size sees the objects up to there: vtmem_area_grow(). */
 	return smp_load_acquire(&area->nr_pages);
 }
 
@@ -439,7 +441,9 @@ void vtmem_gate_init(struct vtmem_gate *gate);
 u8 vtmem_gate_refuses(struct vtmem_area *area);
 void vtmem_gate_refused(struct vtmem_area *area, u8 status);
 bool vtmem_gate_withholds(struct vtmem_area *area);
+void vtmem_gate_openers(struct vtmem_area *area, unsigned int openers);
 void vtmem_gate_disk_opened(struct vtmem_area *area);
+void vtmem_gate_swap_slots(struct vtmem_area *area, unsigned long slots);
 void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap);
 void vtmem_gate_stop(struct vtmem_gate *gate);
 
@@ -618,6 +622,7 @@ void vtmem_disk_free(struct vtmem_dev *dev);
 void vtmem_disk_discard(struct vtmem_dev *dev);
 int vtmem_disk_retire(struct vtmem_dev *dev);
 void vtmem_disk_resize(struct vtmem_dev *dev, bool news);
+const char *vtmem_disk_unused(struct vtmem_dev *dev, unsigned long nr_pages);
 struct vtmem_area *vtmem_disk_area(struct block_device *bdev);
 const char *vtmem_disk_name(struct vtmem_dev *dev);
 int vtmem_blk_init(void);

@@ -141,6 +141,23 @@ static inline void vtmem_set_capacity(struct gendisk *disk, sector_t sectors)
 #endif
 }
 
+/* Is the disk a swap area? */
+static inline bool vtmem_is_swap_area(struct gendisk *disk)
+{
+#if defined(HAVE_BD_MAPPING)
+	return IS_SWAPFILE(disk->part0->bd_mapping->host);
+#elif defined(HAVE_GENHD_PART0_BDEV)
+	return IS_SWAPFILE(disk->part0->bd_inode);
+#else
+	struct block_device *bdev = bdget_disk(disk, 0);
+	bool is_swap = bdev && IS_SWAPFILE(bdev->bd_inode);
+
+	if (bdev)
+		bdput(bdev);
+	return is_swap;
+#endif
+}
+
 /* Ends the disk's queue; the caller's reference to the disk stays. */
 static inline void vtmem_cleanup_queue(struct gendisk *disk)
 {

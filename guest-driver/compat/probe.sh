@@ -195,6 +195,24 @@ bool f(struct gendisk *d)
 }
 END
 
+probe BD_MAPPING <<'END'
+#include <linux/blkdev.h>
+struct inode *f(struct gendisk *d);
+struct inode *f(struct gendisk *d)
+{
+	return d->part0->bd_mapping->host;
+}
+END
+
+probe GENHD_PART0_BDEV <<'END'
+#include <linux/blkdev.h>
+struct block_device *f(struct gendisk *d);
+struct block_device *f(struct gendisk *d)
+{
+	return d->part0;
+}
+END
+
 for file in "$dir"/*.c; do
 	"$@" -DMODULE -DKBUILD_MODNAME='"probe"' -DKBUILD_BASENAME='"probe"' \
 		-Wno-unused-function -Wno-unused-parameter \

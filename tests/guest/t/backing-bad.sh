@@ -34,6 +34,16 @@ mkswap /dev/vda >/dev/null
 swapon /dev/vda
 refused /dev/vda "busy" "backing=/dev/vda: it is mounted or in use"
 swapoff /dev/vda
+# Who has it open might be a loop device, and lead back to it; swap does not.
+exec 5</dev/vtmem0
+refused /dev/vda "ymbolic link" "backing=/dev/vda: somebody has vtmem0 open, and not as swap"
+exec 5<&-
+mkswap /dev/vtmem0 >/dev/null
+swapon /dev/vtmem0
+echo /dev/vda >$file
+swapoff /dev/vtmem0
+blkdiscard /dev/vtmem0
+echo none >$file
 
 echo /dev/vda >$file
 if (echo /dev/vdb >$file) 2>/dev/null; then
