@@ -507,11 +507,11 @@ static void *before_mapping(GString *cmd_line, void *arg)
 
 static Expect expect_default = {
     .num_queues = 1, .max_pools = 1024, .disk_size = 128 * MiB,
-    .features = F(DISK) | F(EPHEMERAL) | F(EXCLUSIVE) | F(CREDIT),
+    .features = F(DISK) | F(EPHEMERAL) | F(EXCLUSIVE) | F(CREDIT) | F(HINT),
 };
 static Expect expect_options = {
     .num_queues = 3, .max_pools = 7, .disk_size = 0,
-    .features = F(MQ) | F(EPHEMERAL) | F(EXCLUSIVE),
+    .features = F(MQ) | F(EPHEMERAL) | F(EXCLUSIVE) | F(HINT),
 };
 
 static void add(const char *name, const char *node, QOSTestFunc func,

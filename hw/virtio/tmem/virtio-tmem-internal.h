@@ -26,6 +26,7 @@ struct VirtIOTmemQueue {
     const char *violation;      /* of the protocol, until a reset; atomic */
     bool backlog;               /* left with notifications disabled */
     bool notify;                /* answers were pushed and not signalled */
+    uint8_t hints;              /* that answers told, not checked since */
 };
 
 /* --- virtio-tmem-vq.c: the queues --- */

@@ -56,6 +56,26 @@ static void virtio_tmem_queue_notify(VirtIOTmemQueue *q)
     }
 }
 
+/*
+ * What responses told of stores that are refused may be over by now, and a
+ * change of the configuration that says so may have come before them: the
+ * driver is to hear of it after them.  Context: the thread that owns the queue.
+ */
+static void virtio_tmem_queue_check_hints(VirtIOTmemQueue *q)
+{
+    VirtIOTmem *s = q->dev;
+
+    if (!q->hints) {
+        return;
+    }
+    /* Pairs with qemu_bh_schedule() of who changes them while we look. */
+    smp_mb();
+    if (q->hints & ~tmem_client_hints(s->client)) {
+        qemu_bh_schedule(s->hint_bh);
+    }
+    q->hints = 0;
+}
+
 /* Context: BQL held. */
 static void virtio_tmem_main_bh(void *opaque)
 {
@@ -114,6 +134,7 @@ static void virtio_tmem_req_done(TmemReq *req)
         trace_virtio_tmem_done(tmem_client_name(s->client),
                                virtio_tmem_queue_index(q), req->written);
         virtqueue_push(q->vq, &e->elem, req->written);
+        q->hints |= req->hints;
         q->notify = true;
     }
     q->current = NULL;
@@ -219,6 +240,7 @@ static void virtio_tmem_queue_run(VirtIOTmemQueue *q)
     } while (!q->violation && !virtio_queue_empty(vq));
 
     virtio_tmem_queue_notify(q);
+    virtio_tmem_queue_check_hints(q);
     if (virtio_tmem_unplug_blocker_is_stale(q->dev)) {
         virtio_tmem_main_work(q->dev);
     }
@@ -319,6 +341,7 @@ void virtio_tmem_queue_quiesce(VirtIOTmemQueue *q)
     }
     q->backlog = false;
     q->notify = false;
+    q->hints = 0;
 }
 
 void virtio_tmem_queues_resume(VirtIOTmem *s)

@@ -36,7 +36,31 @@ static void virtio_tmem_get_config(VirtIODevice *vdev, uint8_t *data)
     struct virtio_tmem_config config;
 
     tmem_device_config(&conf, &config);
+    if (virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_HINT)) {
+        config.not_accepting = cpu_to_le32(tmem_client_hints(s->client));
+    }
     memcpy(data, &config, sizeof(config));
+}
+
+/* Context: BH in the main loop. */
+static void virtio_tmem_hint_bh(void *opaque)
+{
+    VirtIOTmem *s = opaque;
+    VirtIODevice *vdev = VIRTIO_DEVICE(s);
+
+    if (virtio_vdev_has_feature(vdev, VIRTIO_TMEM_F_HINT)) {
+        trace_virtio_tmem_hints(tmem_client_name(s->client),
+                                tmem_client_hints(s->client));
+        virtio_notify_config(vdev);
+    }
+}
+
+/* Context: any thread. */
+static void virtio_tmem_hints_changed(void *opaque)
+{
+    VirtIOTmem *s = opaque;
+
+    qemu_bh_schedule(s->hint_bh);
 }
 
 static bool virtio_tmem_is_mmio(VirtIOTmem *s)
@@ -129,6 +153,16 @@ static bool virtio_tmem_check_queues(VirtIOTmem *s, Error **errp)
     return true;
 }
 
+static bool virtio_tmem_check_disk_size(uint64_t bytes, Error **errp)
+{
+    if (bytes % TMEM_PAGE_SIZE) {
+        error_setg(errp, "'" VIRTIO_TMEM_DISK_SIZE_PROP "' must be a multiple"
+                   " of %u bytes, and is %" PRIu64, TMEM_PAGE_SIZE, bytes);
+        return false;
+    }
+    return true;
+}
+
 static bool virtio_tmem_check_limits(VirtIOTmem *s, Error **errp)
 {
     ERRP_GUARD();
@@ -146,10 +180,7 @@ static bool virtio_tmem_check_limits(VirtIOTmem *s, Error **errp)
                    TMEM_CLIENT_CREDIT_MAX, conf->credit);
         return false;
     }
-    if (conf->disk_size % TMEM_PAGE_SIZE) {
-        error_setg(errp, "'" VIRTIO_TMEM_DISK_SIZE_PROP "' must be a multiple"
-                   " of %u bytes, and is %" PRIu64, TMEM_PAGE_SIZE,
-                   conf->disk_size);
+    if (!virtio_tmem_check_disk_size(conf->disk_size, errp)) {
         return false;
     }
     if (!conf->store && conf->store_size < TMEM_STORE_SIZE_MIN) {
@@ -253,6 +284,8 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
                           VIRTIO_TMEM_WEIGHT_PROP "'.\n");
         return false;
     }
+    s->hint_bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_hint_bh, s);
+    tmem_client_set_hint_func(s->client, virtio_tmem_hints_changed, s);
     store_id = tmem_store_object_id(s->store);
     trace_virtio_tmem_realize(config.name, store_id, s->conf.num_queues,
                               s->conf.disk_size);
@@ -261,6 +294,9 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
 
 static void virtio_tmem_detach_client(VirtIOTmem *s)
 {
+    tmem_client_set_hint_func(s->client, NULL, NULL);
+    qemu_bh_delete(s->hint_bh);
+    s->hint_bh = NULL;
     tmem_client_free(s->client);
     s->client = NULL;
 }
@@ -305,7 +341,9 @@ static void virtio_tmem_realize(DeviceState *dev, Error **errp)
         goto fail_blockers;
     }
     device = virtio_tmem_device_conf(s);
-    s->host_features = tmem_device_features(&device);
+    /* Beside what the device is over vhost-user, too. */
+    s->host_features = tmem_device_features(&device) |
+                       BIT_ULL(VIRTIO_TMEM_F_HINT);
     virtio_tmem_device_init(s);
     if (!virtio_tmem_dataplane_init(s, errp)) {
         goto fail_dataplane;
@@ -385,14 +423,96 @@ static const PropertyInfo virtio_tmem_prop_store = {
     .release = virtio_tmem_release_store,
 };
 
+/* --- disk-size=BYTES: may change while the guest runs --- */
+
+/* The disk is there: @bytes is what it is to have from now on. */
+static bool virtio_tmem_check_resize(VirtIOTmem *s, uint64_t bytes,
+                                     Error **errp)
+{
+    const char *client = tmem_client_name(s->client);
+
+    if (!virtio_tmem_check_disk_size(bytes, errp)) {
+        return false;
+    }
+    if (!(s->host_features & BIT_ULL(VIRTIO_TMEM_F_DISK))) {
+        error_setg(errp, "client '%s' was started without a disk: start it"
+                   " with another '" VIRTIO_TMEM_DISK_SIZE_PROP "' than 0",
+                   client);
+        return false;
+    }
+    if (!bytes) {
+        error_setg(errp, "the disk of client '%s' cannot be taken away: remove"
+                   " the device", client);
+        return false;
+    }
+    if (bytes < s->conf.disk_size &&
+        VIRTIO_DEVICE(s)->status & VIRTIO_CONFIG_S_DRIVER) {
+        error_setg(errp, "the disk of client '%s' has %" PRIu64 " bytes and can"
+                   " only grow while the guest's driver uses the device:"
+                   " unload the driver to make it smaller", client,
+                   s->conf.disk_size);
+        return false;
+    }
+    return true;
+}
+
+static void virtio_tmem_get_disk_size(Object *obj, Visitor *v,
+                                      const char *name, void *opaque,
+                                      Error **errp)
+{
+    uint64_t *bytes = object_field_prop_ptr(obj, opaque);
+
+    visit_type_size(v, name, bytes, errp);
+}
+
+/* Context: BQL held. */
+static void virtio_tmem_set_disk_size(Object *obj, Visitor *v,
+                                      const char *name, void *opaque,
+                                      Error **errp)
+{
+    uint64_t *bytes = object_field_prop_ptr(obj, opaque);
+    VirtIOTmem *s = VIRTIO_TMEM(obj);
+    uint64_t value;
+
+    if (!visit_type_size(v, name, &value, errp)) {
+        return;
+    }
+    if (!DEVICE(s)->realized) {
+        *bytes = value;
+        return;
+    }
+    if (!virtio_tmem_check_resize(s, value, errp) || value == *bytes) {
+        return;
+    }
+    trace_virtio_tmem_disk_size(tmem_client_name(s->client), *bytes, value);
+    *bytes = value;
+    virtio_notify_config(VIRTIO_DEVICE(s));
+}
+
+static void virtio_tmem_set_default_disk_size(ObjectProperty *op,
+                                              const Property *prop)
+{
+    object_property_set_default_uint(op, prop->defval.u);
+}
+
+static const PropertyInfo virtio_tmem_prop_disk_size = {
+    .type = "size",
+    .description = "bytes of the guest's swap disk; may grow while it runs",
+    .realized_set_allowed = true,
+    .get = virtio_tmem_get_disk_size,
+    .set = virtio_tmem_set_disk_size,
+    .set_default_value = virtio_tmem_set_default_disk_size,
+};
+
 static const Property virtio_tmem_properties[] = {
     DEFINE_PROP(VIRTIO_TMEM_STORE_PROP, VirtIOTmem, conf.store,
                 virtio_tmem_prop_store, TmemStoreObject *),
     DEFINE_PROP_SIZE(VIRTIO_TMEM_STORE_SIZE_PROP, VirtIOTmem, conf.store_size,
                      VIRTIO_TMEM_AUTO_SIZE),
     DEFINE_PROP_STRING(VIRTIO_TMEM_CLIENT_PROP, VirtIOTmem, conf.client),
-    DEFINE_PROP_SIZE(VIRTIO_TMEM_DISK_SIZE_PROP, VirtIOTmem, conf.disk_size,
-                     VIRTIO_TMEM_AUTO_SIZE),
+    DEFINE_PROP_UNSIGNED(VIRTIO_TMEM_DISK_SIZE_PROP, VirtIOTmem,
+                         conf.disk_size, VIRTIO_TMEM_AUTO_SIZE,
+                         virtio_tmem_prop_disk_size, uint64_t),
     DEFINE_PROP_SIZE(VIRTIO_TMEM_MIN_SIZE_PROP, VirtIOTmem, conf.min_size, 0),
     DEFINE_PROP_SIZE(VIRTIO_TMEM_MAX_SIZE_PROP, VirtIOTmem, conf.max_size, 0),
     DEFINE_PROP_UINT32(VIRTIO_TMEM_WEIGHT_PROP, VirtIOTmem, conf.weight, 0),

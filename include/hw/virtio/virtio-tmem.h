@@ -82,6 +82,8 @@ struct VirtIOTmem {
 
     /* In the main loop: what a queue must not do in its iothread. */
     QEMUBH *main_bh;
+    /* The same for a change of the hints, on whatever thread. */
+    QEMUBH *hint_bh;
 };
 
 struct VirtIOTmemClass {

@@ -21,12 +21,18 @@ static bool flag_is_set(const bool *flag)
 
 void tmem_store_freeze(TmemStore *store, bool frozen)
 {
-    set_flag(&store->frozen, frozen);
+    if (flag_is_set(&store->frozen) != frozen) {
+        set_flag(&store->frozen, frozen);
+        tmem_event_frozen(store, NULL);
+    }
 }
 
 void tmem_client_freeze(TmemClient *client, bool frozen)
 {
-    set_flag(&client->frozen, frozen);
+    if (flag_is_set(&client->frozen) != frozen) {
+        set_flag(&client->frozen, frozen);
+        tmem_event_frozen(client->store, client);
+    }
 }
 
 bool tmem_client_frozen(TmemClient *client)
@@ -34,10 +40,10 @@ bool tmem_client_frozen(TmemClient *client)
     return flag_is_set(&client->frozen);
 }
 
-bool tmem_admit_frozen(const TmemContext *ctx)
+bool tmem_admit_frozen(const TmemClient *client)
 {
-    return flag_is_set(&ctx->client->frozen) ||
-           flag_is_set(&ctx->store->frozen);
+    return flag_is_set(&client->frozen) ||
+           flag_is_set(&client->store->frozen);
 }
 
 /* --- Sizes --- */

@@ -26,8 +26,8 @@ void tmem_admit_set_locked(TmemStore *store, const TmemAdmission *admission);
 /** Evicts what the host's share does not allow, down to the minimums. */
 void tmem_admit_make_fit(TmemStore *store);
 
-/** Whether the stores of the context's client are refused. */
-bool tmem_admit_frozen(const TmemContext *ctx);
+/** Whether the stores of @client are refused. */
+bool tmem_admit_frozen(const TmemClient *client);
 
 /** Compressed forms longer than this are not wanted. */
 uint32_t tmem_admit_max(const TmemStore *store);

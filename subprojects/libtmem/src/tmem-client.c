@@ -139,6 +139,7 @@ void tmem_client_free(TmemClient *client)
 
     tmem_heap_destroy(&client->heap);
     tmem_upkeep_resume(store);
+    tmem_event_freed_store(store);
     tmem_credit_destroy(client);
     tmem_lock_destroy(&client->lock);
     tmem_os_release(client->pools, client->pools_bytes);

@@ -9,6 +9,7 @@
 #include "libtmem/tmem-req.h"
 #include "tmem-codec.h"
 #include "tmem-credit.h"
+#include "tmem-event.h"
 #include "tmem-heap.h"
 #include "tmem-hist.h"
 #include "tmem-job.h"
@@ -30,6 +31,7 @@ struct TmemClient {
     uint32_t nr_persistent;     /* of its pools; atomic */
     bool frozen;            /* atomic */
     TmemPurse purse;        /* what its credit is covered by */
+    TmemHints hints;
     /* What is held because of no context, and of those freed; atomic. */
     TmemHeld held;
 

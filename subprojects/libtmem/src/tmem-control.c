@@ -21,6 +21,7 @@ static void answer(TmemContext *ctx, TmemStatus status, uint64_t id)
     struct virtio_tmem_ctrl_resp resp = {
         .status = status, .pool = GUINT64_TO_LE(id),
         .credit = GUINT32_TO_LE(tmem_job_credit(ctx)),
+        .hints = tmem_job_hints(ctx),
     };
     TmemJob *job = &ctx->job;
     TmemCursor c = tmem_cursor_at(job->req->in, job->req->in_num, 0);

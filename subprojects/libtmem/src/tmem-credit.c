@@ -146,7 +146,7 @@ static bool may_grant(TmemContext *ctx)
     TmemArena *arena = &ctx->store->arena;
 
     return __atomic_load_n(&client->nr_persistent, __ATOMIC_RELAXED) &&
-           !tmem_admit_frozen(ctx) && !tmem_heap_over_limit(&client->heap) &&
+           !tmem_admit_frozen(client) && !tmem_heap_over_limit(&client->heap) &&
            tmem_arena_used_bytes(arena) <= tmem_arena_budget_bytes(arena) &&
            !(__atomic_load_n(&client->nr_quotas, __ATOMIC_RELAXED) &&
              has_pool_over_limit(client));

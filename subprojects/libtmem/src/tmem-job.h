@@ -59,6 +59,9 @@ void tmem_job_violation(TmemContext *ctx, const char *violation);
 /** The credit that goes with the answer: granted on return. */
 uint32_t tmem_job_credit(TmemContext *ctx);
 
+/** The hints that go with the answer. */
+uint8_t tmem_job_hints(TmemContext *ctx);
+
 /** All of the reply was written. */
 void tmem_job_answered(TmemContext *ctx);
 

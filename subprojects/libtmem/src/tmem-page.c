@@ -275,7 +275,7 @@ static TmemStatus admit_and_store(TmemOp *op, uint64_t page_index,
 {
     TmemContext *ctx = op->ctx;
 
-    if (tmem_admit_frozen(ctx)) {
+    if (tmem_admit_frozen(ctx->client)) {
         if (!op->claim) {
             return refuse_page(op, REFUSAL(FROZEN, stores_frozen));
         }
@@ -330,6 +330,16 @@ static void prefetch_page(const void *page)
     __builtin_prefetch((const uint8_t *)page + TMEM_PAGE_SIZE - 1);
 }
 
+/* How the store ended, or would have but for its credit. */
+static void tell(TmemClient *client, TmemStatus status, TmemPoolKind kind)
+{
+    if (status == TMEM_STATUS_OK) {
+        tmem_event_kept(client);
+    } else {
+        tmem_event_refused(client, status, tmem_hint_of(kind));
+    }
+}
+
 TmemStatus tmem_page_store_claiming(TmemContext *ctx,
                                     const TmemHandle *handle,
                                     const void *page, TmemClaim *claim)
@@ -347,7 +357,8 @@ TmemStatus tmem_page_store_claiming(TmemContext *ctx,
     status = admit_and_store(&op, handle->index, page, &enc);
     tmem_arena_trim(&op.store->arena);
     /* A store that credit alone has saved tells as much as a refused one. */
-    tmem_event_refused(ctx->client, claim ? claim->why : status);
+    tell(ctx->client, claim && status == TMEM_STATUS_OK ? claim->why : status,
+         tmem_pool_id_kind(handle->pool));
     if (status == TMEM_STATUS_NOPOOL) {
         return tmem_op_end_no_pool(ctx);
     }

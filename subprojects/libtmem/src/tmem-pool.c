@@ -313,7 +313,7 @@ static TmemStatus create(TmemClient *client, PoolSpec spec, uint8_t page_shift,
         status = try_create(client, spec, id, &final);
         /* A full store makes room for a pool as it does for a page. */
         if (status == TMEM_STATUS_OK || final || last) {
-            tmem_event_refused(client, final ? TMEM_STATUS_OK : status);
+            tmem_event_refused(client, final ? TMEM_STATUS_OK : status, 0);
             return status;
         }
         last = status == TMEM_STATUS_QUOTA ?

@@ -26,6 +26,8 @@ SAME_STATUS(UNSUPP);
 SAME_STATUS(INVAL);
 SAME_STATUS(PERM);
 
+G_STATIC_ASSERT(TMEM_HINT_PERSISTENT == VIRTIO_TMEM_HINT_PERSISTENT);
+G_STATIC_ASSERT(TMEM_HINT_EPHEMERAL == VIRTIO_TMEM_HINT_EPHEMERAL);
 G_STATIC_ASSERT(sizeof(struct virtio_tmem_req) == 8);
 G_STATIC_ASSERT(sizeof(struct virtio_tmem_op) == TMEM_REQ_OP_BYTES);
 G_STATIC_ASSERT(sizeof(struct virtio_tmem_resp) == 8);
@@ -51,6 +53,15 @@ uint32_t tmem_job_credit(TmemContext *ctx)
            tmem_credit_grant(ctx) : 0;
 }
 
+uint8_t tmem_job_hints(TmemContext *ctx)
+{
+    TmemJob *job = &ctx->job;
+
+    job->req->hints = job->features & 1ull << VIRTIO_TMEM_F_HINT ?
+                      tmem_client_hints(ctx->client) : 0;
+    return job->req->hints;
+}
+
 void tmem_job_answered(TmemContext *ctx)
 {
     TmemReq *req = ctx->job.req;
@@ -67,6 +78,7 @@ void tmem_job_begin(TmemContext *ctx, uint64_t features, TmemReq *req)
 
     tmem_count(&ctx->counters.requests, 1);
     job->req = req;
+    req->hints = 0;
     job->features = features;
     job->out_bytes = tmem_iov_bytes(req->out, req->out_num);
     job->in_bytes = tmem_iov_bytes(req->in, req->in_num);
@@ -144,6 +156,7 @@ static void reply(TmemContext *ctx, TmemStatus status)
     const TmemJob *job = &ctx->job;
     struct virtio_tmem_resp resp = {
         .status = status, .credit = GUINT32_TO_LE(tmem_job_credit(ctx)),
+        .hints = tmem_job_hints(ctx),
     };
     TmemCursor c = tmem_cursor_at(job->req->in, job->req->in_num, 0);
 

@@ -149,8 +149,12 @@ uint32_t qtmem_call(QTmem *t, QVirtQueue *vq, size_t out_len, size_t in_len)
 }
 
 /* DEV-3: nothing comes that was not asked for. */
-static void qtmem_granted(QTmem *t, uint32_t credit)
+static void qtmem_told(QTmem *t, uint32_t credit, uint8_t hints)
 {
+    if (!(t->features & 1ull << VIRTIO_TMEM_F_HINT)) {
+        g_assert_cmpuint(hints, ==, 0);
+    }
+    t->hints = hints;
     if (!(t->features & 1ull << VIRTIO_TMEM_F_CREDIT)) {
         g_assert_cmpuint(credit, ==, 0);
     }
@@ -216,7 +220,7 @@ void qtmem_batch_run(QTmem *t, unsigned q, QTmemBatch *b, QTmemAnswer *a)
     }
     g_assert_cmpuint(a->used, ==, in_len);
     qtest_memread(t->qts, t->in, &a->resp, sizeof(a->resp));
-    qtmem_granted(t, a->resp.credit);
+    qtmem_told(t, a->resp.credit, a->resp.hints);
     qtest_memread(t->qts, t->in + sizeof(a->resp), a->status, b->nr);
     if (loads_len) {
         qtest_bufread(t->qts, t->in + sizeof(a->resp) + b->nr, a->page,
@@ -236,7 +240,6 @@ static uint8_t qtmem_one(QTmem *t, unsigned q, uint8_t op, uint64_t pool,
     qtmem_batch_free(b);
     g_assert_cmpuint(a->used, !=, QTMEM_VIOLATION);
     g_assert_cmpuint(a->resp.status, ==, VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(a->resp.hints, ==, 0);
     g_assert_cmpuint(a->resp.reserved, ==, 0);
     if (in) {
         memcpy(in, a->page[0], QTMEM_PAGE_SIZE);
@@ -276,9 +279,8 @@ static uint8_t qtmem_control(QTmem *t, const void *req, size_t len,
     g_assert_cmpuint(qtmem_call(t, t->ctrl, len, sizeof(resp)), ==,
                      sizeof(resp));
     qtest_memread(t->qts, t->in, &resp, sizeof(resp));
-    g_assert_cmpuint(resp.hints, ==, 0);
     g_assert_cmpuint(resp.reserved, ==, 0);
-    qtmem_granted(t, resp.credit);
+    qtmem_told(t, resp.credit, resp.hints);
     *pool = le64_to_cpu(resp.pool);
     return resp.status;
 }

@@ -41,6 +41,7 @@ typedef struct QTmem {
     unsigned num_req;
     uint64_t features;              /* negotiated */
     uint64_t credit;                /* granted since, and not used */
+    uint8_t hints;                  /* of the latest response */
     uint64_t out, in;               /* guest buffers: to and from the device */
 } QTmem;
 

@@ -49,6 +49,7 @@ struct TmemReq {
 
     /* Set before @done is called. */
     size_t written;
+    uint8_t hints;              /* TMEM_HINT_* that the response tells */
     const char *violation;
 };
 

@@ -296,6 +296,36 @@ void tmem_client_get_limits(TmemClient *client, TmemLimits *limits);
 void tmem_client_freeze(TmemClient *client, bool frozen);
 bool tmem_client_frozen(TmemClient *client);
 
+/* Kinds of pool, as bits. */
+#define TMEM_HINT_PERSISTENT    (1u << TMEM_POOL_PERSISTENT)
+#define TMEM_HINT_EPHEMERAL     (1u << TMEM_POOL_EPHEMERAL)
+
+static inline uint8_t tmem_hint_of(TmemPoolKind kind)
+{
+    return 1u << kind;
+}
+
+/**
+ * tmem_client_hints() - the kinds of pool that take no stores at present
+ *
+ * As TMEM_HINT_*.  Advice: a store without credit is likely to be refused,
+ * because the client is frozen, or because one was for want of memory and not
+ * enough came free since (1/16 of the limit or of the store), nor were others
+ * kept.  Any thread.
+ */
+uint8_t tmem_client_hints(TmemClient *client);
+
+/**
+ * TmemHintFunc: tmem_client_hints() may have changed
+ *
+ * As TmemEventFunc: from any thread, on edges; must not call the library.
+ */
+typedef void TmemHintFunc(void *opaque);
+
+/** Sets whom to tell of @client's hints; NULL: nobody from now on. */
+void tmem_client_set_hint_func(TmemClient *client, TmemHintFunc *func,
+                               void *opaque);
+
 /** As tmem_store_evict(), from this client only. */
 uint64_t tmem_client_evict(TmemClient *client, uint64_t bytes);
 
@@ -474,9 +504,9 @@ TmemStatus tmem_page_store_with_credit(TmemContext *ctx,
  *
  * As much as TmemClientConfig says, less what it has, and less what would take
  * more than about 1/16 of what it may hold: room for that is reserved and
- * charged to the client.  None while it has no persistent pool, is frozen, it or one of
- * its pools is above a limit, or the store has no memory for it.  Credit is
- * never withdrawn; only tmem_client_reset() forgets it.
+ * charged to the client.  None while it has no persistent pool, is frozen, it
+ * or one of its pools is above a limit, or the store has no memory for it.
+ * Credit is never withdrawn; only tmem_client_reset() forgets it.
  *
  * tmem_req_submit() does this itself.  Returns how much was granted.
  */

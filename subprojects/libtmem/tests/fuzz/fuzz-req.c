@@ -18,7 +18,8 @@
 #include "testreq.h"
 
 #define CREDIT      16
-#define FEATURES    (TEST_REQ_FEATURES | 1ull << VIRTIO_TMEM_F_CREDIT)
+#define FEATURES    (TEST_REQ_FEATURES | 1ull << VIRTIO_TMEM_F_CREDIT |       \
+                     1ull << VIRTIO_TMEM_F_HINT)
 
 /* Credit that the driver has: granted in answers, and not used. */
 static uint64_t credit;
@@ -143,6 +144,8 @@ static void check_answer(TestReq *r, Fixture *f)
         return;
     }
     g_assert_cmpuint(r->written, ==, r->in_bytes);
+    g_assert_cmpuint(test_req_resp(r)->hints, ==,
+                     tmem_client_hints(f->client));
     if (test_req_resp(r)->status != VIRTIO_TMEM_S_OK) {
         unsigned nr = GUINT16_FROM_LE(test_req_header(r)->nr_ops);
 

@@ -331,7 +331,64 @@ typedef struct Case {
     const char *sentence;       /* a part of it */
 } Case;
 
+/* Of the places for credit, which is granted for this. */
+static TmemParts *records_of(World *w)
+{
+    tmem_client_grant_credit(w->f.ctx);
+    return &w->f.client->purse.parts[TMEM_PART_RECORD];
+}
+
+static void purse_count(World *w)
+{
+    PLANT(w, records_of(w)->nr, records_of(w)->nr + 1);
+}
+
+static void purse_claims(World *w)
+{
+    PLANT(w, records_of(w)->nr_claimed, records_of(w)->nr + 1);
+}
+
+static void purse_credit(World *w)
+{
+    PLANT(w, w->f.client->purse.credit, records_of(w)->nr_claimed + 1);
+}
+
+static void purse_bytes(World *w)
+{
+    records_of(w);
+    PLANT(w, w->f.client->purse.bytes, w->f.client->purse.bytes + 16);
+}
+
+/* The record of a page that is held. */
+static void purse_shared(World *w)
+{
+    TestPeek text = peek_text(w, false);
+
+    PLANT(w, records_of(w)->first, tmem_entry_ref(*text.entry));
+}
+
+/* A slot that is too small. */
+static void purse_slot(World *w)
+{
+    TmemParts *records = records_of(w);
+
+    PLANT(w, records->first,
+          w->f.client->purse.parts[TMEM_PART_INDEX].first);
+}
+
+static void purse_outside(World *w)
+{
+    PLANT(w, records_of(w)->first, 1ull << 39);
+}
+
 static const Case cases[] = {
+    { "purse-count", purse_count, "places for credit" },
+    { "purse-claims", purse_claims, "places claimed" },
+    { "purse-credit", purse_credit, "places claimed" },
+    { "purse-bytes", purse_bytes, "bytes for credit" },
+    { "purse-shared", purse_shared, "a place for credit" },
+    { "purse-slot", purse_slot, "none of the client's" },
+    { "purse-outside", purse_outside, "credit outside of the arena" },
     { "entry-kind", entry_kind, "entry of unknown kind" },
     { "entry-outside", entry_ref, "a record outside of the arena" },
     { "entry-in-free-segment", entry_ref_free, "a record in a free segment" },
@@ -374,10 +431,10 @@ static const Case cases[] = {
 
 static void set_up(World *w)
 {
-    TmemClientConfig config = { .name = "other" };
+    TmemClientConfig config = { .name = "test", .credit = 4 };
 
     memset(w, 0, sizeof(*w));
-    fixture_set_up(&w->f, FIXTURE_SIZE, 0);
+    fixture_set_up_client(&w->f, FIXTURE_SIZE, &config);
     for (int ephemeral = 0; ephemeral < 2; ephemeral++) {
         for (unsigned i = 0; i < 10; i++) {
             g_assert_cmpint(test_store(w->f.ctx, page_of(w, ephemeral, i),
@@ -400,6 +457,7 @@ static void set_up(World *w)
             tmem_page_invalidate(w->f.ctx, &h);
         }
     }
+    config = (TmemClientConfig) { .name = "other" };
     w->other = tmem_client_new(w->f.store, &config, NULL);
     g_assert_nonnull(w->other);
 }
