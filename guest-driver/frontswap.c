@@ -213,6 +213,9 @@ static int vtmem_fs_store(unsigned int type, pgoff_t offset, struct page *page)
 static int vtmem_fs_lost(struct vtmem_fs_type *fs, unsigned int type,
 			 pgoff_t offset)
 {
+	/* Its caller would not look whether the page was read. */
+	while (vtmem_is_shrinking())
+		schedule_timeout_idle(VTMEM_POLL);
 	/* The swap disk knows that it does not have the page: EIO. */
 	if (fs->below) {
 		pr_err_ratelimited("virtio_tmem %s: frontswap: page %lu of swap type %u is lost\n",
@@ -305,6 +308,7 @@ static void vtmem_fs_register(void)
 	}
 	__module_get(THIS_MODULE);
 	frontswap_register_ops(&vtmem_fs_ops);
+	vtmem_shrink_start();
 }
 
 /* Makes @dev the device for frontswap, if there is none yet.  Sleeps. */

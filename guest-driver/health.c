@@ -127,6 +127,12 @@ void vtmem_dev_broken(struct vtmem_dev *dev)
 	mod_delayed_work(vtmem_status_wq, &dev->status_work, 0);
 }
 
+/* For vtmem_devices_do(). */
+int vtmem_dev_has_failed(struct vtmem_dev *dev)
+{
+	return READ_ONCE(dev->failed) ? -EIO : 0;
+}
+
 void vtmem_health_init(struct vtmem_dev *dev)
 {
 	INIT_DELAYED_WORK(&dev->status_work, vtmem_status_work);

@@ -340,6 +340,7 @@ int vtmem_devices_do(int (*fn)(struct vtmem_dev *dev));
 unsigned long vtmem_dev_nr_held(struct vtmem_dev *dev);
 void vtmem_dev_put(struct vtmem_dev *dev);
 void vtmem_dev_broken(struct vtmem_dev *dev);
+int vtmem_dev_has_failed(struct vtmem_dev *dev);
 
 /* config.c */
 void vtmem_config_check(struct vtmem_dev *dev);
@@ -647,6 +648,10 @@ static inline bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
 	return false;
 }
 #endif
+
+/* shrink.c; with frontswap */
+void vtmem_shrink_start(void);
+bool vtmem_is_shrinking(void);
 
 /* cleancache.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE

@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: frontswap's self-shrink
+ *
+ * A page that was swapped out stays on the host until somebody reads it, also
+ * when the guest has had memory to spare for long.  If its administrator wants
+ * that (selfshrink=), a thread fetches such pages back, a few each second, as long
+ * as enough memory is left (selfshrink_reserve=).  The kernel does the work: a
+ * partial swapoff, frontswap_shrink(), as Xen's balloon driver used it.
+ *
+ * That function has three habits to live with:
+ *
+ *  - asked for all pages of a swap area, it goes on until the area is empty, also
+ *    of pages that frontswap does not have; so one page always stays.  With
+ *    several areas it may still come to that, and then, as when other tasks take
+ *    the pages away, it tries without end: until a signal is pending.  A timer
+ *    sends one.
+ *
+ *  - before 5.19 it gives a task whatever is in memory in place of a page that
+ *    cannot be read.  So the thread's own load of a lost page does not return
+ *    (frontswap.c), and the page stays locked: who wants it waits, too.  Nothing is
+ *    fetched back from a device that is known to have failed.
+ *
+ *  - it counts the pages of all of frontswap, those in zswap among them.
+ */
+#include <linux/freezer.h>
+#include <linux/frontswap.h>
+#include <linux/kthread.h>
+#include <linux/mm.h>
+#include <linux/module.h>
+#include <linux/sched/signal.h>
+#include <linux/swap.h>
+#include <linux/timer.h>
+
+#include "vtmem.h"
+
+/* Between two steps, and how long one may take. */
+#define VTMEM_SHRINK_PAUSE	HZ
+#define VTMEM_SHRINK_STEP	(HZ / 4)
+
+static unsigned int selfshrink;		/* MiB */
+static unsigned int selfshrink_reserve = 50;
+static struct task_struct *vtmem_shrink_task;
+static DECLARE_WAIT_QUEUE_HEAD(vtmem_shrink_wait);
+
+static int vtmem_shrink_set(const char *val, const struct kernel_param *kp)
+{
+	int err = param_set_uint(val, kp);
+
+	if (!err)
+		wake_up(&vtmem_shrink_wait);
+	return err;
+}
+
+static const struct kernel_param_ops vtmem_shrink_ops = {
+	.set = vtmem_shrink_set,
+	.get = param_get_uint,
+};
+module_param_cb(selfshrink, &vtmem_shrink_ops, &selfshrink, 0644);
+__MODULE_PARM_TYPE(selfshrink, "uint");
+MODULE_PARM_DESC(selfshrink, "MiB of swapped pages that frontswap fetches back each second while there is memory to spare; 0: none (default)");
+module_param(selfshrink_reserve, uint, 0644);
+MODULE_PARM_DESC(selfshrink_reserve, "Percent of the memory that selfshrink leaves available (default: 50)");
+
+/* Is this the thread that fetches pages back? */
+bool vtmem_is_shrinking(void)
+{
+	return current == READ_ONCE(vtmem_shrink_task);
+}
+
+static void vtmem_shrink_enough(struct timer_list *timer)
+{
+	send_sig(SIGINT, vtmem_shrink_task, 1);
+}
+
+static DEFINE_TIMER(vtmem_shrink_timer, vtmem_shrink_enough);
+
+/* How many pages to fetch back now. */
+static unsigned long vtmem_shrink_pages(unsigned long have)
+{
+	unsigned long percent = min(READ_ONCE(selfshrink_reserve), 100U);
+	long spare = si_mem_available() - totalram_pages() / 100 * percent;
+	unsigned long want = READ_ONCE(selfshrink);
+
+	if (spare <= 0 || have <= 1)
+		return 0;
+	want = min(want, 1024UL) << (20 - PAGE_SHIFT);
+	/* Half of it: others take memory at the same time. */
+	return min3(want, have - 1, (unsigned long)spare / 2);
+}
+
+static void vtmem_shrink_step(void)
+{
+	unsigned long have = frontswap_curr_pages();
+	unsigned long pages = vtmem_shrink_pages(have);
+
+	if (!pages || vtmem_devices_do(vtmem_dev_has_failed))
+		return;
+	mod_timer(&vtmem_shrink_timer, jiffies + VTMEM_SHRINK_STEP);
+	frontswap_shrink(have - pages);
+	del_timer_sync(&vtmem_shrink_timer);
+	flush_signals(current);
+}
+
+static int vtmem_shrink_thread(void *unused)
+{
+	allow_signal(SIGINT);
+	set_freezable();
+	for (;;) {
+		wait_event_freezable(vtmem_shrink_wait, READ_ONCE(selfshrink));
+		flush_signals(current);
+		vtmem_shrink_step();
+		try_to_freeze();
+		schedule_timeout_idle(VTMEM_SHRINK_PAUSE);
+	}
+	return 0;
+}
+
+/* Called once, when the hooks are registered; the module stays from then on. */
+void vtmem_shrink_start(void)
+{
+	struct task_struct *task = kthread_create(vtmem_shrink_thread, NULL,
+						  "vtmem_shrink");
+
+	if (IS_ERR(task)) {
+		pr_warn("virtio_tmem: no thread for selfshrink: error %ld\n",
+			PTR_ERR(task));
+		return;
+	}
+	/* It knows itself before it runs. */
+	WRITE_ONCE(vtmem_shrink_task, task);
+	wake_up_process(task);
+}

@@ -1,0 +1,37 @@
+# shellcheck shell=dash
+# SPDX-License-Identifier: GPL-2.0-or-later
+#
+# Pages that nobody reads come back to a guest with memory to spare, if it is told
+# to fetch them, and are right; with none to spare, or not told, they stay.
+
+set -e
+parameters=/sys/module/virtio_tmem/parameters
+[ "$(cat $parameters/selfshrink)" = 0 ]
+# The first pages go to the disk, until frontswap has an area.
+until swap-held 16 true && [ "$(counter stores_ok)" -gt 16 ]; do usleep 200000; done
+
+cat >/run/idle <<END
+before=\$(counter pages)
+sleep 2
+[ \$(counter pages) -ge \$before ] || { echo pages came back untold; exit 1; }
+echo 100 >$parameters/selfshrink_reserve
+echo 4 >$parameters/selfshrink
+sleep 3
+[ \$(counter pages) -ge \$before ] || { echo pages came back with no memory to spare; exit 1; }
+echo 10 >$parameters/selfshrink_reserve
+tries=0
+until [ \$(counter pages) -lt \$((before / 4)) ]; do
+    tries=\$((tries + 1))
+    [ \$tries -lt 100 ] || { echo "\$(counter pages) of \$before pages are still there"; exit 1; }
+    usleep 500000
+done
+echo 0 >$parameters/selfshrink
+END
+swap-held 4000 'sh /run/idle' >/run/said || { cat /run/said; exit 1; }
+grep 'right 4000, lost 0, wrong 0' /run/said
+
+# All the time, while others need the memory, and as the area ends.
+echo 64 >$parameters/selfshrink
+pressure --passes 1
+swapoff "$SWAP_AREA"
+checkpoint sane
