@@ -31,6 +31,8 @@ struct BenchZram {
     uint8_t *buffer;
     size_t requests;            /* that the corpus fills */
     uint32_t *scattered;        /* their places in random order */
+    double (*now)(void);
+    char node[32];
 };
 
 static bool write_text(const char *path, const char *text)
@@ -98,8 +100,19 @@ static void guard_release(void)
 
 static int open_zram = -1;      /* closed before the guard can remove it */
 
+/* Another process of ours that has the device open; 0: none. */
+static volatile pid_t zram_user;
+
+void bench_zram_set_user(pid_t pid)
+{
+    zram_user = pid;
+}
+
 static void on_signal(int sig)
 {
+    if (zram_user) {
+        kill(zram_user, SIGKILL);
+    }
     if (open_zram >= 0) {
         close(open_zram);
     }
@@ -222,6 +235,8 @@ BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why)
     z->id = id;
     z->fd = fd;
     z->requests = requests;
+    z->now = bench_cpu_now;
+    g_strlcpy(z->node, node, sizeof(z->node));
     z->buffer = g_aligned_alloc(1, REQUEST_BYTES, TMEM_PAGE_SIZE);
     z->scattered = g_new(uint32_t, requests);
     for (size_t i = 0; i < requests; i++) {
@@ -246,8 +261,8 @@ void bench_zram_close(BenchZram *z)
  * Where the request with the order's pages @at ... @at + 31 lies: one behind
  * the other, or scattered if the order is a random one.
  */
-static off_t place(const BenchZram *z, const BenchCorpus *corpus,
-                   const uint32_t *order, size_t at)
+off_t bench_zram_place(const BenchZram *z, const BenchCorpus *corpus,
+                       const uint32_t *order, size_t at)
 {
     size_t r = at / BENCH_BATCH % z->requests;
 
@@ -265,18 +280,18 @@ static double zram_store(void *opaque, const BenchCorpus *corpus,
     size_t done = 0;
 
     for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
-        off_t at = place(z, corpus, order, i);
+        off_t at = bench_zram_place(z, corpus, order, i);
         double start;
 
         for (int j = 0; j < BENCH_BATCH; j++) {
             memcpy(z->buffer + j * TMEM_PAGE_SIZE,
                    bench_corpus_page(corpus, order[i + j]), TMEM_PAGE_SIZE);
         }
-        start = bench_cpu_now();
+        start = z->now();
         if (pwrite(z->fd, z->buffer, REQUEST_BYTES, at) != REQUEST_BYTES) {
             bench_die("writing to zram: %s", g_strerror(errno));
         }
-        spent += bench_cpu_now() - start;
+        spent += z->now() - start;
         done += BENCH_BATCH;
     }
     /* As if the pages of an incomplete request had cost the same. */
@@ -287,18 +302,18 @@ static double zram_load(void *opaque, const BenchCorpus *corpus,
                         const uint32_t *order, size_t first, size_t n)
 {
     BenchZram *z = opaque;
-    double start = bench_cpu_now();
+    double start = z->now();
     size_t done = 0;
 
     for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
-        off_t at = place(z, corpus, order, i);
+        off_t at = bench_zram_place(z, corpus, order, i);
 
         if (pread(z->fd, z->buffer, REQUEST_BYTES, at) != REQUEST_BYTES) {
             bench_die("reading from zram: %s", g_strerror(errno));
         }
         done += BENCH_BATCH;
     }
-    return done ? (bench_cpu_now() - start) * n / done : 0;
+    return done ? (z->now() - start) * n / done : 0;
 }
 
 static double zram_drop(void *opaque, const BenchCorpus *corpus,
@@ -307,7 +322,9 @@ static double zram_drop(void *opaque, const BenchCorpus *corpus,
     BenchZram *z = opaque;
 
     for (size_t i = first; i + BENCH_BATCH <= first + n; i += BENCH_BATCH) {
-        uint64_t range[2] = { place(z, corpus, order, i), REQUEST_BYTES };
+        uint64_t range[2] = {
+            bench_zram_place(z, corpus, order, i), REQUEST_BYTES,
+        };
 
         if (ioctl(z->fd, BLKDISCARD, range) < 0) {
             bench_die("discarding from zram: %s", g_strerror(errno));
@@ -319,6 +336,16 @@ static double zram_drop(void *opaque, const BenchCorpus *corpus,
 BenchSide bench_side_zram(BenchZram *z)
 {
     return (BenchSide) { zram_store, zram_load, zram_drop, z };
+}
+
+void bench_zram_use_wall_clock(BenchZram *z)
+{
+    z->now = bench_now;
+}
+
+const char *bench_zram_node(const BenchZram *z)
+{
+    return z->node;
 }
 
 double bench_zram_density(BenchZram *z)

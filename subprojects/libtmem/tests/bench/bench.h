@@ -9,6 +9,8 @@
 #define TMEM_BENCH_H
 
 #include <inttypes.h>
+#include <sys/types.h>
+#include <sys/uio.h>
 
 #include "libtmem/tmem.h"
 
@@ -255,8 +257,59 @@ BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why);
 void bench_zram_close(BenchZram *z);
 /* O_DIRECT requests of 32 pages. */
 BenchSide bench_side_zram(BenchZram *z);
+/* Where on the device it has the order's pages @at ... @at + 31. */
+off_t bench_zram_place(const BenchZram *z, const BenchCorpus *corpus,
+                       const uint32_t *order, size_t at);
+/* Its figures are wall time from now on. */
+void bench_zram_use_wall_clock(BenchZram *z);
+const char *bench_zram_node(const BenchZram *z);
+/* A process that is to be killed before the device can be removed; 0: none. */
+void bench_zram_set_user(pid_t pid);
 /* Memory that it uses / compressed bytes, as the kernel counts both. */
 double bench_zram_density(BenchZram *z);
+
+/* --- bench-vhost.c: a vhost-user server in another process --- */
+
+#define BENCH_RING_BYTES    0x8000
+#define BENCH_RINGS_MAX     2
+
+typedef struct BenchVhost BenchVhost;
+
+/**
+ * bench_vhost_open() - connect to the server at @path
+ * @memory: @bytes of @memfd, mapped; all that requests point to is in there
+ * @rings: @nr_rings times BENCH_RING_BYTES of it, zeros
+ * @features: of the device type that are needed
+ *
+ * Exits with a sentence if the server does not do as it is told.
+ */
+BenchVhost *bench_vhost_open(const char *path, int memfd, uint8_t *memory,
+                             uint64_t bytes, uint8_t *rings, unsigned nr_rings,
+                             uint64_t features);
+void bench_vhost_close(BenchVhost *v);
+/* One request, and waits until it is answered. */
+void bench_vhost_request(BenchVhost *v, unsigned ring,
+                         const struct iovec *out, unsigned nr_out,
+                         const struct iovec *in, unsigned nr_in);
+
+/* --- bench-daemon.c: qemu-storage-daemon, for that --- */
+
+typedef struct BenchDaemon BenchDaemon;
+
+/**
+ * bench_daemon_start() - a daemon with a store and a vhost-user server
+ * @program: qemu-storage-daemon
+ * @disk: a block device to export by vhost-user-blk, or NULL
+ *
+ * It ends with this process.  Exits with a sentence if it does not start.
+ */
+BenchDaemon *bench_daemon_start(const char *program, uint64_t store_bytes,
+                                const char *disk);
+void bench_daemon_stop(BenchDaemon *d);
+const char *bench_daemon_tmem_path(const BenchDaemon *d);
+const char *bench_daemon_blk_path(const BenchDaemon *d);
+/* CPU seconds that it has used, all threads. */
+double bench_daemon_cpu(const BenchDaemon *d);
 
 /* --- the measurements, one file each --- */
 
@@ -293,5 +346,6 @@ BenchMeasure bench_upkeep;      /* P8 */
 
 int bench_main_store(int argc, char **argv);
 int bench_main_evict(int argc, char **argv);
+int bench_main_vring(int argc, char **argv);
 
 #endif /* TMEM_BENCH_H */

@@ -149,7 +149,11 @@ def check_usage(bench, directory):
     refuse(2, '--entries 7', *store, '--entries', '7')
     refuse(1, 'No such file', *store, '--json', '/nonexistent/x.json')
     refuse(1, 'directory', *store, '--json', directory)
-    for arguments in (('--help',), ('store', '--help')):
+    refuse(2, '--corpus', bench, 'vring')
+    refuse(2, '--rounds', bench, 'vring', '--corpus', corpus, '--rounds', '0')
+    refuse(1, 'make qemu', bench, 'vring', '--quick', '--no-zram', '--corpus',
+           corpus, '--daemon', '/nonexistent/daemon')
+    for arguments in (('--help',), ('store', '--help'), ('vring', '--help')):
         done = run(bench, *arguments)
         if done.returncode or 'Usage:' not in done.stdout or done.stderr:
             raise Wrong(f'{arguments}: status {done.returncode}, '
