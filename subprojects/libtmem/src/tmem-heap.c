@@ -658,11 +658,11 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
     }
     ref = tmem_heap_alloc_inside(heap, space, bytes);
     if (!ref) {
-        ref = slot_of_new_memory(heap, space, class_nr, &growth);
-        *why = growth.why;
+        ref = slot_of_draining(heap, space, class_nr, with_slack(heap, bytes));
     }
     if (!ref) {
-        ref = slot_of_draining(heap, space, class_nr, with_slack(heap, bytes));
+        ref = slot_of_new_memory(heap, space, class_nr, &growth);
+        *why = growth.why;
     }
     if (!ref && any_class) {
         ref = slot_of_larger(heap, space, class_nr, UINT64_MAX);
