@@ -114,6 +114,8 @@ static bool read_record(TmemRecompress *r, TmemCandidate *c)
         c->seed = tmem_node_seed(node, c->key.pos);
         c->slot_bytes = tmem_arena_slot_bytes(arena, ref);
         c->heap = arena->segments[tmem_arena_segment_of(arena, ref)].heap;
+        c->slot_space =
+            arena->segments[tmem_arena_segment_of(arena, ref)].space;
     }
     tmem_unlock(&c->key.shard->lock);
     return due;
@@ -209,7 +211,8 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
         set_done(r, c);
         return;
     }
-    ref = tmem_heap_alloc_below(c->heap, c->space, bytes, c->slot_bytes);
+    ref = tmem_heap_alloc_below(c->heap, c->slot_space, bytes,
+                                c->slot_bytes);
     if (!ref) {
         r->nr_starved++;
         return;

@@ -29,7 +29,8 @@ typedef enum TmemRecompressMode {
 typedef struct TmemCandidate {
     TmemKey key;
     uint64_t pool_id;
-    TmemSpace space;
+    TmemSpace space;        /* of its pool's records */
+    TmemSpace slot_space;   /* where this one is: it may be on probation */
     TmemEntry entry;
     uint32_t checksum;
     uint32_t slot_bytes;
