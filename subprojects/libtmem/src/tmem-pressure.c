@@ -18,6 +18,9 @@
 #define SECOND_US       1000000ull
 #define EVICT_FRACTION  16
 
+/* How often a trigger that ended is opened again. */
+#define RETRY_NS        (10 * SECOND_NS)
+
 /* --- The source --- */
 
 static bool arm(int fd, uint64_t stall_us, uint64_t window_us)
@@ -72,6 +75,7 @@ bool tmem_pressure_open(TmemPressureWatch *w, const char *path,
                               g_strerror(saved));
     }
     tmem_pressure_open_fds(w, fd, fd, policy);
+    w->path = path;
     w->trigger_events = POLLPRI;
     return true;
 }
@@ -187,6 +191,53 @@ static void reconsider(TmemPressureWatch *w, TmemStore *store)
     }
 }
 
+/* What the watch goes on with if its files can be opened again. */
+static void reopen(TmemPressureWatch *w, uint64_t now_ns)
+{
+    const TmemPressure policy = { .stall_ms = w->stall_us / 1000 };
+    TmemPressureWatch again;
+
+    w->retry_ns = now_ns + RETRY_NS;
+    if (!w->path || !tmem_pressure_open(&again, w->path, &policy, NULL)) {
+        return;
+    }
+    tmem_pressure_close(w);
+    w->trigger = again.trigger;
+    w->trigger_events = again.trigger_events;
+    w->totals = again.totals;
+    w->is_lost = false;
+}
+
+static void see_to_lost(TmemPressureWatch *w, TmemStore *store,
+                        uint64_t now_ns)
+{
+    if (w->trigger_events) {
+        return;
+    }
+    if (!w->is_lost) {
+        w->is_lost = true;
+        w->retry_ns = now_ns + RETRY_NS;
+        __atomic_fetch_add(&store->upkeep.counters.pressure_lost, 1,
+                           __ATOMIC_RELAXED);
+        if (!w->said_lost) {
+            w->said_lost = true;
+            tmem_event_emit(store, TMEM_EVENT_PRESSURE_LOST, NULL);
+        }
+    } else if (now_ns >= w->retry_ns) {
+        reopen(w, now_ns);
+    }
+}
+
+/* Milliseconds until there is something to do unless the trigger fires. */
+static int rest_ms(const TmemPressureWatch *w, uint64_t now_ns)
+{
+    uint64_t next_ns = MIN(w->active ? w->next_ns : UINT64_MAX,
+                           w->is_lost ? w->retry_ns : UINT64_MAX);
+
+    return next_ns == UINT64_MAX ? -1 :
+           (int)((MAX(next_ns, now_ns) - now_ns) / 1000000) + 1;
+}
+
 int tmem_pressure_step(TmemPressureWatch *w, TmemStore *store,
                        uint64_t now_ns)
 {
@@ -196,6 +247,7 @@ int tmem_pressure_step(TmemPressureWatch *w, TmemStore *store,
         return -1;
     }
     now = fired(w);
+    see_to_lost(w, store, now_ns);
     if (!w->active && now) {
         w->total_us = 0;
         read_total(w, &w->total_us);
@@ -206,5 +258,5 @@ int tmem_pressure_step(TmemPressureWatch *w, TmemStore *store,
         reconsider(w, store);
         w->next_ns = now_ns + SECOND_NS;
     }
-    return w->active ? (int)((w->next_ns - now_ns) / 1000000) + 1 : -1;
+    return rest_ms(w, now_ns);
 }

@@ -8,6 +8,9 @@
  * sixteenth of the ephemeral data goes, down to the floor, until less than half
  * of the threshold was stalled in a second.
  *
+ * A trigger may end (its control group goes, or the kernel's PSI is turned off).
+ * That is counted, said once, and it is opened again as soon as it can be.
+ *
  * A watch belongs to the thread that does the store's upkeep.
  */
 #ifndef TMEM_PRESSURE_H
@@ -25,8 +28,12 @@ typedef struct TmemPressureWatch {
     int trigger;            /* polled; -1: closed */
     short trigger_events;   /* POLLPRI of PSI, POLLIN of anything else */
     int totals;             /* text in the form of TMEM_PRESSURE_PATH */
+    const char *path;       /* to open both again; NULL: cannot be */
     uint64_t stall_us;      /* threshold, in a second */
     uint64_t floor_bytes;
+    bool is_lost;           /* the trigger ended, and that was counted */
+    bool said_lost;         /* the operator knows: once is enough */
+    uint64_t retry_ns;      /* when to open it again, if lost */
 
     bool fired;             /* the trigger did, and nobody looked yet */
     bool active;            /* the host is short */
@@ -36,7 +43,7 @@ typedef struct TmemPressureWatch {
 
 /**
  * tmem_pressure_open() - begin to watch
- * @path: TMEM_PRESSURE_PATH, or what a test has in its place
+ * @path: TMEM_PRESSURE_PATH, or what a test has in its place; not copied
  *
  * Returns false and sets @errp to a sentence if this host cannot tell.
  */

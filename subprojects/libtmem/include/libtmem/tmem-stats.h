@@ -97,7 +97,9 @@
     X(recompress_starved, CUMULATIVE, PAGES,                                  \
       "pages that could be smaller, but for want of memory to put them")      \
     X(compact_passes, CUMULATIVE, COUNT,                                      \
-      "passes over all pages that bring memory together")
+      "passes over all pages that bring memory together")                     \
+    X(pressure_lost, CUMULATIVE, COUNT,                                       \
+      "how often the host stopped telling its memory pressure")
 
 #define TMEM_STORE_LEVELS(X)                                                  \
     X(size_bytes, INSTANT, BYTES, "limit of used_bytes")                      \

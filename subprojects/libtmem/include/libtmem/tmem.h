@@ -170,6 +170,7 @@ typedef enum TmemEvent {
     TMEM_EVENT_DAMAGED,         /* a page of the client cannot be read */
     TMEM_EVENT_PRESSURE,        /* the host is short: eviction begins */
     TMEM_EVENT_PRESSURE_END,
+    TMEM_EVENT_PRESSURE_LOST,   /* it cannot be watched now; tried again */
 } TmemEvent;
 
 /**

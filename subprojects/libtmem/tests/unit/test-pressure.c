@@ -3,6 +3,7 @@
  * The host's memory pressure: a pipe in the place of the trigger, a file in the
  * place of the totals, and the real thing where there is one
  */
+#include <poll.h>
 #include <fcntl.h>
 #include <glib/gstdio.h>
 #include <unistd.h>
@@ -20,6 +21,7 @@ typedef struct Host {
     uint64_t total_us;
     unsigned nr_begun;      /* events; atomic */
     unsigned nr_ended;
+    unsigned nr_lost;
 } Host;
 
 static void note_event(TmemEvent event, TmemClient *client, void *opaque)
@@ -30,6 +32,8 @@ static void note_event(TmemEvent event, TmemClient *client, void *opaque)
         __atomic_fetch_add(&h->nr_begun, 1, __ATOMIC_RELAXED);
     } else if (event == TMEM_EVENT_PRESSURE_END) {
         __atomic_fetch_add(&h->nr_ended, 1, __ATOMIC_RELAXED);
+    } else if (event == TMEM_EVENT_PRESSURE_LOST) {
+        __atomic_fetch_add(&h->nr_lost, 1, __ATOMIC_RELAXED);
     }
 }
 
@@ -193,19 +197,58 @@ static void test_bad_totals(void)
     host_tear_down(&h);
 }
 
-/* A trigger that is gone never fires, and does not keep anyone busy. */
+static uint64_t times_lost(Host *h)
+{
+    TmemStoreStats stats;
+
+    tmem_store_get_stats(h->f.store, &stats);
+    return stats.pressure_lost;
+}
+
+/*
+ * A trigger that is gone never fires, and does not keep anyone busy; it is
+ * counted and said, and opened again when it can be.
+ */
 static void test_trigger_gone(void)
 {
     const TmemPressure policy = { .stall_ms = 10 };
+    g_autofree char *dir = g_dir_make_tmp("tmem-psi-XXXXXX", NULL);
+    g_autofree char *path = g_build_filename(dir, "memory", NULL);
+    uint64_t second;
     Host h;
 
     host_set_up(&h, &policy);
+    h.watch.path = path;
     close(h.trigger);
     h.trigger = -1;
-    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, SECOND), ==, -1);
+    for (second = 1; second < 30; second++) {
+        int ms = tmem_pressure_step(&h.watch, h.f.store, second * SECOND);
+
+        g_assert_cmpint(ms, >, 0);
+        g_assert_cmpint(ms, <=, 10001);
+    }
     g_assert_cmpint(h.watch.trigger_events, ==, 0);
+    g_assert_cmpuint(h.nr_lost, ==, 1);
+    g_assert_cmpuint(times_lost(&h), ==, 1);
+
+    g_assert_true(g_file_set_contents(path, "", 0, NULL));
+    for (; second < 60; second++) {
+        tmem_pressure_step(&h.watch, h.f.store, second * SECOND);
+    }
+    g_assert_cmpint(h.watch.trigger_events, !=, 0);
+    g_assert_cmpuint(h.watch.stall_us, ==, 10000);
+    g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, second * SECOND),
+                    ==, -1);
+
+    /* The next time is counted, and not said again. */
+    tmem_pressure_polled(&h.watch, POLLERR);
+    tmem_pressure_step(&h.watch, h.f.store, second * SECOND);
+    g_assert_cmpuint(times_lost(&h), ==, 2);
+    g_assert_cmpuint(h.nr_lost, ==, 1);
     tmem_pressure_close(&h.watch);
     host_tear_down(&h);
+    g_unlink(path);
+    g_rmdir(dir);
 }
 
 /* The store's own thread does all this. */
