@@ -83,6 +83,7 @@ void tmem_admit_make_fit(TmemStore *store)
     tmem_unlock(&arena->lock);
     if (excess) {
         tmem_evict_bytes(store, NULL, excess, false);
+        tmem_upkeep_tell_freed(store);
     }
 }
 

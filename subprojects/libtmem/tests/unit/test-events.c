@@ -3,6 +3,7 @@
  * What an operator is told, whoever frees: one event for each edge
  */
 #include "testlib.h"
+#include "tmem-os.h"
 #include "tmem-store.h"
 
 #define SECOND      1000000000ull
@@ -113,6 +114,113 @@ static void test_left_evicted(void)
     fixture_tear_down(&t.f);
 }
 
+/* The host's share of the store is lowered, and who is over it gives way. */
+static void test_left_shrunk(void)
+{
+    GError *err = NULL;
+    TmemPolicy policy;
+    Told t;
+
+    told_set_up(&t);
+    fill(&t, t.f.ephemeral);
+    t.f.client->is_at_limit = true;
+    t.nr[TMEM_EVENT_LIMIT_LEFT] = 0;
+    tmem_os_pretend_host_bytes(LIMIT);
+    tmem_store_get_policy(t.f.store, &policy);
+    policy.admission.max_host_percent = 50;
+    tmem_store_set_policy(t.f.store, &policy, &err);
+    tmem_os_pretend_host_bytes(0);
+    g_assert_no_error(err);
+    g_assert_cmpuint(t.nr[TMEM_EVENT_LIMIT_LEFT], ==, 1);
+    fixture_tear_down(&t.f);
+}
+
+/* --- Order --- */
+
+#define CROWD       2
+#define CROWD_SIZE  (2u << 20)
+#define CROWD_EDGES 40
+
+typedef struct Crowd {
+    TmemStore *store;
+    unsigned nr_edges;      /* of the store; atomic for those who look */
+    bool is_full;           /* guarded by the events' own mutex, as all here */
+} Crowd;
+
+/* FULL and NOT_FULL take turns, whoever saw which first. */
+static void note_edge(TmemEvent event, TmemClient *client, void *opaque)
+{
+    Crowd *c = opaque;
+
+    if (event == TMEM_EVENT_FULL || event == TMEM_EVENT_NOT_FULL) {
+        g_assert_null(client);
+        if (event == TMEM_EVENT_FULL) {
+            /* Time for the other to overtake. */
+            g_usleep(1000);
+        }
+        g_assert_cmpint(c->is_full, ==, event == TMEM_EVENT_NOT_FULL);
+        c->is_full = event == TMEM_EVENT_FULL;
+        __atomic_fetch_add(&c->nr_edges, 1, __ATOMIC_RELAXED);
+    }
+}
+
+static void *come_and_go(void *opaque)
+{
+    g_autofree char *name = g_strdup_printf("%p", (void *)&name);
+    TmemClientConfig config = { .name = name };
+    Crowd *c = opaque;
+    GError *err = NULL;
+    TmemClient *client = tmem_client_new(c->store, &config, &err);
+    TmemContext *ctx;
+    uint64_t pool;
+
+    g_assert_no_error(err);
+    ctx = tmem_context_new(client, &err);
+    g_assert_no_error(err);
+    while (tmem_pool_create(client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+                            &pool) != TMEM_STATUS_OK) {
+        g_usleep(100);
+    }
+    while (__atomic_load_n(&c->nr_edges, __ATOMIC_RELAXED) < CROWD_EDGES) {
+        uint64_t n = 0;
+
+        while (test_store(ctx, test_handle(pool, n / 64, n), TEST_PAGE_NOISE,
+                          n) == TMEM_STATUS_OK) {
+            n++;
+        }
+        for (uint64_t object = 0; object <= n / 64; object++) {
+            TmemHandle h = test_handle(pool, object, 0);
+
+            tmem_object_invalidate(ctx, &h);
+        }
+    }
+    tmem_client_reset(client);
+    tmem_context_free(ctx);
+    tmem_client_free(client);
+    return NULL;
+}
+
+static void test_order(void)
+{
+    TmemStoreConfig config = { .size_bytes = CROWD_SIZE };
+    pthread_t threads[CROWD];
+    GError *err = NULL;
+    Crowd c = {};
+
+    c.store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+    tmem_store_set_event_func(c.store, note_edge, &c);
+    for (int i = 0; i < CROWD; i++) {
+        g_assert_cmpint(pthread_create(&threads[i], NULL, come_and_go, &c),
+                        ==, 0);
+    }
+    for (int i = 0; i < CROWD; i++) {
+        pthread_join(threads[i], NULL);
+    }
+    g_assert_false(c.is_full);
+    tmem_store_free(c.store);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -124,5 +232,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/tmem/events/limit/left-recompressed-at-once", "now",
                          test_left_recompressed);
     g_test_add_func("/tmem/events/limit/left-evicted", test_left_evicted);
+    g_test_add_func("/tmem/events/limit/left-shrunk", test_left_shrunk);
+    g_test_add_func("/tmem/events/full/order", test_order);
     return g_test_run();
 }
