@@ -52,13 +52,26 @@ static bool attach(TmemStore *store, TmemClient *client, GError **errp)
     return true;
 }
 
+/* The store's first client may be what its thread was waiting for. */
+static bool attach_kept_up(TmemStore *store, TmemClient *client, GError **errp)
+{
+    TmemPolicy policy;
+    bool ok;
+
+    tmem_upkeep_lock_policy(store);
+    tmem_store_get_policy(store, &policy);
+    ok = tmem_upkeep_start(store, &policy, errp) &&
+         attach(store, client, errp);
+    tmem_upkeep_unlock_policy(store);
+    return ok;
+}
+
 TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                             GError **errp)
 {
     uint32_t max_pools = config->max_pools ? config->max_pools :
                                              TMEM_CLIENT_POOLS_DEFAULT;
     TmemClient *client;
-    TmemPolicy policy;
 
     tmem_assert_unlocked();
     if (!config->name || !*config->name) {
@@ -97,9 +110,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
     tmem_credit_init(client, config->credit);
-    tmem_store_get_policy(store, &policy);
-    if (!tmem_upkeep_start(store, &policy, errp) ||
-        !attach(store, client, errp)) {
+    if (!attach_kept_up(store, client, errp)) {
         goto err_heap;
     }
     return client;

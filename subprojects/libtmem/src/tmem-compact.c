@@ -32,8 +32,20 @@ void tmem_compact_begin(TmemCompact *c, TmemStore *store)
 {
     next_round(c, TMEM_COMPACT_MARKING);
     c->nr_marked = 0;
+    c->nr_left = 0;
+    c->has_moved = false;
     c->tight = tmem_share_available(&store->arena) <
                tmem_arena_budget_bytes(&store->arena) >> GAIN_SHIFT;
+}
+
+/* A pass goes through all of the index, whatever it finds to move there. */
+static void judge_pass(TmemCompact *c)
+{
+    if (c->nr_left * 2 <= c->nr_marked) {
+        c->nr_fruitless = 0;
+    } else if (c->nr_fruitless < TMEM_COMPACT_PUT_OFF_MAX) {
+        c->nr_fruitless++;
+    }
 }
 
 void tmem_compact_end(TmemCompact *c)
@@ -81,6 +93,8 @@ static void slice_of_heap(TmemCompact *c, TmemHeap *heap)
     if (marking) {
         c->nr_marked += nr;
         c->tight |= tmem_heap_near_limit(heap, GAIN_SHIFT);
+    } else {
+        c->nr_left += nr;
     }
 }
 
@@ -104,9 +118,13 @@ void tmem_compact_slice(TmemCompact *c, TmemStore *store)
         return;
     }
     if (c->phase == TMEM_COMPACT_UNMARKING || !c->nr_marked) {
+        if (c->has_moved) {
+            judge_pass(c);
+        }
         c->phase = TMEM_COMPACT_IDLE;
     } else if (is_worth_it(c, &store->arena)) {
         c->phase = TMEM_COMPACT_MOVING;
+        c->has_moved = true;
     } else {
         tmem_compact_end(c);
     }

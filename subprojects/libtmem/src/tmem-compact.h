@@ -26,8 +26,14 @@ typedef struct TmemCompact {
     TmemCompactPhase phase;
     uint32_t round;
     bool tight;             /* someone is likely to be refused for memory */
+    bool has_moved;         /* there was a pass since segments were marked */
     uint64_t nr_marked;
+    uint64_t nr_left;       /* of these, not emptied */
+    unsigned nr_fruitless;  /* passes in a row that emptied few of them */
 } TmemCompact;
+
+/* Passes that are fruitless put the next one off up to 2 to this times. */
+#define TMEM_COMPACT_PUT_OFF_MAX    5
 
 /** Begins to mark segments. */
 void tmem_compact_begin(TmemCompact *c, TmemStore *store);

@@ -150,8 +150,12 @@ void tmem_store_free(TmemStore *store)
 bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
                            GError **errp)
 {
-    if (!tmem_policy_check(policy, errp) ||
-        !tmem_upkeep_set_policy(store, policy, errp)) {
+    if (!tmem_policy_check(policy, errp)) {
+        return false;
+    }
+    tmem_upkeep_lock_policy(store);
+    if (!tmem_upkeep_set_policy(store, policy, errp)) {
+        tmem_upkeep_unlock_policy(store);
         return false;
     }
     tmem_lock(&store->policy_lock);
@@ -160,6 +164,7 @@ bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
                      __ATOMIC_RELAXED);
     tmem_admit_set_locked(store, &policy->admission);
     tmem_unlock(&store->policy_lock);
+    tmem_upkeep_unlock_policy(store);
     tmem_admit_make_fit(store);
     tmem_upkeep_wake(store);
     return true;

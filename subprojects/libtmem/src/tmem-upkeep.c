@@ -28,7 +28,10 @@
 /* The same where all pages of a bucket may move. */
 #define MOVED_AT_ONCE   8
 
-/* How often it is looked whether compaction is worth it ... */
+/*
+ * How often it is looked whether compaction is worth it, while passes empty what
+ * they are made for, ...
+ */
 #define COMPACT_NS      (2 * SECOND_NS)
 /* ... and whether there is memory for pages that could be smaller. */
 #define RETRY_NS        (5 * SECOND_NS)
@@ -126,7 +129,8 @@ static void compact_some(TmemUpkeeper *u, uint64_t now_ns)
     if (u->compact.phase == TMEM_COMPACT_MOVING) {
         walk_begin(&u->compacting);
     } else if (u->compact.phase == TMEM_COMPACT_IDLE) {
-        u->compacting_next_ns = now_ns + COMPACT_NS;
+        u->compacting_next_ns = now_ns +
+                                (COMPACT_NS << u->compact.nr_fruitless);
     }
 }
 
@@ -422,10 +426,22 @@ void tmem_upkeep_init(TmemStore *store)
     u->wake_fd = -1;
     u->watch.trigger = u->new_watch.trigger = -1;
     u->retry_next_ns = UINT64_MAX;
+    pthread_mutex_init(&u->policy, NULL);
     pthread_mutex_init(&u->at_once, NULL);
     pthread_mutex_init(&u->next, NULL);
     pthread_mutex_init(&u->busy, NULL);
     pthread_mutex_init(&u->mutex, NULL);
+}
+
+void tmem_upkeep_lock_policy(TmemStore *store)
+{
+    tmem_assert_unlocked();
+    pthread_mutex_lock(&store->upkeep.policy);
+}
+
+void tmem_upkeep_unlock_policy(TmemStore *store)
+{
+    pthread_mutex_unlock(&store->upkeep.policy);
 }
 
 static bool wanted(const TmemPolicy *policy)
@@ -571,5 +587,6 @@ void tmem_upkeep_destroy(TmemStore *store)
     pthread_mutex_destroy(&u->busy);
     pthread_mutex_destroy(&u->next);
     pthread_mutex_destroy(&u->at_once);
+    pthread_mutex_destroy(&u->policy);
     pthread_mutex_destroy(&u->mutex);
 }

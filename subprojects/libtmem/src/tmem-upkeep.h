@@ -18,6 +18,9 @@
  * it.  Who wants it holds upkeep->next meanwhile, so that of two that take it
  * again and again each gets its turn.  An operator's recompression lets go of
  * it after each page, and holds upkeep->at_once, which comes before it.
+ *
+ * Who changes the policy, or brings a client, holds upkeep->policy, which is
+ * taken before all of these: one of the two sees that the thread is wanted.
  */
 #ifndef TMEM_UPKEEP_H
 #define TMEM_UPKEEP_H
@@ -46,6 +49,7 @@ typedef struct TmemUpkeeper {
 
     TmemUpkeepCounters counters;
 
+    pthread_mutex_t policy;
     pthread_mutex_t at_once;
     pthread_mutex_t next;
     pthread_mutex_t busy;
@@ -98,6 +102,10 @@ bool tmem_upkeep_start(TmemStore *store, const TmemPolicy *policy,
  */
 bool tmem_upkeep_set_policy(TmemStore *store, const TmemPolicy *policy,
                             GError **errp);
+
+/** Keeps policies and the coming of clients one after the other. */
+void tmem_upkeep_lock_policy(TmemStore *store);
+void tmem_upkeep_unlock_policy(TmemStore *store);
 
 /** Watches what is open at @watch, which belongs to the store from then on. */
 void tmem_upkeep_set_watch(TmemStore *store, const TmemPressureWatch *watch);

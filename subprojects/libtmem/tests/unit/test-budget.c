@@ -113,6 +113,79 @@ static void test_marked_is_free(void)
     g_assert_cmpuint(refill(true), >=, refill(false));
 }
 
+/* Who stores again meanwhile takes what is marked before new memory. */
+static void test_marked_first(void)
+{
+    const uint64_t nr = 4000;
+    TmemCompact c = {};
+    uint64_t bytes;
+    Fixture f;
+
+    fixture_set_up(&f, 32 * MIB, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(put(&f, f.persistent, i), ==, 0);
+    }
+    bytes = f.client->heap.bytes;
+    for (uint64_t i = 0; i < nr; i++) {
+        if (i % 2) {
+            drop(&f, f.persistent, i);
+        }
+    }
+    mark_all(&f, &c);
+    g_assert_cmpuint(nr_draining(&f), >, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        if (i % 2) {
+            g_assert_cmpint(put(&f, f.persistent, i), ==, 0);
+        }
+    }
+    g_assert_cmpuint(f.client->heap.bytes_peak, <=, bytes + bytes / 64);
+    test_check(f.store);
+    fixture_tear_down(&f);
+}
+
+static void pass_in_vain(Fixture *f, TmemCompact *c)
+{
+    mark_all(f, c);
+    g_assert_cmpint(c->phase, ==, TMEM_COMPACT_MOVING);
+    tmem_compact_end(c);
+    while (c->phase == TMEM_COMPACT_UNMARKING) {
+        tmem_compact_slice(c, f->store);
+    }
+}
+
+/* Passes over the index that empty nothing become rarer. */
+static void test_fruitless(void)
+{
+    const uint64_t nr = 2000;
+    TmemCompact c = {};
+    Fixture f;
+
+    fixture_set_up(&f, 32 * MIB, 0);
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(put(&f, f.persistent, i), ==, 0);
+    }
+    for (uint64_t i = 0; i < nr; i++) {
+        if (i % 4) {
+            drop(&f, f.persistent, i);
+        }
+    }
+    for (unsigned i = 1; i < 2 * TMEM_COMPACT_PUT_OFF_MAX; i++) {
+        pass_in_vain(&f, &c);
+        g_assert_cmpuint(c.nr_fruitless, ==,
+                         MIN(i, TMEM_COMPACT_PUT_OFF_MAX));
+    }
+    mark_all(&f, &c);
+    for (uint64_t i = 0; i < nr; i += 4) {
+        drop(&f, f.persistent, i);
+    }
+    tmem_compact_end(&c);
+    while (c.phase == TMEM_COMPACT_UNMARKING) {
+        tmem_compact_slice(&c, f.store);
+    }
+    g_assert_cmpuint(c.nr_fruitless, ==, 0);
+    fixture_tear_down(&f);
+}
+
 /* Marking and its end go slice by slice, and look at nothing twice. */
 static void test_mark_slices(void)
 {
@@ -342,6 +415,8 @@ int main(int argc, char **argv)
     tmem_upkeep_by_hand(true);
     g_test_add_func("/tmem/compact/marked-is-free", test_marked_is_free);
     g_test_add_func("/tmem/compact/mark-slices", test_mark_slices);
+    g_test_add_func("/tmem/compact/marked-first", test_marked_first);
+    g_test_add_func("/tmem/compact/fruitless", test_fruitless);
     g_test_add_func("/tmem/budget/lowered", test_share_is_lowered);
     g_test_add_func("/tmem/budget/promised", test_share_is_promised);
     g_test_add_func("/tmem/pressure/keeps-minimum",

@@ -7,16 +7,17 @@
 #include <sched.h>
 
 #include "testlib.h"
+#include "tmem-clock.h"
 #include "tmem-store.h"
 
 #define SECOND      1000000000ull
 #define STORE_SIZE  (64u << 20)
 
 /* Letters of an alphabet of 16: nothing for LZ4, half of it for zstd. */
-static void store_some(Fixture *f, uint64_t nr)
+static void store_pages(Fixture *f, uint64_t pool, uint64_t nr)
 {
     for (uint64_t n = 0; n < nr; n++) {
-        TmemHandle h = test_handle(f->persistent, n / 64, n);
+        TmemHandle h = test_handle(pool, n / 64, n);
         uint8_t *page = tmem_context_bounce(f->ctx);
         TestRand r = { n };
 
@@ -25,6 +26,11 @@ static void store_some(Fixture *f, uint64_t nr)
         }
         g_assert_cmpint(tmem_page_store(f->ctx, &h, page), ==, 0);
     }
+}
+
+static void store_some(Fixture *f, uint64_t nr)
+{
+    store_pages(f, f->persistent, nr);
 }
 
 static void run(TmemStore *store, uint64_t second)
@@ -222,6 +228,82 @@ static void test_at_once_client_goes(void)
     tmem_store_free(t.f.store);
 }
 
+/* What is on probation stays there, however small it becomes. */
+static void test_probation(void)
+{
+    uint32_t nr, nr_probation;
+    TmemHeap *heap;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    heap = &f.client->heap;
+    store_pages(&f, f.ephemeral, 6000);
+    nr = heap->order[TMEM_SPACE_EPHEMERAL].nr;
+    nr_probation = heap->order[TMEM_SPACE_PROBATION].nr;
+    g_assert_cmpuint(nr_probation, >, 0);
+    g_assert_cmpuint(tmem_store_recompress(f.store), >, 5000);
+    g_assert_cmpuint(heap->order[TMEM_SPACE_EPHEMERAL].nr, <=, nr);
+    g_assert_cmpuint(heap->order[TMEM_SPACE_PROBATION].nr, <, nr_probation);
+    test_check(f.store);
+    fixture_tear_down(&f);
+}
+
+/* --- The thread --- */
+
+#define RACES   1000
+
+typedef struct Race {
+    TmemStore *store;
+    pthread_barrier_t start;
+    uint64_t late_ns;       /* the policy, after the client */
+} Race;
+
+static void *want_compaction(void *opaque)
+{
+    Race *r = opaque;
+    uint64_t start;
+
+    pthread_barrier_wait(&r->start);
+    start = tmem_clock_monotonic();
+    while (tmem_clock_monotonic() - start < r->late_ns) {
+        /* The moment at which they meet is not known. */
+    }
+    test_set_upkeep(r->store, 0, true);
+    return NULL;
+}
+
+/* A policy that is set as the first client comes has its thread. */
+static void test_first_client(void)
+{
+    TmemStoreConfig config = { .size_bytes = TMEM_STORE_SIZE_MIN };
+    TmemClientConfig client_config = { .name = "first" };
+
+    tmem_upkeep_by_hand(false);
+    for (int i = 0; i < RACES; i++) {
+        TmemClient *client;
+        pthread_t thread;
+        GError *err = NULL;
+        Race r;
+
+        r.store = tmem_store_new(&config, &err);
+        g_assert_no_error(err);
+        r.late_ns = i * 100;
+        test_set_upkeep(r.store, 0, false);
+        pthread_barrier_init(&r.start, NULL, 2);
+        g_assert_cmpint(pthread_create(&thread, NULL, want_compaction, &r),
+                        ==, 0);
+        pthread_barrier_wait(&r.start);
+        client = tmem_client_new(r.store, &client_config, &err);
+        g_assert_no_error(err);
+        pthread_join(thread, NULL);
+        g_assert_true(r.store->upkeep.started);
+        tmem_client_free(client);
+        tmem_store_free(r.store);
+        pthread_barrier_destroy(&r.start);
+    }
+    tmem_upkeep_by_hand(true);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -232,5 +314,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/recompress/at-once/turns", test_at_once_turns);
     g_test_add_func("/tmem/recompress/at-once/client-goes",
                     test_at_once_client_goes);
+    g_test_add_func("/tmem/recompress/probation", test_probation);
+    g_test_add_func("/tmem/upkeep/first-client", test_first_client);
     return g_test_run();
 }
