@@ -50,8 +50,8 @@ head -c 1048576 /dev/vtmem0 | tr -d '\000' | wc -c | grep -qx 0
 # and no byte is wrong (1).  A kernel without such groups is asked by the work
 # itself to swap it out.
 mkdir -p /run/cgroup/torn
-if grep -q '^memory' /proc/cgroups 2>/dev/null; then
-    mount -t cgroup2 none /run/cgroup
+if mount -t cgroup2 none /run/cgroup 2>/dev/null &&
+    grep -qw memory /run/cgroup/cgroup.controllers; then
     echo +memory >/run/cgroup/cgroup.subtree_control
     mkdir /run/cgroup/torn
     echo 24M >/run/cgroup/torn/memory.max
