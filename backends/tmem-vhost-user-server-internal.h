@@ -34,6 +34,7 @@ typedef struct TmemVuQueue {
     QEMUBH *bh;                 /* looks at the ring without a kick */
     TmemVuElement *current;     /* a request that is done in slices */
     bool notify;                /* answers were pushed and not signalled */
+    uint8_t hints;              /* that they told */
 } TmemVuQueue;
 
 struct TmemVhostUserServer {
@@ -57,6 +58,7 @@ struct TmemVhostUserServer {
     AioContext *aio_context;
     TmemVuQueue *queues;        /* the control queue, then request queues */
     unsigned num_vqs;
+    QEMUBH *hint_bh;
     bool listening;
 
     VuServer vu_server;
@@ -76,6 +78,9 @@ void tmem_vu_queues_cleanup(TmemVhostUserServer *s);
 
 /* Feature bits that are offered.  Any thread. */
 uint64_t tmem_vu_features(const TmemVhostUserServer *s);
+
+/* Tells the front end, if it wants to know. */
+void tmem_vu_config_changed(TmemVhostUserServer *s);
 
 /* Finishes requests that are half done: their memory is about to change. */
 void tmem_vu_drain(TmemVhostUserServer *s);

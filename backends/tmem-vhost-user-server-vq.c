@@ -10,6 +10,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "libtmem/tmem-req.h"
+#include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "tmem-vhost-user-server-internal.h"
@@ -80,6 +81,7 @@ static void tmem_vu_req_done(TmemReq *req)
         vu_queue_push(&q->server->vu_server.vu_dev, tmem_vu_ring(q), &e->elem,
                       req->written);
         q->notify = true;
+        q->hints |= req->hints;
     }
     free(e);
 }
@@ -121,6 +123,23 @@ static TmemVuElement *tmem_vu_pop(TmemVuQueue *q)
 }
 
 /*
+ * What responses told of stores that are refused may be over by now, and the
+ * change of the configuration that says so may have come before them: the
+ * driver is to hear of it after them.
+ */
+static void tmem_vu_check_hints(TmemVuQueue *q)
+{
+    TmemVhostUserServer *s = q->server;
+
+    /* Pairs with qemu_bh_schedule() of who changes them while we look. */
+    smp_mb();
+    if (q->hints & ~tmem_client_hints(s->client)) {
+        qemu_bh_schedule(s->hint_bh);
+    }
+    q->hints = 0;
+}
+
+/*
  * Takes what is on the ring, within the budget.  The driver's notifications are
  * off meanwhile, and stay off while a backlog waits for its next turn.
  */
@@ -154,6 +173,9 @@ static void tmem_vu_serve(TmemVuQueue *q)
         }
     }
     tmem_vu_signal(q);
+    if (q->hints) {
+        tmem_vu_check_hints(q);
+    }
 }
 
 /*
@@ -232,6 +254,7 @@ static void tmem_vu_queue_quiesce(TmemVuQueue *q)
         q->current = NULL;
     }
     q->notify = false;
+    q->hints = 0;
 }
 
 void tmem_vu_forget(TmemVhostUserServer *s)
@@ -276,6 +299,7 @@ static bool tmem_vu_in_order(VuDev *dev, int index)
 uint64_t tmem_vu_features(const TmemVhostUserServer *s)
 {
     return tmem_device_features(&s->device) |
+           BIT_ULL(VIRTIO_TMEM_F_HINT) |
            BIT_ULL(VIRTIO_F_VERSION_1) |
            BIT_ULL(VIRTIO_RING_F_INDIRECT_DESC) |
            BIT_ULL(VIRTIO_RING_F_EVENT_IDX) |
@@ -284,14 +308,55 @@ uint64_t tmem_vu_features(const TmemVhostUserServer *s)
 
 static int tmem_vu_get_config(VuDev *dev, uint8_t *data, uint32_t len)
 {
+    TmemVhostUserServer *s = tmem_vu_of(dev);
     struct virtio_tmem_config config;
 
     if (len > sizeof(config)) {
         return -1;
     }
-    tmem_device_config(&tmem_vu_of(dev)->device, &config);
+    tmem_device_config(&s->device, &config);
+    if (dev->features & BIT_ULL(VIRTIO_TMEM_F_HINT)) {
+        config.not_accepting = cpu_to_le32(tmem_client_hints(s->client));
+    }
     memcpy(data, &config, len);
     return 0;
+}
+
+/*
+ * Not vu_config_change_msg(): that tries for ever if nobody reads.  Who has not
+ * read the last one is going to, and sees what is new then.
+ */
+void tmem_vu_config_changed(TmemVhostUserServer *s)
+{
+    static const uint32_t message[] = {
+        VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 1, 0,
+    };
+    VuDev *dev = &s->vu_server.vu_dev;
+
+    if (dev->vq && !dev->broken && dev->backend_fd != -1 &&
+        send(dev->backend_fd, message, sizeof(message),
+             MSG_DONTWAIT | MSG_NOSIGNAL) < 0 && errno != EAGAIN) {
+        close(dev->backend_fd);
+        dev->backend_fd = -1;
+    }
+}
+
+/* Context: BH in the AioContext. */
+static void tmem_vu_hint_bh(void *opaque)
+{
+    TmemVhostUserServer *s = opaque;
+
+    if (s->vu_server.vu_dev.features & BIT_ULL(VIRTIO_TMEM_F_HINT)) {
+        tmem_vu_config_changed(s);
+    }
+}
+
+/* Context: any thread. */
+static void tmem_vu_hints_changed(void *opaque)
+{
+    TmemVhostUserServer *s = opaque;
+
+    qemu_bh_schedule(s->hint_bh);
 }
 
 /* Nothing in it is the driver's to change. */
@@ -313,6 +378,8 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
 {
     s->num_vqs = s->device.num_queues + TMEM_DEVICE_VQ_NUM_FIXED;
     s->queues = g_new0(TmemVuQueue, s->num_vqs);
+    s->hint_bh = aio_bh_new(s->aio_context, tmem_vu_hint_bh, s);
+    tmem_client_set_hint_func(s->client, tmem_vu_hints_changed, s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
         GError *err = NULL;
@@ -332,6 +399,9 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
 
 void tmem_vu_queues_cleanup(TmemVhostUserServer *s)
 {
+    tmem_client_set_hint_func(s->client, NULL, NULL);
+    qemu_bh_delete(s->hint_bh);
+    s->hint_bh = NULL;
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
 

@@ -86,20 +86,16 @@ static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
     return true;
 }
 
-/* Context: BH in the AioContext. */
-static void tmem_vu_hang_up_bh(void *opaque)
-{
-    TmemVhostUserServer *s = opaque;
-
-    if (s->vu_server.ioc) {
-        qio_channel_shutdown(s->vu_server.ioc, QIO_CHANNEL_SHUTDOWN_BOTH,
-                             NULL);
-    }
-}
-
 static void tmem_vu_stop_listening(TmemVhostUserServer *s)
 {
-    aio_wait_bh_oneshot(s->aio_context, tmem_vu_hang_up_bh, s);
+    /*
+     * From here: the thread may be at sending a reply that nobody takes, which
+     * this ends.
+     */
+    if (s->vu_server.current) {
+        qio_channel_shutdown(QIO_CHANNEL(s->vu_server.current),
+                             QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
+    }
     AIO_WAIT_WHILE(s->aio_context, qatomic_read(&s->vu_server.co_trip));
     vhost_user_server_stop(&s->vu_server);
     s->listening = false;
@@ -193,6 +189,9 @@ static bool tmem_vu_attach_thread(TmemVhostUserServer *s, Error **errp)
 
 static void tmem_vu_teardown(TmemVhostUserServer *s)
 {
+    if (s->client) {
+        tmem_client_set_hint_func(s->client, NULL, NULL);
+    }
     if (s->listening) {
         tmem_vu_stop_listening(s);
     }
@@ -321,6 +320,7 @@ typedef struct TmemVuNumber {
 #define NUMBER(name, type, field, text) \
     { name, type, offsetof(TmemVhostUserServer, field), text }
 
+/* The first can be set later. */
 static const TmemVuNumber tmem_vu_numbers[] = {
     NUMBER("disk-size", "size", device.disk_size, "Size of the swap disk"),
     NUMBER("min-size", "size", min_size,
@@ -360,6 +360,58 @@ static void tmem_vu_set_number(Object *obj, Visitor *v, const char *name,
     }
 }
 
+typedef struct TmemVuResize {
+    TmemVhostUserServer *s;
+    uint64_t disk_size;
+} TmemVuResize;
+
+/* Context: BH in the AioContext, where the configuration is read. */
+static void tmem_vu_resize_bh(void *opaque)
+{
+    g_autofree TmemVuResize *resize = opaque;
+    TmemVhostUserServer *s = resize->s;
+
+    qatomic_set(&s->device.disk_size, resize->disk_size);
+    tmem_vu_config_changed(s);
+}
+
+/* The one property that has a meaning for a device that exists. */
+static void tmem_vu_set_disk_size(Object *obj, Visitor *v, const char *name,
+                                  void *opaque, Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+    TmemVuResize *resize;
+    uint64_t size;
+
+    if (!visit_type_size(v, name, &size, errp)) {
+        return;
+    }
+    if (!s->listening) {
+        s->device.disk_size = size;
+        return;
+    }
+    if (!size || size % TMEM_PAGE_SIZE) {
+        error_setg(errp, "'disk-size' must be a multiple of %u bytes, and is %"
+                   PRIu64, TMEM_PAGE_SIZE, size);
+        return;
+    }
+    if (size < s->device.disk_size && s->vu_server.current) {
+        error_setg(errp, "the disk of client '%s' can only grow while a front"
+                   " end is connected", tmem_client_name(s->client));
+        return;
+    }
+    if (!s->device.disk_size) {
+        error_setg(errp, "the device was made without a disk, which the guest"
+                   " cannot be given now");
+        return;
+    }
+    resize = g_new(TmemVuResize, 1);
+    resize->s = s;
+    resize->disk_size = size;
+    /* Not waited for: the front end can keep its thread. */
+    aio_bh_schedule_oneshot(s->aio_context, tmem_vu_resize_bh, resize);
+}
+
 static void tmem_vu_check_link(const Object *obj, const char *name,
                                Object *value, Error **errp)
 {
@@ -393,7 +445,9 @@ static void tmem_vu_class_init(ObjectClass *oc, void *data)
         const TmemVuNumber *number = &tmem_vu_numbers[i];
 
         object_class_property_add(oc, number->name, number->type,
-                                  tmem_vu_visit_number, tmem_vu_set_number,
+                                  tmem_vu_visit_number,
+                                  i ? tmem_vu_set_number :
+                                      tmem_vu_set_disk_size,
                                   NULL, (void *)number);
         object_class_property_set_description(oc, number->name,
                                               number->description);

@@ -25,6 +25,7 @@ ADD_MEM_REG, REM_MEM_REG = 37, 38
 
 F_VERSION_1, F_PROTOCOL_FEATURES, F_LOG_ALL = 1 << 32, 1 << 30, 1 << 26
 F_DISK, F_MQ, F_EPHEMERAL, F_EXCLUSIVE = 1 << 0, 1 << 1, 1 << 2, 1 << 4
+F_HINT = 1 << 6
 REPLY_ACK = 1 << 3
 NEED_REPLY = 1 << 3
 
@@ -82,6 +83,21 @@ class FrontEnd:
 
     def __exit__(self, *_):
         self.close()
+
+    def config(self):
+        """num_queues, max_batch, max_pools, page_shift, not_accepting, size."""
+        return struct.unpack('<HHIB3xIQ', self.ask(
+            GET_CONFIG, struct.pack('<III', 0, 24, 0) + bytes(24))[12:])
+
+    def listen(self):
+        """A socket that is told when the configuration changes."""
+        self.set(SET_PROTOCOL_FEATURES,
+                 struct.pack('<Q', REPLY_ACK | 1 << 5 | 1 << 9))
+        ours, theirs = socket.socketpair()
+        self.set(SET_BACKEND_REQ_FD, fds=[theirs.fileno()])
+        theirs.close()
+        ours.settimeout(self.timeout)
+        return ours
 
     # Messages.
 
@@ -239,6 +255,7 @@ class FrontEnd:
                                op[2])
         out += b''.join(op[3] for op in ops if op[0] == STORE)
         answer = self.submit(queue, out, 8 + len(ops) + loads * PAGE)
+        self.hints = answer[1]
         data = answer[8 + len(ops):]
         return (list(answer[8:8 + len(ops)]),
                 [data[i * PAGE:(i + 1) * PAGE] for i in range(loads)])

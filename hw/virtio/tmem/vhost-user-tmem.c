@@ -294,6 +294,8 @@ static bool vhost_user_tmem_same_device(VHostUserTmem *s, Error **errp)
     if (!vhost_user_tmem_fetch_config(s, errp)) {
         return false;
     }
+    /* What is advice for the moment may be another. */
+    before.not_accepting = s->config.not_accepting;
     if (memcmp(&before, &s->config, sizeof(before)) ||
         VIRTIO_DEVICE(s)->host_features & VHOST_USER_TMEM_DEVICE_FEATURES &
         ~s->vhost_dev.features) {

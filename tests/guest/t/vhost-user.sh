@@ -18,6 +18,9 @@ checkpoint pages-at-most 0
 
 dd if=/dev/urandom of=/run/data bs=1M count=4 2>/dev/null
 dd if=/run/data of=/dev/vtmem0 bs=64k oflag=direct 2>/dev/null
+# Stopped and continued, the guest has what it had.
+checkpoint pause 1
+dd if=/dev/vtmem0 bs=64k count=64 iflag=direct 2>/dev/null | cmp - /run/data
 checkpoint crash-daemon
 # A page at a time: each of them is an error, and the end of none was reached.
 for page in 0 1 17 500 1023; do
