@@ -67,6 +67,29 @@ void vtmem_vq_done(struct virtqueue *vq)
 	vtmem_wake_idle(dev);
 }
 
+/* Takes what the device has returned, as its interrupt would.  Task context. */
+void vtmem_queue_poll(struct vtmem_queue *q)
+{
+	struct virtqueue *notify = NULL;
+	unsigned int nr_busy;
+	LIST_HEAD(done);
+
+	rcu_read_lock();
+	spin_lock_irq(&q->lock);
+	nr_busy = q->nr_busy;
+	/* In any other state the ring may be gone. */
+	if (q->state == VTMEM_RUNNING)
+		vtmem_reap(q, q->vq, &done);
+	if (q->nr_busy != nr_busy)
+		notify = vtmem_queue_run(q, &done);
+	spin_unlock_irq(&q->lock);
+	if (notify)
+		virtqueue_notify(notify);
+	rcu_read_unlock();
+	vtmem_jobs_end(&done);
+	vtmem_wake_idle(q->dev);
+}
+
 /* Lets jobs run, wait or fail, from now on and for those that wait. */
 void vtmem_queues_set_state(struct vtmem_dev *dev, enum vtmem_state state)
 {

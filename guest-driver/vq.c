@@ -20,6 +20,7 @@
  * is read are those of the ring (virtqueue_kick_prepare, virtqueue_get_buf).
  */
 #include <linux/jiffies.h>
+#include <linux/ktime.h>
 #include <linux/rcupdate.h>
 
 #include "vq.h"
@@ -245,13 +246,21 @@ static void vtmem_job_wake(struct vtmem_job *job)
  */
 void vtmem_submit_wait(struct vtmem_job *job)
 {
+	struct vtmem_queue *q = vtmem_area_queue(job->area, job->page);
 	DECLARE_COMPLETION_ONSTACK(done);
+	u64 start = ktime_get_ns();
+	bool load;
 
 	job->done = vtmem_job_wake;
 	job->owner = &done;
 	vtmem_submit(job, true);
+	load = job->op == VIRTIO_TMEM_OP_LOAD && !completion_done(&done);
+	if (load)
+		vtmem_poll(q, &done);
 	while (!wait_for_completion_io_timeout(&done, VTMEM_POLL))
-		vtmem_dev_broken(job->area->dev);
+		vtmem_dev_broken(q->dev);
+	if (load)
+		vtmem_poll_took(q, ktime_get_ns() - start);
 }
 
 /* Tells the device of all requests added without a kick. */

@@ -46,7 +46,12 @@ struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 void vtmem_jobs_end(struct list_head *done);
 void vtmem_flush_work(struct work_struct *work);
 
+/* poll.c */
+void vtmem_poll_took(struct vtmem_queue *q, u64 ns);
+void vtmem_poll(struct vtmem_queue *q, struct completion *done);
+
 /* ring.c */
+void vtmem_queue_poll(struct vtmem_queue *q);
 void vtmem_vq_done(struct virtqueue *vq);
 
 #endif /* VTMEM_VQ_H */

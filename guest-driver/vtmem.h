@@ -137,6 +137,7 @@ struct vtmem_queue {
 	unsigned int nr_busy;		/* slots that the device has */
 	unsigned int nr_flushes;	/* of these, without a job */
 	unsigned int nr_unkicked;	/* requests added since the last kick */
+	u64 load_ns;			/* a load takes, about; no lock */
 	unsigned int nr_pending;	/* pages whose invalidate is noted */
 	unsigned long nr_host;		/* pages that the host has */
 	struct vtmem_prefetch *prefetch;

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: GPL-2.0-or-later
+/*
+ * virtio-tmem guest driver: waiting for a load without sleeping
+ *
+ * A load that the host answers in microseconds costs an interrupt's delay and a
+ * wake-up on top.  With poll= a task that waits for one looks at the ring itself, for
+ * twice as long as loads have taken on average, and not at all when the average is
+ * more than what it may spend.  It does so in task context, with interrupts on in
+ * between, and then sleeps as without.
+ *
+ * The interrupt comes nevertheless: the ring has asked for it already, and with
+ * event indexes there is no taking that back.
+ *
+ * Off by default: under TCG, where a load takes most of a millisecond, no gain could
+ * be told from noise; and where the host's threads need the CPU that spins, with
+ * more virtual CPUs than real ones, it takes from them what they need to answer.
+ */
+#include <linux/completion.h>
+#include <linux/ktime.h>
+#include <linux/moduleparam.h>
+#include <linux/sched.h>
+
+#include "vq.h"
+
+static unsigned int poll;
+module_param(poll, uint, 0644);
+MODULE_PARM_DESC(poll, "Microseconds, at most, that a task looks for the answer to a load before it sleeps; 0: none (default)");
+
+/* A load has ended that took so long; races lose a sample, no more. */
+void vtmem_poll_took(struct vtmem_queue *q, u64 ns)
+{
+	u64 average = READ_ONCE(q->load_ns);
+
+	/* An eighth of the new one; what slept long was another's fault. */
+	ns = min_t(u64, ns, NSEC_PER_MSEC);
+	WRITE_ONCE(q->load_ns, average - average / 8 + ns / 8);
+}
+
+/* Looks for answers until @done, if that will be soon.  Task context. */
+void vtmem_poll(struct vtmem_queue *q, struct completion *done)
+{
+	u64 most = (u64)READ_ONCE(poll) * NSEC_PER_USEC;
+	u64 average = READ_ONCE(q->load_ns);
+	u64 end;
+
+	if (!most || average > most)
+		return;
+	might_sleep();
+	/* Of the first ones nothing is known. */
+	end = ktime_get_ns() + (average ? min(most, 2 * average) : most);
+	while (!completion_done(done) && ktime_get_ns() < end) {
+		vtmem_queue_poll(q);
+		cpu_relax();
+		cond_resched();
+	}
+}
