@@ -44,7 +44,7 @@ struct TmemVhostUserServer {
     char *store_id;
     SocketAddress *addr;
     char *client_name;
-    TmemDeviceConf device;
+    TmemDeviceConf device;      /* disk_size may change; atomic */
     uint64_t min_size;
     uint64_t max_size;
     uint32_t weight;
@@ -58,7 +58,7 @@ struct TmemVhostUserServer {
     AioContext *aio_context;
     TmemVuQueue *queues;        /* the control queue, then request queues */
     unsigned num_vqs;
-    QEMUBH *hint_bh;
+    QEMUBH *config_bh;          /* tells the front end that it has changed */
     bool listening;
 
     VuServer vu_server;
@@ -78,9 +78,6 @@ void tmem_vu_queues_cleanup(TmemVhostUserServer *s);
 
 /* Feature bits that are offered.  Any thread. */
 uint64_t tmem_vu_features(const TmemVhostUserServer *s);
-
-/* Tells the front end, if it wants to know. */
-void tmem_vu_config_changed(TmemVhostUserServer *s);
 
 /* Finishes requests that are half done: their memory is about to change. */
 void tmem_vu_drain(TmemVhostUserServer *s);

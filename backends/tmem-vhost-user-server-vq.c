@@ -134,7 +134,7 @@ static void tmem_vu_check_hints(TmemVuQueue *q)
     /* Pairs with qemu_bh_schedule() of who changes them while we look. */
     smp_mb();
     if (q->hints & ~tmem_client_hints(s->client)) {
-        qemu_bh_schedule(s->hint_bh);
+        qemu_bh_schedule(s->config_bh);
     }
     q->hints = 0;
 }
@@ -309,12 +309,14 @@ uint64_t tmem_vu_features(const TmemVhostUserServer *s)
 static int tmem_vu_get_config(VuDev *dev, uint8_t *data, uint32_t len)
 {
     TmemVhostUserServer *s = tmem_vu_of(dev);
+    TmemDeviceConf conf = s->device;
     struct virtio_tmem_config config;
 
     if (len > sizeof(config)) {
         return -1;
     }
-    tmem_device_config(&s->device, &config);
+    conf.disk_size = qatomic_read(&s->device.disk_size);
+    tmem_device_config(&conf, &config);
     if (dev->features & BIT_ULL(VIRTIO_TMEM_F_HINT)) {
         config.not_accepting = cpu_to_le32(tmem_client_hints(s->client));
     }
@@ -326,11 +328,10 @@ static int tmem_vu_get_config(VuDev *dev, uint8_t *data, uint32_t len)
  * Not vu_config_change_msg(): that tries for ever if nobody reads.  Who has not
  * read the last one is going to, and sees what is new then.
  */
-void tmem_vu_config_changed(TmemVhostUserServer *s)
+static void tmem_vu_config_bh(void *opaque)
 {
-    static const uint32_t message[] = {
-        VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 1, 0,
-    };
+    TmemVhostUserServer *s = opaque;
+    const uint32_t message[] = { VHOST_USER_BACKEND_CONFIG_CHANGE_MSG, 1, 0 };
     VuDev *dev = &s->vu_server.vu_dev;
 
     if (dev->vq && !dev->broken && dev->backend_fd != -1 &&
@@ -341,22 +342,12 @@ void tmem_vu_config_changed(TmemVhostUserServer *s)
     }
 }
 
-/* Context: BH in the AioContext. */
-static void tmem_vu_hint_bh(void *opaque)
-{
-    TmemVhostUserServer *s = opaque;
-
-    if (s->vu_server.vu_dev.features & BIT_ULL(VIRTIO_TMEM_F_HINT)) {
-        tmem_vu_config_changed(s);
-    }
-}
-
 /* Context: any thread. */
 static void tmem_vu_hints_changed(void *opaque)
 {
     TmemVhostUserServer *s = opaque;
 
-    qemu_bh_schedule(s->hint_bh);
+    qemu_bh_schedule(s->config_bh);
 }
 
 /* Nothing in it is the driver's to change. */
@@ -378,7 +369,7 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
 {
     s->num_vqs = s->device.num_queues + TMEM_DEVICE_VQ_NUM_FIXED;
     s->queues = g_new0(TmemVuQueue, s->num_vqs);
-    s->hint_bh = aio_bh_new(s->aio_context, tmem_vu_hint_bh, s);
+    s->config_bh = aio_bh_new(s->aio_context, tmem_vu_config_bh, s);
     tmem_client_set_hint_func(s->client, tmem_vu_hints_changed, s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
@@ -400,8 +391,8 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
 void tmem_vu_queues_cleanup(TmemVhostUserServer *s)
 {
     tmem_client_set_hint_func(s->client, NULL, NULL);
-    qemu_bh_delete(s->hint_bh);
-    s->hint_bh = NULL;
+    qemu_bh_delete(s->config_bh);
+    s->config_bh = NULL;
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
 

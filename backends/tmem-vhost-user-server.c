@@ -360,27 +360,11 @@ static void tmem_vu_set_number(Object *obj, Visitor *v, const char *name,
     }
 }
 
-typedef struct TmemVuResize {
-    TmemVhostUserServer *s;
-    uint64_t disk_size;
-} TmemVuResize;
-
-/* Context: BH in the AioContext, where the configuration is read. */
-static void tmem_vu_resize_bh(void *opaque)
-{
-    g_autofree TmemVuResize *resize = opaque;
-    TmemVhostUserServer *s = resize->s;
-
-    qatomic_set(&s->device.disk_size, resize->disk_size);
-    tmem_vu_config_changed(s);
-}
-
 /* The one property that has a meaning for a device that exists. */
 static void tmem_vu_set_disk_size(Object *obj, Visitor *v, const char *name,
                                   void *opaque, Error **errp)
 {
     TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
-    TmemVuResize *resize;
     uint64_t size;
 
     if (!visit_type_size(v, name, &size, errp)) {
@@ -405,11 +389,9 @@ static void tmem_vu_set_disk_size(Object *obj, Visitor *v, const char *name,
                    " cannot be given now");
         return;
     }
-    resize = g_new(TmemVuResize, 1);
-    resize->s = s;
-    resize->disk_size = size;
+    qatomic_set(&s->device.disk_size, size);
     /* Not waited for: the front end can keep its thread. */
-    aio_bh_schedule_oneshot(s->aio_context, tmem_vu_resize_bh, resize);
+    qemu_bh_schedule(s->config_bh);
 }
 
 static void tmem_vu_check_link(const Object *obj, const char *name,
