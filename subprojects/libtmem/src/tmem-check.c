@@ -267,7 +267,8 @@ static bool check_pool(Check *c, TmemClient *client, uint32_t slot,
         ref = ((TmemNode *)tmem_arena_ptr(&c->store->arena, ref))->following;
     }
     tmem_unlock(&pool->lock);
-    if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
+    if (tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT &&
+        !tmem_pool_id_is_host(pool->key)) {
         *persistent_pages += found->pages;
     }
     if (!check_level(c, "pool's bytes", pool->quota.bytes,

@@ -136,7 +136,7 @@ void tmem_client_free(TmemClient *client)
     }
     store = client->store;
     g_assert(!client->contexts);
-    tmem_pool_destroy_all(client);
+    tmem_pool_destroy_all(client, true);
     tmem_credit_forget(client);
     tmem_ghosts_stop(&store->ghosts);
 
@@ -160,7 +160,7 @@ void tmem_client_free(TmemClient *client)
 
 void tmem_client_reset(TmemClient *client)
 {
-    tmem_pool_destroy_all(client);
+    tmem_pool_destroy_all(client, false);
     tmem_credit_forget(client);
     tmem_ghosts_stop(&client->store->ghosts);
 }

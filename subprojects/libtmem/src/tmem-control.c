@@ -74,6 +74,9 @@ static TmemStatus destroy_pool(TmemContext *ctx,
     if (memcmp(cmd->reserved, zeros, sizeof(zeros))) {
         return TMEM_STATUS_INVAL;
     }
+    if (tmem_pool_id_is_host(GUINT64_FROM_LE(cmd->pool))) {
+        return TMEM_STATUS_NOPOOL;
+    }
     return tmem_pool_destroy_begin(ctx->client, GUINT64_FROM_LE(cmd->pool),
                                    &ctx->job.dying);
 }

@@ -26,7 +26,8 @@ const char *tmem_pool_kind_str(TmemPoolKind kind)
  */
 static void count_persistent(TmemPool *pool, const TmemDelta *delta)
 {
-    if (delta->pages && tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT) {
+    if (delta->pages && tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT &&
+        !tmem_pool_id_is_host(pool->key)) {
         __atomic_fetch_add(&pool->client->persistent_pages, delta->pages,
                            __ATOMIC_RELAXED);
     }
@@ -210,6 +211,7 @@ static void order_remove_locked(TmemClient *client, uint32_t slot)
 typedef struct PoolSpec {
     TmemPoolKind kind;
     const uint8_t *uuid;    /* of a shared one, else NULL */
+    bool host;              /* out of the guest's reach */
 } PoolSpec;
 
 /* The pool's id, and what it is hashed by; private or a member. */
@@ -218,6 +220,7 @@ static void name_locked(TmemPool *pool, uint32_t slot, PoolSpec spec)
     uint64_t generation = tmem_store_generation(pool->client->store);
 
     pool->key = generation << TMEM_POOL_GEN_SHIFT |
+                (uint64_t)spec.host << (TMEM_POOL_SLOT_BITS + 2) |
                 (uint64_t)(spec.uuid != NULL) << (TMEM_POOL_SLOT_BITS + 1) |
                 (uint64_t)(spec.kind == TMEM_POOL_EPHEMERAL) <<
                 TMEM_POOL_SLOT_BITS | slot;
@@ -326,6 +329,13 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                             uint8_t page_shift, uint64_t *id)
 {
     return create(client, (PoolSpec) { .kind = kind }, page_shift, id);
+}
+
+TmemStatus tmem_pool_create_host(TmemClient *client, uint64_t *id)
+{
+    PoolSpec spec = { .kind = TMEM_POOL_PERSISTENT, .host = true };
+
+    return create(client, spec, TMEM_PAGE_SHIFT, id);
 }
 
 TmemStatus tmem_pool_join(TmemClient *client, const uint8_t uuid[16],
@@ -476,8 +486,11 @@ TmemStatus tmem_pool_destroy(TmemClient *client, uint64_t id)
     return status;
 }
 
-/* A pool that nobody else is destroying, or NULL; its id if it has one. */
-static TmemPool *any_pool(TmemClient *client, uint64_t *id)
+/*
+ * A pool that nobody else is destroying, or NULL; its id if it has one.
+ * @host: those of tmem_pool_create_host(), too.
+ */
+static TmemPool *any_pool(TmemClient *client, bool host, uint64_t *id)
 {
     TmemPool *found = NULL;
 
@@ -486,6 +499,9 @@ static TmemPool *any_pool(TmemClient *client, uint64_t *id)
          slot = client->pools[slot].next) {
         TmemPool *pool = &client->pools[slot];
 
+        if (tmem_pool_id_is_host(pool->key) && !host) {
+            continue;
+        }
         if (pool->id || pool->abandoned) {
             found = pool;
             pool->abandoned = false;
@@ -496,12 +512,12 @@ static TmemPool *any_pool(TmemClient *client, uint64_t *id)
     return found;
 }
 
-void tmem_pool_destroy_all(TmemClient *client)
+void tmem_pool_destroy_all(TmemClient *client, bool host)
 {
     TmemPool *pool;
     uint64_t id;
 
-    while ((pool = any_pool(client, &id))) {
+    while ((pool = any_pool(client, host, &id))) {
         if (id) {
             tmem_pool_destroy(client, id);
         } else {

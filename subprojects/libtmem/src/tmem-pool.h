@@ -8,9 +8,9 @@
  * lock of its handle: destruction first clears the id, then passes through
  * every shard lock, and from then on nobody can see the pool.
  *
- * Ids are generation << 18 | shared << 17 | kind << 16 | slot.  The generation
- * is never 0 and not reused.  The kind and whether it is shared are part of the
- * id so that an operation knows them without looking at a pool that may just be
+ * Ids are generation << 19 | host << 18 | shared << 17 | kind << 16 | slot.
+ * The generation is never 0 and not reused.  What a pool is is part of the id
+ * so that an operation knows it without looking at a pool that may just be
  * replaced by another.
  */
 #ifndef TMEM_POOL_H
@@ -25,7 +25,7 @@
 #include "tmem-quota.h"
 
 #define TMEM_POOL_SLOT_BITS     16
-#define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 2)
+#define TMEM_POOL_GEN_SHIFT     (TMEM_POOL_SLOT_BITS + 3)
 #define TMEM_POOL_GEN_MASK      ((1ull << (64 - TMEM_POOL_GEN_SHIFT)) - 1)
 #define TMEM_POOL_SLOT_NONE     UINT32_MAX
 
@@ -110,6 +110,12 @@ static inline bool tmem_pool_id_is_shared(uint64_t id)
     return id >> (TMEM_POOL_SLOT_BITS + 1) & 1;
 }
 
+/** One of tmem_pool_create_host(). */
+static inline bool tmem_pool_id_is_host(uint64_t id)
+{
+    return id >> (TMEM_POOL_SLOT_BITS + 2) & 1;
+}
+
 /** What handles of @pool, which has that @id, are hashed by. */
 static inline uint64_t tmem_pool_hash_id(const TmemPool *pool, uint64_t id)
 {
@@ -163,7 +169,10 @@ bool tmem_pool_destroy_some(TmemPool *pool, uint32_t *budget);
 /** Leaves the rest to tmem_pool_destroy_all(). */
 void tmem_pool_destroy_abandon(TmemPool *pool);
 
-/** Destroys all pools of @client.  No context may be in an operation. */
-void tmem_pool_destroy_all(TmemClient *client);
+/**
+ * Destroys all pools of @client, and those of the host too if @host.  None of
+ * them may be in an operation.
+ */
+void tmem_pool_destroy_all(TmemClient *client, bool host);
 
 #endif /* TMEM_POOL_H */

@@ -97,6 +97,10 @@ static const struct virtio_tmem_op *op_at(const TmemJob *job, unsigned i)
 static void handle_of(const struct virtio_tmem_op *op, TmemHandle *handle)
 {
     handle->pool = GUINT64_FROM_LE(op->pool);
+    if (tmem_pool_id_is_host(handle->pool)) {
+        /* What no request may name does not exist. */
+        handle->pool = 0;
+    }
     for (int i = 0; i < 3; i++) {
         handle->object[i] = GUINT64_FROM_LE(op->object[i]);
     }

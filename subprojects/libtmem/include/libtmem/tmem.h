@@ -263,10 +263,11 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
 void tmem_client_free(TmemClient *client);
 
 /**
- * tmem_client_reset() - drop all pools of @client
+ * tmem_client_reset() - drop all pools of @client, but for those of the host
  *
  * As after a device reset: no request may be in progress on any of its
- * contexts.  Ids of the dropped pools are never valid again.
+ * contexts, but operations on pools of the host may.  Ids of the dropped pools
+ * are never valid again.
  */
 void tmem_client_reset(TmemClient *client);
 
@@ -341,7 +342,7 @@ bool tmem_client_authorize(TmemClient *client, const uint8_t uuid[16],
 
 #define TMEM_CLIENT_UUIDS_MAX   64
 
-/** Returns the number of pages held in persistent pools (for blockers). */
+/** The pages that the guest holds in persistent pools (for blockers). */
 uint64_t tmem_client_persistent_pages(TmemClient *client);
 
 typedef void TmemClientFunc(TmemClient *client, void *opaque);
@@ -380,6 +381,16 @@ typedef struct TmemPoolInfo {
  */
 TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
                             uint8_t page_shift, uint64_t *id);
+
+/**
+ * tmem_pool_create_host() - create a persistent pool out of the guest's reach
+ *
+ * For a front end that is not the client's transport, a block device for
+ * instance: requests do not find it, tmem_client_reset() leaves it alone, and
+ * its pages are not among tmem_client_persistent_pages().  Otherwise as
+ * tmem_pool_create().
+ */
+TmemStatus tmem_pool_create_host(TmemClient *client, uint64_t *id);
 
 /**
  * tmem_pool_join() - join the shared ephemeral pool @uuid, making it if needed
