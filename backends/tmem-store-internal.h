@@ -9,6 +9,8 @@
 #include "qom/object.h"
 #include "system/tmem-store.h"
 
+typedef struct TmemStoreEvents TmemStoreEvents;
+
 struct TmemStoreObject {
     Object parent_obj;
 
@@ -16,10 +18,22 @@ struct TmemStoreObject {
     TmemPolicy policy;          /* until the store exists */
     TmemStore *store;
     unsigned users;
+    QTAILQ_HEAD(, TmemStoreClient) clients;     /* tmem-store-client.c */
+    TmemStoreEvents *events;                    /* while the store exists */
     QTAILQ_ENTRY(TmemStoreObject) next;
 };
 
 /** Adds the properties that make up the policy. */
 void tmem_store_policy_class_init(ObjectClass *oc);
+
+/** Turns the events of a store that has no clients yet into those of QMP. */
+void tmem_store_events_start(TmemStoreObject *obj);
+
+/** After the store is gone. */
+void tmem_store_events_stop(TmemStoreObject *obj);
+
+/** A client has been attached, or is gone. */
+void tmem_store_events_client(TmemStoreObject *obj, const char *client,
+                              bool attached);
 
 #endif /* TMEM_STORE_INTERNAL_H */

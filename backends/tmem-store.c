@@ -134,6 +134,7 @@ static void tmem_store_complete(UserCreatable *uc, Error **errp)
         tmem_propagate_gerror(errp, err);
         return;
     }
+    tmem_store_events_start(obj);
     if (host_bytes && obj->size > host_bytes) {
         g_autofree char *id = tmem_store_object_id(obj);
         g_autofree char *size = size_to_str(obj->size);
@@ -165,7 +166,10 @@ static void tmem_store_unparent(Object *o)
 
 static void tmem_store_init(Object *o)
 {
-    tmem_policy_init(&TMEM_STORE(o)->policy);
+    TmemStoreObject *obj = TMEM_STORE(o);
+
+    tmem_policy_init(&obj->policy);
+    QTAILQ_INIT(&obj->clients);
 }
 
 static void tmem_store_finalize(Object *o)
@@ -175,6 +179,7 @@ static void tmem_store_finalize(Object *o)
     if (obj->store) {
         tmem_store_free(obj->store);
     }
+    tmem_store_events_stop(obj);
 }
 
 static void tmem_store_class_init(ObjectClass *oc, void *data)

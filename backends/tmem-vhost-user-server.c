@@ -151,20 +151,15 @@ static bool tmem_vu_attach_client(TmemVhostUserServer *s, Error **errp)
         .max_pools = s->device.max_pools,
         .credit = s->device.credit,
     };
-    GError *err = NULL;
 
     s->store = tmem_store_object_find(s->store_id, errp);
     if (!s->store) {
         return false;
     }
     tmem_store_object_attach(s->store);
-    s->client = tmem_client_new(tmem_store_object_get(s->store), &config,
-                                &err);
-    if (!s->client) {
-        tmem_propagate_gerror(errp, err);
-        return false;
-    }
-    return true;
+    s->client = tmem_store_client_get(s->store, &config, TMEM_DOOR_DEVICE,
+                                      errp);
+    return s->client != NULL;
 }
 
 /*
@@ -203,7 +198,7 @@ static void tmem_vu_teardown(TmemVhostUserServer *s)
         s->own_iothread = NULL;
     }
     if (s->client) {
-        tmem_client_free(s->client);
+        tmem_store_client_put(s->store, s->client, TMEM_DOOR_DEVICE);
         s->client = NULL;
     }
     if (s->store) {

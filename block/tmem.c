@@ -18,8 +18,6 @@
  */
 #include "qemu/osdep.h"
 #include "block/block-io.h"
-#include "block/block_int.h"
-#include "libtmem/tmem.h"
 #include "migration/blocker.h"
 #include "qapi/error.h"
 #include "qemu/cutils.h"
@@ -27,7 +25,7 @@
 #include "qemu/module.h"
 #include "qemu/option.h"
 #include "qobject/qdict.h"
-#include "system/tmem-store.h"
+#include "tmem-int.h"
 #include "trace.h"
 
 #define TMEM_OPT_STORE      "store"
@@ -36,36 +34,10 @@
 #define TMEM_OPT_MAX_SIZE   "max-size"
 #define TMEM_OPT_WEIGHT     "weight"
 #define TMEM_OPT_OVERFLOW   "overflow"
-
-/* Pages of one object: the unit that a discard can drop as a whole. */
-#define OBJECT_PAGES        512
+#define TMEM_OPT_DISCONNECT "on-disconnect"
 
 /* Pages that a request works on before others of its thread get their turn. */
 #define PAGES_PER_TURN      (16 * OBJECT_PAGES)
-
-typedef enum TmemPlace {
-    TMEM_PLACE_NONE,        /* never written, or discarded: reads as zeros */
-    TMEM_PLACE_STORE,
-    TMEM_PLACE_OVERFLOW,
-    TMEM_PLACE_LOST,        /* refused: reading it is an error */
-} TmemPlace;
-
-typedef struct BDRVTmemState {
-    TmemStoreObject *store;
-    TmemClient *client;
-    uint64_t pool;
-    int64_t size;
-    BdrvChild *overflow;
-    Error *migration_blocker;
-
-    /* A TmemPlace for each page; atomic. */
-    uint8_t *map;
-
-    /* A context serves one thread at a time; these are idle. */
-    QemuMutex contexts_lock;
-    QemuCond contexts_cond;
-    GPtrArray *contexts;
-} BDRVTmemState;
 
 static QemuOptsList tmem_runtime_opts = {
     .name = "tmem",
@@ -101,6 +73,12 @@ static QemuOptsList tmem_runtime_opts = {
             .type = QEMU_OPT_NUMBER,
             .help = "share of what no client is guaranteed (default: 100)",
         },
+        {
+            .name = TMEM_OPT_DISCONNECT,
+            .type = QEMU_OPT_STRING,
+            .help = "keep (default) or drop the pages when the last front end"
+                    " of the node's exports is gone",
+        },
         { /* end of list */ }
     },
 };
@@ -111,7 +89,7 @@ static QemuOptsList tmem_runtime_opts = {
  * Waits, but for no longer than it takes others to work through a few pages,
  * and only where a further context could not be made.
  */
-static TmemContext *tmem_get_context(BDRVTmemState *s)
+TmemContext *tmem_get_context(BDRVTmemState *s)
 {
     TmemContext *ctx;
 
@@ -131,7 +109,7 @@ static TmemContext *tmem_get_context(BDRVTmemState *s)
     return ctx;
 }
 
-static void tmem_put_context(BDRVTmemState *s, TmemContext *ctx)
+void tmem_put_context(BDRVTmemState *s, TmemContext *ctx)
 {
     qemu_mutex_lock(&s->contexts_lock);
     g_ptr_array_add(s->contexts, ctx);
@@ -140,16 +118,6 @@ static void tmem_put_context(BDRVTmemState *s, TmemContext *ctx)
 }
 
 /* --- The map --- */
-
-static TmemPlace tmem_place(BDRVTmemState *s, int64_t page)
-{
-    return qatomic_read(&s->map[page]);
-}
-
-static void tmem_set_place(BDRVTmemState *s, int64_t page, TmemPlace place)
-{
-    qatomic_set(&s->map[page], place);
-}
 
 /* How many pages from @page on, of @pages, are at the same place. */
 static int64_t tmem_run(BDRVTmemState *s, int64_t page, int64_t pages)
@@ -161,15 +129,6 @@ static int64_t tmem_run(BDRVTmemState *s, int64_t page, int64_t pages)
         run++;
     }
     return run;
-}
-
-static TmemHandle tmem_handle(BDRVTmemState *s, int64_t page)
-{
-    return (TmemHandle) {
-        .pool = s->pool,
-        .object = { page / OBJECT_PAGES },
-        .index = page % OBJECT_PAGES,
-    };
 }
 
 /* --- Reading --- */
@@ -226,7 +185,11 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 
         switch (tmem_place(s, page)) {
         case TMEM_PLACE_NONE:
-            qemu_iovec_memset(qiov, at, 0, run * TMEM_PAGE_SIZE);
+            if (qatomic_read(&s->past_unknown)) {
+                ret = -EIO;
+            } else {
+                qemu_iovec_memset(qiov, at, 0, run * TMEM_PAGE_SIZE);
+            }
             break;
         case TMEM_PLACE_STORE:
             run = MIN(run, TMEM_PREFETCH_MAX);
@@ -426,8 +389,11 @@ tmem_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
     *pnum = tmem_run(s, page, bytes / TMEM_PAGE_SIZE) * TMEM_PAGE_SIZE;
     *map = offset;
     *file = bs;
-    return tmem_place(s, page) == TMEM_PLACE_NONE ?
-           BDRV_BLOCK_ZERO : BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
+    if (tmem_place(s, page) == TMEM_PLACE_NONE &&
+        !qatomic_read(&s->past_unknown)) {
+        return BDRV_BLOCK_ZERO;
+    }
+    return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
 }
 
 static void tmem_refresh_limits(BlockDriverState *bs, Error **errp)
@@ -460,6 +426,17 @@ static bool tmem_check_size(BDRVTmemState *s, Error **errp)
     return true;
 }
 
+static bool tmem_get_on_disconnect(BDRVTmemState *s, QemuOpts *opts,
+                                   Error **errp)
+{
+    ERRP_GUARD();
+
+    s->on_disconnect = qapi_enum_parse(&TmemOnDisconnect_lookup,
+                                       qemu_opt_get(opts, TMEM_OPT_DISCONNECT),
+                                       TMEM_ON_DISCONNECT_KEEP, errp);
+    return !*errp;
+}
+
 static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
 {
     BDRVTmemState *s = bs->opaque;
@@ -471,20 +448,21 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
             .max_bytes = qemu_opt_get_size(opts, TMEM_OPT_MAX_SIZE, 0),
             .weight = MIN(weight, UINT32_MAX),
         },
-        .max_pools = 1,
     };
     GError *err = NULL;
     TmemContext *ctx;
 
-    s->client = tmem_client_new(tmem_store_object_get(s->store), &config, &err);
-    ctx = s->client ? tmem_context_new(s->client, &err) : NULL;
+    s->client = tmem_store_client_get(s->store, &config, TMEM_DOOR_BLOCK, errp);
+    if (!s->client) {
+        return false;
+    }
+    ctx = tmem_context_new(s->client, &err);
     if (!ctx) {
         tmem_propagate_gerror(errp, err);
         return false;
     }
     tmem_put_context(s, ctx);
-    if (tmem_pool_create(s->client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
-                         &s->pool) != TMEM_STATUS_OK) {
+    if (tmem_pool_create_host(s->client, &s->pool) != TMEM_STATUS_OK) {
         error_setg(errp, "the tmem-store has no room for another pool");
         return false;
     }
@@ -536,7 +514,10 @@ static void tmem_close(BlockDriverState *bs)
         qemu_mutex_destroy(&s->contexts_lock);
         qemu_cond_destroy(&s->contexts_cond);
     }
-    tmem_client_free(s->client);
+    if (s->pool) {
+        tmem_pool_destroy(s->client, s->pool);
+    }
+    tmem_store_client_put(s->store, s->client, TMEM_DOOR_BLOCK);
     if (s->store) {
         tmem_store_object_detach(s->store);
     }
@@ -560,7 +541,7 @@ static bool tmem_attach(BlockDriverState *bs, QDict *options, QemuOpts *opts,
     tmem_store_object_attach(s->store);
 
     s->size = qemu_opt_get_size(opts, BLOCK_OPT_SIZE, 0);
-    if (!tmem_check_size(s, errp)) {
+    if (!tmem_check_size(s, errp) || !tmem_get_on_disconnect(s, opts, errp)) {
         return false;
     }
     /* Zeros are TMEM_PLACE_NONE, and cost no memory until written to. */
@@ -628,6 +609,7 @@ static BlockDriver bdrv_tmem = {
     .format_name            = "tmem",
     .protocol_name          = "tmem",
     .instance_size          = sizeof(BDRVTmemState),
+    .is_host_bound          = true,
 
     .bdrv_open              = tmem_open,
     .bdrv_close             = tmem_close,
@@ -638,6 +620,8 @@ static BlockDriver bdrv_tmem = {
     .bdrv_refresh_limits    = tmem_refresh_limits,
     .bdrv_probe_blocksizes  = tmem_probe_blocksizes,
     .bdrv_has_zero_init     = bdrv_has_zero_init_1,
+
+    .bdrv_front_end         = tmem_front_end,
 
     .bdrv_co_preadv_part    = tmem_co_preadv_part,
     .bdrv_co_pwritev_part   = tmem_co_pwritev_part,

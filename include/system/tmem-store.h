@@ -46,6 +46,28 @@ char *tmem_store_object_id(TmemStoreObject *obj);
  */
 TmemStoreObject *tmem_store_object_find(const char *id, Error **errp);
 
+/** What a client is used through. */
+typedef enum TmemDoor {
+    TMEM_DOOR_DEVICE,           /* virtio-tmem: one for a client at most */
+    TMEM_DOOR_BLOCK,            /* its pool is tmem_pool_create_host()'s */
+} TmemDoor;
+
+/**
+ * tmem_store_client_get: the client of that name, new or shared
+ *
+ * The doors that give the same name are those of one guest.  Limits that are
+ * not 0 must be the same for all that give some.  Each call is undone by
+ * tmem_store_client_put() after the door's own contexts and, of a block node,
+ * its pool are gone; what a device created is dropped there.
+ *
+ * Returns NULL and sets @errp to a sentence.
+ */
+TmemClient *tmem_store_client_get(TmemStoreObject *obj,
+                                  const TmemClientConfig *config,
+                                  TmemDoor door, Error **errp);
+void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
+                           TmemDoor door);
+
 typedef void TmemStoreObjectFunc(TmemStoreObject *obj, void *opaque);
 
 /** Calls @func for each completed store, in the order of creation. */

@@ -8,6 +8,7 @@ As a program it runs one command and prints what it returns:
     qmp.py SOCKET qom-get '{"path": "/machine", "property": "type"}'
 """
 
+import collections
 import json
 import socket
 import sys
@@ -22,6 +23,7 @@ class QMP:
 
     def __init__(self, path, timeout=10):
         self.path = path
+        self.events = collections.deque(maxlen=1000)
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(timeout)
         try:
@@ -47,7 +49,7 @@ class QMP:
             raise QMPError(f'{self.path} sent no JSON: {line[:80]!r}') from e
 
     def cmd(self, name, /, **arguments):
-        """Run a command; events that arrive in between are dropped."""
+        """Run a command; events that arrive in between go to self.events."""
         request = {'execute': name}
         if arguments:
             request['arguments'] = arguments
@@ -60,6 +62,7 @@ class QMP:
                     return answer['return']
                 if 'error' in answer:
                     raise QMPError(f"{name}: {answer['error']['desc']}")
+                self.events.append(answer)
         except OSError as e:
             raise QMPError(f'{name}: {e}') from e
 

@@ -271,12 +271,10 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
         .max_pools = s->conf.max_pools,
         .credit = s->conf.credit,
     };
-    GError *err = NULL;
 
-    s->client = tmem_client_new(tmem_store_object_get(s->store), &config,
-                                &err);
+    s->client = tmem_store_client_get(s->store, &config, TMEM_DOOR_DEVICE,
+                                      errp);
     if (!s->client) {
-        tmem_propagate_gerror(errp, err);
         error_append_hint(errp, "Its name is set with '"
                           VIRTIO_TMEM_CLIENT_PROP "=NAME', its share with '"
                           VIRTIO_TMEM_MIN_SIZE_PROP "', '"
@@ -297,7 +295,7 @@ static void virtio_tmem_detach_client(VirtIOTmem *s)
     tmem_client_set_hint_func(s->client, NULL, NULL);
     qemu_bh_delete(s->hint_bh);
     s->hint_bh = NULL;
-    tmem_client_free(s->client);
+    tmem_store_client_put(s->store, s->client, TMEM_DOOR_DEVICE);
     s->client = NULL;
 }
 

@@ -1,0 +1,150 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-store: the clients of a store by name, shared by the doors of a guest
+ *
+ * A guest may have several doors into one store: block nodes and one device of
+ * virtio-tmem.  Those that name the same client are one client: one row of
+ * figures and one set of limits, which one of them gives.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "tmem-store-internal.h"
+
+typedef struct TmemStoreClient {
+    TmemClient *client;
+    unsigned doors;
+    bool has_device;
+    bool has_limits;            /* somebody has given some */
+    QTAILQ_ENTRY(TmemStoreClient) next;
+} TmemStoreClient;
+
+static TmemStoreClient *tmem_store_client_find(TmemStoreObject *obj,
+                                               const char *name)
+{
+    TmemStoreClient *c;
+
+    QTAILQ_FOREACH(c, &obj->clients, next) {
+        if (!strcmp(tmem_client_name(c->client), name)) {
+            return c;
+        }
+    }
+    return NULL;
+}
+
+static bool tmem_limits_given(const TmemLimits *limits)
+{
+    return limits->min_bytes || limits->max_bytes || limits->weight;
+}
+
+/* Whether @new says anything that is not so already. */
+static bool tmem_limits_contradict(TmemClient *client, const TmemLimits *new)
+{
+    TmemLimits now;
+
+    tmem_client_get_limits(client, &now);
+    return (new->min_bytes && new->min_bytes != now.min_bytes) ||
+           (new->max_bytes && new->max_bytes != now.max_bytes) ||
+           (new->weight && new->weight != now.weight);
+}
+
+static TmemStoreClient *tmem_store_client_new(TmemStoreObject *obj,
+                                              const TmemClientConfig *config,
+                                              Error **errp)
+{
+    GError *err = NULL;
+    TmemClient *client = tmem_client_new(obj->store, config, &err);
+    TmemStoreClient *c;
+
+    if (!client) {
+        tmem_propagate_gerror(errp, err);
+        return NULL;
+    }
+    c = g_new0(TmemStoreClient, 1);
+    c->client = client;
+    c->has_limits = tmem_limits_given(&config->limits);
+    QTAILQ_INSERT_TAIL(&obj->clients, c, next);
+    tmem_store_events_client(obj, config->name, true);
+    return c;
+}
+
+/* Lets a further door of the guest in; its limits, if it gives some, count. */
+static bool tmem_store_client_join(TmemStoreClient *c,
+                                   const TmemClientConfig *config,
+                                   TmemDoor door, Error **errp)
+{
+    ERRP_GUARD();
+    GError *err = NULL;
+
+    if (door == TMEM_DOOR_DEVICE && c->has_device) {
+        error_setg(errp, "the client '%s' of the store has a virtio-tmem device"
+                   " already, and a guest has one; give this one another"
+                   " 'client'", config->name);
+        return false;
+    }
+    if (!tmem_limits_given(&config->limits)) {
+        return true;
+    }
+    if (c->has_limits && tmem_limits_contradict(c->client, &config->limits)) {
+        error_setg(errp, "the limits given for client '%s' contradict those"
+                   " that it has from another door of its guest; give them"
+                   " once", config->name);
+        return false;
+    }
+    if (!c->has_limits &&
+        !tmem_client_set_limits(c->client, &config->limits, &err)) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    c->has_limits = true;
+    return true;
+}
+
+TmemClient *tmem_store_client_get(TmemStoreObject *obj,
+                                  const TmemClientConfig *config,
+                                  TmemDoor door, Error **errp)
+{
+    TmemStoreClient *c = NULL;
+
+    if (config->name) {
+        c = tmem_store_client_find(obj, config->name);
+    }
+    if (c) {
+        if (!tmem_store_client_join(c, config, door, errp)) {
+            return NULL;
+        }
+    } else {
+        c = tmem_store_client_new(obj, config, errp);
+        if (!c) {
+            return NULL;
+        }
+    }
+    c->doors++;
+    c->has_device |= door == TMEM_DOOR_DEVICE;
+    return c->client;
+}
+
+void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
+                           TmemDoor door)
+{
+    g_autofree char *name = NULL;
+    TmemStoreClient *c;
+
+    if (!client) {
+        return;
+    }
+    c = tmem_store_client_find(obj, tmem_client_name(client));
+    if (door == TMEM_DOOR_DEVICE) {
+        c->has_device = false;
+    }
+    if (!--c->doors) {
+        QTAILQ_REMOVE(&obj->clients, c, next);
+        name = g_strdup(tmem_client_name(client));
+        tmem_client_free(client);
+        tmem_store_events_client(obj, name, false);
+        g_free(c);
+        return;
+    }
+    if (door == TMEM_DOOR_DEVICE) {
+        tmem_client_reset(client);
+    }
+}

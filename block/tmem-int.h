@@ -1,0 +1,81 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem: what the files of the block driver share
+ */
+#ifndef BLOCK_TMEM_INT_H
+#define BLOCK_TMEM_INT_H
+
+#include "block/block_int.h"
+#include "libtmem/tmem.h"
+#include "qapi/qapi-types-block-core.h"
+#include "system/tmem-store.h"
+
+/* Pages of one object: the unit that a discard can drop as a whole. */
+#define OBJECT_PAGES        512
+
+typedef struct BDRVTmemState BDRVTmemState;
+
+typedef enum TmemPlace {
+    /* Never written, or discarded: zeros, an error while past_unknown is set */
+    TMEM_PLACE_NONE,
+    TMEM_PLACE_STORE,
+    TMEM_PLACE_OVERFLOW,
+    TMEM_PLACE_LOST,        /* refused: reading it is an error */
+} TmemPlace;
+
+struct BDRVTmemState {
+    TmemStoreObject *store;
+    TmemClient *client;
+    uint64_t pool;
+    int64_t size;
+    BdrvChild *overflow;
+    TmemOnDisconnect on_disconnect;
+    Error *migration_blocker;
+
+    /* A TmemPlace for each page; atomic. */
+    uint8_t *map;
+
+    /* A context serves one thread at a time; these are idle. */
+    QemuMutex contexts_lock;
+    QemuCond contexts_cond;
+    GPtrArray *contexts;
+
+    /* See tmem-front-end.c; main thread only. */
+    unsigned front_ends;        /* connected to exports of this node */
+
+    /* Written where exports run, in turns; atomic. */
+    bool front_end_started;
+    bool front_end_settled;
+    bool past_unknown;
+};
+
+static inline TmemPlace tmem_place(BDRVTmemState *s, int64_t page)
+{
+    return qatomic_read(&s->map[page]);
+}
+
+static inline void tmem_set_place(BDRVTmemState *s, int64_t page,
+                                  TmemPlace place)
+{
+    qatomic_set(&s->map[page], place);
+}
+
+static inline TmemHandle tmem_handle(BDRVTmemState *s, int64_t page)
+{
+    return (TmemHandle) {
+        .pool = s->pool,
+        .object = { page / OBJECT_PAGES },
+        .index = page % OBJECT_PAGES,
+    };
+}
+
+/**
+ * tmem_get_context: what a thread needs to work on pages, until it puts it back
+ */
+TmemContext *tmem_get_context(BDRVTmemState *s);
+void tmem_put_context(BDRVTmemState *s, TmemContext *ctx);
+
+/** BlockDriver.bdrv_front_end */
+void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event);
+
+#endif /* BLOCK_TMEM_INT_H */
