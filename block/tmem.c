@@ -448,6 +448,8 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
             .max_bytes = qemu_opt_get_size(opts, TMEM_OPT_MAX_SIZE, 0),
             .weight = MIN(weight, UINT32_MAX),
         },
+        /* For the device of this guest, if it has one */
+        .credit = TMEM_CLIENT_CREDIT_DEFAULT,
     };
     GError *err = NULL;
     TmemContext *ctx;
