@@ -195,6 +195,19 @@ static void test_hint_limit(void *obj, void *data, QGuestAllocator *alloc)
     teardown(f);
 }
 
+static void test_hint_iothread(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+
+    test_hint_limit(&pci->tmem, NULL, alloc);
+}
+
+static void *before_iothread(GString *cmd_line, void *arg)
+{
+    g_string_append(cmd_line, " -object iothread,id=io0 ");
+    return arg;
+}
+
 /* DEV-3 */
 static void test_hint_not_negotiated(void *obj, void *data,
                                      QGuestAllocator *alloc)
@@ -232,6 +245,8 @@ static void register_virtio_tmem_config_test(void)
     add("change/no-disk", any, test_no_disk, NULL, "disk-size=0");
     add("change/hint-full", pci, test_hint_full, before_store, "store=s0");
     add("change/hint-limit", any, test_hint_limit, NULL, limit);
+    add("change/hint-iothread", pci, test_hint_iothread, before_iothread,
+        "store-size=64M,max-size=2M,iothread=io0");
     add("change/hint-not-negotiated", any, test_hint_not_negotiated, NULL,
         limit);
 }

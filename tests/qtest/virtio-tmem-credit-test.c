@@ -167,6 +167,65 @@ static void test_not_negotiated(void *obj, void *data, QGuestAllocator *alloc)
     teardown(f);
 }
 
+/* Stores on queue @q, all with credit. */
+static void store_on_queue(QTmem *t, unsigned q, uint64_t pool, unsigned nr)
+{
+    g_autofree QTmemAnswer *a = g_new(QTmemAnswer, 1);
+    QTmemBatch *b = qtmem_batch_new();
+    uint8_t page[QTMEM_PAGE_SIZE];
+
+    for (unsigned i = 0; i < nr; i++) {
+        qtmem_fill(page, q * 100 + i);
+        qtmem_batch_add(b, VIRTIO_TMEM_OP_STORE, pool, q, i,
+                        page)->flags = VIRTIO_TMEM_OP_F_CREDIT;
+    }
+    t->credit -= nr;
+    qtmem_batch_run(t, q, b, a);
+    qtmem_batch_free(b);
+    for (unsigned i = 0; i < nr; i++) {
+        g_assert_cmpuint(a->status[i], ==, VIRTIO_TMEM_S_OK);
+        g_assert_cmpuint(qtmem_load(t, q, pool, q, i, page), ==,
+                         VIRTIO_TMEM_S_OK);
+        qtmem_check(page, q * 100 + i);
+    }
+}
+
+/* DEV-25: it is the client's: granted on one queue and used on another. */
+static void test_queues(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmem *tmem = obj;
+    QTmem *t = qtmem_start(global_qtest, tmem->vdev, alloc,
+                           F(CREDIT) | F(MQ), 2);
+    uint64_t pool;
+
+    g_assert_cmpuint(qtmem_create_pool(t, 0, &pool), ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(t->credit, ==, 128);
+    for (unsigned i = 0; i < 4; i++) {
+        store_on_queue(t, i % 2, pool, 60);
+        g_assert_cmpuint(t->credit, ==, 128);
+        g_assert_cmpuint(counter("credit"), ==, 128);
+    }
+    /* It outlives the pool, and no more is granted without one. */
+    g_assert_cmpuint(qtmem_destroy_pool(t, pool), ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(counter("credit"), ==, 128);
+    qtmem_stop(t);
+    g_assert_cmpuint(counter("credit"), ==, 0);
+    g_assert_cmpuint(counter("credit-bytes"), ==, 0);
+}
+
+static void test_iothread(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioTmemPCI *pci = obj;
+
+    test_queues(&pci->tmem, NULL, alloc);
+}
+
+static void *before_iothread(GString *cmd_line, void *arg)
+{
+    g_string_append(cmd_line, " -object iothread,id=io0 ");
+    return arg;
+}
+
 /* The client is charged: nobody holds more than the limit by credit. */
 static void test_small(void *obj, void *data, QGuestAllocator *alloc)
 {
@@ -190,6 +249,14 @@ static void add(const char *name, QOSTestFunc func, const char *device_opts)
 
 static void register_virtio_tmem_credit_test(void)
 {
+    QOSGraphTestOptions iothread = {
+        .before = before_iothread,
+        .edge.extra_device_opts = "num-queues=2,iothread=io0",
+    };
+
+    qos_add_test("credit/iothread", "virtio-tmem-pci", test_iothread,
+                 &iothread);
+    add("credit/queues", test_queues, "num-queues=2");
     add("credit/grant", test_grant, "store-size=64M");
     add("credit/ephemeral", test_ephemeral, "store-size=64M");
     add("credit/full", test_full, "store-size=4M");
