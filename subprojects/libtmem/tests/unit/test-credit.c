@@ -365,6 +365,31 @@ static void test_another_minimum(void)
     fixture_tear_down(&f);
 }
 
+/* Above a lowered limit the places are no longer for the taking. */
+static void test_over_limit(void)
+{
+    TmemLimits limits = { .max_bytes = FIXTURE_SIZE / 2 };
+    Fixture f;
+
+    set_up(&f, FIXTURE_SIZE, 0);
+    g_assert_cmpuint(tmem_client_grant_credit(f.ctx), ==, CREDIT);
+    fill_up(&f, 1);
+    g_assert_true(tmem_client_set_limits(f.client, &limits, NULL));
+    /* In the place of the older copy: the reserved ones are left. */
+    for (unsigned i = 0; i < CREDIT; i++) {
+        g_assert_cmpint(store_with_credit(&f, test_handle(f.persistent, 1, 7),
+                                          TEST_PAGE_NOISE, i), ==,
+                        TMEM_STATUS_OK);
+    }
+    g_assert_cmpuint(stats_of(f.client).credit_places_used, ==, 0);
+    g_assert_cmpuint(stats_of(f.client).credit_bytes, >, 0);
+    g_assert_cmpuint(tmem_client_grant_credit(f.ctx), ==, 0);
+    g_assert_cmpuint(stats_of(f.client).credit_bytes, ==, 0);
+    limits.max_bytes = 0;
+    g_assert_true(tmem_client_set_limits(f.client, &limits, NULL));
+    fixture_tear_down(&f);
+}
+
 /* What is there already is replaced, and never by nothing. */
 static void test_replace(void)
 {
@@ -558,6 +583,7 @@ int main(int argc, char **argv)
     }
     g_test_add_func("/tmem/credit/DEV-26/another-minimum",
                     test_another_minimum);
+    g_test_add_func("/tmem/credit/DEV-31/over-limit", test_over_limit);
     g_test_add_func("/tmem/credit/DEV-26/replace", test_replace);
     g_test_add_func("/tmem/credit/DEV-26/misuse", test_misuse);
     g_test_add_func("/tmem/credit/too-much", test_too_much);
