@@ -21,6 +21,19 @@ static bool is_full(TmemStore *store)
            (1ull << arena->segment_shift);
 }
 
+/*
+ * Half as much more, or who is refused for its share would hear of an edge each
+ * time that a segment comes and goes.
+ */
+static bool has_room(TmemStore *store)
+{
+    uint64_t budget = tmem_arena_budget_bytes(&store->arena);
+
+    return !is_full(store) &&
+           tmem_share_available(&store->arena) >=
+           (budget >> HYSTERESIS_SHIFT) + (budget >> (HYSTERESIS_SHIFT + 1));
+}
+
 void tmem_event_init(TmemStore *store)
 {
     pthread_mutex_init(&store->events.mutex, NULL);
@@ -165,7 +178,7 @@ static void left_limit(TmemClient *client)
 
 static void freed_store(TmemStore *store)
 {
-    if (is_set(&store->events.is_full) && !is_full(store)) {
+    if (is_set(&store->events.is_full) && has_room(store)) {
         set_flag(store, &store->events.is_full, false, TMEM_EVENT_NOT_FULL,
                  NULL);
     }

@@ -3,7 +3,8 @@
  * libtmem: telling the operator what has happened
  *
  * Events come on edges: the first refusal says LIMIT_REACHED or FULL, and only
- * when a sixteenth is free again does LIMIT_LEFT or NOT_FULL follow.
+ * when a sixteenth is free again does LIMIT_LEFT follow, or NOT_FULL with half
+ * as much more.
  *
  * None of these functions is called with a lock held.  They hold one of their
  * own while the receiver is called, so that it hears of edges in their order.

@@ -166,7 +166,7 @@ typedef enum TmemEvent {
     TMEM_EVENT_LIMIT_REACHED,   /* a client's store was refused: its limit */
     TMEM_EVENT_LIMIT_LEFT,      /* it has room again (1/16 of its limit) */
     TMEM_EVENT_FULL,            /* a store was refused: no memory */
-    TMEM_EVENT_NOT_FULL,        /* there is room again (1/16 of the size) */
+    TMEM_EVENT_NOT_FULL,        /* there is room again (3/32 of the size) */
     TMEM_EVENT_DAMAGED,         /* a page of the client cannot be read */
     TMEM_EVENT_PRESSURE,        /* the host is short: eviction begins */
     TMEM_EVENT_PRESSURE_END,
@@ -312,8 +312,8 @@ static inline uint8_t tmem_hint_of(TmemPoolKind kind)
  *
  * As TMEM_HINT_*.  Advice: a store without credit is likely to be refused,
  * because the client is frozen, or because one was for want of memory and not
- * enough came free since (1/16 of the limit or of the store), nor were others
- * kept.  Any thread.
+ * enough came free since (see TMEM_EVENT_LIMIT_LEFT and TMEM_EVENT_NOT_FULL),
+ * nor were others kept.  Any thread.
  */
 uint8_t tmem_client_hints(TmemClient *client);
 
