@@ -7,7 +7,7 @@
 set -e
 
 # The parameter: the disk serves without.
-modprobe virtio_tmem frontswap=0 backing=/dev/nosuch
+modprobe virtio_tmem frontswap=0 cleancache=0 backing=/dev/nosuch
 until [ -b /dev/vtmem0 ]; do usleep 100000; done
 said "vtmem0: backing=/dev/nosuch: there is no such device"
 file=/sys/block/vtmem0/backing

@@ -10,7 +10,7 @@ set -e
 # would have taken what a pipe gives at a time for a block.
 tr '\0' '\252' </dev/zero | head -c 134217728 >/dev/vda
 head -c 134217728 /dev/vda | tr -d '\252' | wc -c | grep -qx 0
-modprobe virtio_tmem frontswap=0 backing=/dev/vda
+modprobe virtio_tmem frontswap=0 cleancache=0 backing=/dev/vda
 until [ -b /dev/vtmem0 ]; do usleep 100000; done
 file=/sys/block/vtmem0/backing
 [ "$(cat $file)" = /dev/vda ]

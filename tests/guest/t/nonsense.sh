@@ -25,7 +25,7 @@ unplug() {
 no_device() { [ -z "$(ls /sys/bus/virtio/devices)" ]; }
 logged() { dmesg | grep -q "$1"; }
 
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 for size in 562949953421312 9223372036854771712; do
     dmesg -c >/dev/null
     # The guest lets the last one go first, then the host does.

@@ -8,7 +8,7 @@
 
 set -e
 dmesg -n 1      # a line for each error takes longer than all the rest
-modprobe virtio_tmem frontswap=0 backing=/dev/vda
+modprobe virtio_tmem frontswap=0 cleancache=0 backing=/dev/vda
 until [ -b /dev/vtmem0 ]; do usleep 100000; done
 
 dd if=/dev/urandom of=/run/data bs=1M count=8 2>/dev/null

@@ -6,7 +6,7 @@
 # RAM, wakes up, and swaps again.
 
 set -e
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 mkswap /dev/vtmem0 >/dev/null
 swapon /dev/vtmem0
 pressure --passes 30 --progress /run/progress >/run/said &
