@@ -31,7 +31,8 @@ done
 grep -qx running /sys/bus/virtio/drivers/virtio_tmem/virtio0/state
 # The work goes on, right to the end.
 kill -0 $work
-killall pressure
+# Its processes go with it.
+kill "$work"
 wait $work || true
 if grep -E 'WRONG|LOST' /run/said; then exit 1; fi
 pressure --passes 1
