@@ -516,7 +516,7 @@ static void test_device_add_fails(void *obj, void *data,
     expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
                      " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"
                      " 'store': 's0', 'client': 'tm0' } }"),
-                 "already has a client 'tm0'");
+                 "'tm0' of the store has a virtio-tmem device already");
     /* that is found last, after all the rest is there */
     expect_error(qmp("{ 'execute': 'device_add', 'arguments': {"
                      " 'driver': 'virtio-tmem-pci', 'id': 'tm1',"

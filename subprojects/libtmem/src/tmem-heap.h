@@ -166,9 +166,9 @@ bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift);
  * @any_class: rather than fail, take a slot of any larger class
  * @why: set on failure: QUOTA (the heap's limit) or NOSPC
  *
- * Rather than take new memory, uses a marked segment again (see Compaction): who
- * stores as much as would be moved has no use for that.  The slot's owner word
- * is 0, the rest undefined.  Returns 0 on failure.
+ * Rather than take new memory, uses a marked segment again (see Compaction):
+ * who stores as much as would be moved has no use for that.  The slot's owner
+ * word is 0, the rest undefined.  Returns 0 on failure.
  */
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why);

@@ -8,8 +8,9 @@
  * sixteenth of the ephemeral data goes, down to the floor, until less than half
  * of the threshold was stalled in a second.
  *
- * A trigger may end (its control group goes, or the kernel's PSI is turned off).
- * That is counted, said once, and it is opened again as soon as it can be.
+ * A trigger may end (its control group goes, or the kernel's PSI is turned
+ * off).  That is counted, said once, and it is opened again as soon as it can
+ * be.
  *
  * A watch belongs to the thread that does the store's upkeep.
  */

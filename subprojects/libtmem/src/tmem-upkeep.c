@@ -29,8 +29,8 @@
 #define MOVED_AT_ONCE   8
 
 /*
- * How often it is looked whether compaction is worth it, while passes empty what
- * they are made for, ...
+ * How often it is looked whether compaction is worth it, while passes empty
+ * what they are made for, ...
  */
 #define COMPACT_NS      (2 * SECOND_NS)
 /* ... and whether there is memory for pages that could be smaller. */
