@@ -8,6 +8,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-tmem.h"
+#include "qemu/error-report.h"
 #include "qemu/lockable.h"
 #include "qemu/timer.h"
 #include "tmem-store-internal.h"
@@ -81,6 +82,12 @@ static void tmem_event(TmemEvent event, TmemClient *client, void *opaque)
     TmemStoreEvents *events = opaque;
     TmemNote *note;
 
+    if (event == TMEM_EVENT_PRESSURE_LOST) {
+        /* What its counter says, too; for whoever looks after this process. */
+        warn_report("tmem-store '%s': the kernel stopped watching the host's"
+                    " memory pressure; this is tried again", events->store);
+        return;
+    }
     QEMU_LOCK_GUARD(&events->lock);
     note = tmem_note_get(events, notes[event].kind,
                          client ? tmem_client_name(client) : NULL);

@@ -9,6 +9,8 @@
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
+#include <sys/vfs.h>
+#include <linux/magic.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/range.h"
@@ -45,6 +47,7 @@ static VuDev *tmem_vu_dev(TmemVhostUserServer *s)
 static char *tmem_vu_check_file(const VhostUserMemoryRegion *region, int fd)
 {
     uint64_t end = region->mmap_offset + region->memory_size;
+    struct statfs fs;
     struct stat st;
     int seals;
 
@@ -62,6 +65,13 @@ static char *tmem_vu_check_file(const VhostUserMemoryRegion *region, int fd)
         return g_strdup("the guest's memory is in a file that may shrink: use"
                         " -object memory-backend-memfd,share=on, without"
                         " seal=off");
+    }
+    /* A huge page that is not reserved is a SIGBUS when it is touched. */
+    if (fstatfs(fd, &fs) || fs.f_type == HUGETLBFS_MAGIC) {
+        return g_strdup("the guest's memory is in huge pages of hugetlbfs,"
+                        " which may be missing when they are used: use"
+                        " -object memory-backend-memfd,share=on, without"
+                        " hugetlb=on");
     }
     return NULL;
 }
@@ -204,12 +214,23 @@ static char *tmem_vu_check_index(TmemVhostUserServer *s, unsigned index)
 
 static char *tmem_vu_check_vring_num(TmemVhostUserServer *s, VhostUserMsg *msg)
 {
+    unsigned index = msg->payload.state.index;
     unsigned num = msg->payload.state.num;
+    char *wrong = tmem_vu_check_index(s, index);
 
+    if (wrong) {
+        return wrong;
+    }
     if (!is_power_of_2(num) || num > TMEM_VU_RING_SIZE_MAX) {
         return g_strdup_printf("a ring of %u entries makes no sense", num);
     }
-    return tmem_vu_check_index(s, msg->payload.state.index);
+    /* Answers to come would be written past the end of a ring that grows. */
+    if (vu_get_queue(tmem_vu_dev(s), index)->started) {
+        return g_strdup_printf("virtqueue %u changes its size while it runs",
+                               index);
+    }
+    tmem_vu_drain(s);
+    return NULL;
 }
 
 static char *tmem_vu_check_vring_addr(TmemVhostUserServer *s,

@@ -88,6 +88,11 @@ static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
 
 static void tmem_vu_stop_listening(TmemVhostUserServer *s)
 {
+    /* One that waits would be next, and nobody would end it. */
+    if (s->vu_server.waiting) {
+        timer_del(s->vu_server.waiting_timer);
+        g_clear_pointer(&s->vu_server.waiting, object_unref);
+    }
     /*
      * From here: the thread may be at sending a reply that nobody takes, which
      * this ends.

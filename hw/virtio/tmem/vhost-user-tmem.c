@@ -62,6 +62,9 @@ static bool vhost_user_tmem_check_ram(MemoryRegion *mr, Error **errp)
     } else if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
         error_setg(errp, "vhost-user-tmem: the guest's RAM is in a file that"
                    " may shrink, which no server of this device takes");
+    } else if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size()) {
+        error_setg(errp, "vhost-user-tmem: the guest's RAM is in huge pages of"
+                   " hugetlbfs, which no server of this device takes");
     } else {
         return true;
     }
