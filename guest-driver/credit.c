@@ -363,6 +363,14 @@ unsigned int vtmem_ahead_nr_unanswered(struct vtmem_queue *q)
 	return nr;
 }
 
+/* As many as a request may have and, with its two ends, the ring has room for. */
+static bool vtmem_batch_is_whole(struct vtmem_queue *q,
+				 const struct vtmem_batch *batch)
+{
+	return batch->nr >= min3(q->dev->max_batch, VTMEM_GATHER_MAX + 0U,
+				 virtqueue_get_vring_size(q->vq) - 2);
+}
+
 /* The batch to gather a store of @area in, or NULL. */
 static struct vtmem_batch *vtmem_batch_open(struct vtmem_queue *q,
 					    struct vtmem_area *area)
@@ -370,9 +378,7 @@ static struct vtmem_batch *vtmem_batch_open(struct vtmem_queue *q,
 	struct vtmem_ahead *ahead = q->ahead;
 	struct vtmem_batch *batch = ahead->open;
 
-	if (batch && (batch->area != area ||
-		      batch->nr == min(q->dev->max_batch,
-				       VTMEM_GATHER_MAX + 0U)))
+	if (batch && (batch->area != area || vtmem_batch_is_whole(q, batch)))
 		if (!vtmem_batch_close(q))
 			return NULL;
 	if (ahead->open)
@@ -438,8 +444,7 @@ static bool vtmem_batch_is_full(struct vtmem_queue *q)
 	struct vtmem_batch *batch = q->ahead->open;
 
 	/* Without credit or copies it will not grow. */
-	return batch && (batch->nr == min(q->dev->max_batch,
-					  VTMEM_GATHER_MAX + 0U) ||
+	return batch && (vtmem_batch_is_whole(q, batch) ||
 			 !atomic_read(&q->dev->credit) ||
 			 list_empty(&q->ahead->copies));
 }

@@ -24,9 +24,6 @@
 /* Objects that are invalidated at a time by one discard. */
 #define VTMEM_DISCARD_JOBS	16
 
-/* Objects that are invalidated at a time by one discard. */
-#define VTMEM_DISCARD_JOBS	16
-
 struct vtmem_disk {
 	struct vtmem_dev *dev;
 	struct vtmem_area *area;

@@ -296,6 +296,9 @@ void vtmem_flush_work(struct work_struct *work)
 	q->flush_due = q->nr_pending;
 	vtmem_batch_is_due(q);
 	notify = vtmem_queue_run(q, &done);
+	/* What was posted without a kick, when another batch had to be closed. */
+	if (!notify)
+		notify = vtmem_kick_prepare(q);
 	spin_unlock_irq(&q->lock);
 	if (notify)
 		virtqueue_notify(notify);
