@@ -318,16 +318,14 @@ void vtmem_area_refuse(struct vtmem_queue *q, struct vtmem_job *job, u8 status)
 static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 			       unsigned long page, u8 status, bool latest)
 {
-	q->stats[VTMEM_STORES]++;
+	vtmem_count_store(q, status);
 	switch (status) {
 	case VIRTIO_TMEM_S_OK:
-		q->stats[VTMEM_STORES_OK]++;
 		break;
 	case VIRTIO_TMEM_S_NOSPC:
 	case VIRTIO_TMEM_S_QUOTA:
 	case VIRTIO_TMEM_S_REFUSED:
 	case VIRTIO_TMEM_S_FROZEN:
-		q->stats[VTMEM_STORES_REFUSED]++;
 		vtmem_gate_refused(area, status);
 		/* Nothing is there, and nothing of that need be told. */
 		if (latest && vtmem_page(area, page) == VTMEM_HOST)
@@ -338,7 +336,6 @@ static void vtmem_answer_store(struct vtmem_queue *q, struct vtmem_area *area,
 		 * The request may not have been understood at all, and then an
 		 * older page is still there.
 		 */
-		q->stats[VTMEM_STORES_ERROR]++;
 		if (latest && vtmem_page(area, page) == VTMEM_HOST)
 			vtmem_pending_note(q, area, page, true);
 		q->flush_due = q->nr_pending;
