@@ -33,6 +33,7 @@ typedef struct TmemJob {
     uint64_t features;
     size_t out_bytes;
     size_t in_bytes;
+    uint64_t start;         /* reading of the clock; 0: not timed */
 
     /* A request of the control queue: the pool that it destroys. */
     TmemPool *dying;

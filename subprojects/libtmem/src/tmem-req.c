@@ -346,6 +346,14 @@ static bool do_op(TmemContext *ctx, const struct virtio_tmem_op *op,
 
 /* --- The request --- */
 
+/* Some loads are what somebody waits for; what else is in it is their delay. */
+static void end_timing(TmemContext *ctx)
+{
+    if (ctx->job.start && count_ops(&ctx->job, VIRTIO_TMEM_OP_LOAD)) {
+        tmem_hist_end(&ctx->hist.latency.load_request, ctx->job.start);
+    }
+}
+
 /* Carries on until the request or the slice ends. */
 static void run(TmemContext *ctx)
 {
@@ -361,6 +369,7 @@ static void run(TmemContext *ctx)
         job->status[job->next++] = status;
     }
     reply(ctx, TMEM_STATUS_OK);
+    end_timing(ctx);
     tmem_job_answered(ctx);
 }
 
@@ -386,6 +395,7 @@ void tmem_req_submit(TmemContext *ctx, uint64_t features, TmemReq *req)
     TmemCursor c;
 
     tmem_job_begin(ctx, features, req);
+    job->start = tmem_hist_start(&ctx->hist);
     if (job->out_bytes < sizeof(hdr)) {
         tmem_job_violation(ctx, "request shorter than its header");
         return;

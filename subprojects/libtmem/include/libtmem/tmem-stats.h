@@ -130,7 +130,8 @@ typedef struct TmemStoreStats {
 /* --- Distributions, per client --- */
 
 /*
- * How long operations take, from entry to answer, guest memory not included:
+ * How long operations take, from entry to answer, guest memory not included;
+ * of requests everything is included:
  *
  *   X(name, text)
  */
@@ -144,7 +145,9 @@ typedef struct TmemStoreStats {
     X(load_lz4, "loads of pages compressed with lz4")                         \
     X(load_zstd, "loads of pages compressed with zstd")                       \
     X(load_raw, "loads of pages kept as they are")                            \
-    X(load_miss, "loads of pages not held")
+    X(load_miss, "loads of pages not held")                                   \
+    X(load_request,                                                           \
+      "requests with loads, from taking them to handing them back")
 
 /* Four buckets to each power of two, in nanoseconds; the last is open. */
 #define TMEM_LATENCY_BUCKETS    101

@@ -6,6 +6,7 @@
  */
 #include "testreq.h"
 #include "tmem-client.h"
+#include "tmem-clock.h"
 
 #define S(name) VIRTIO_TMEM_S_##name
 
@@ -787,6 +788,36 @@ static void test_control_framing(void)
     fixture_tear_down(&f);
 }
 
+/* A request with loads is timed as a whole, once; others are not. */
+static void test_latency(void)
+{
+    const uint32_t mask = tmem_clock.sample_mask;
+    TmemLatencyStats latency;
+    TmemHandle h;
+    Fixture f;
+    TestReq r;
+
+    set_up(&f);
+    tmem_clock.sample_mask = 0;
+    h = test_handle(f.persistent, 1, 1);
+    run_one(&f, TEST_REQ_FEATURES, VIRTIO_TMEM_OP_STORE, 0, h);
+    tmem_client_get_latency(f.client, &latency);
+    g_assert_cmpuint(tmem_histogram_total(&latency.load_request), ==, 0);
+    test_req_init(&r);
+    for (int i = 0; i < 8; i++) {
+        test_req_add(&r, VIRTIO_TMEM_OP_LOAD, 0, &h, NULL);
+    }
+    test_req_submit(&r, f.ctx, TEST_REQ_FEATURES);
+    test_req_clear(&r);
+    tmem_client_get_latency(f.client, &latency);
+    g_assert_cmpuint(tmem_histogram_total(&latency.load_request), ==, 1);
+    g_assert_cmpuint(tmem_histogram_total(&latency.load_lz4), ==, 8);
+    g_assert_cmpuint(tmem_histogram_percentile(&latency.load_request, 100), >,
+                     tmem_histogram_percentile(&latency.load_lz4, 50));
+    tmem_clock.sample_mask = mask;
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -815,5 +846,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/req/create-pool", test_create_pool);
     g_test_add_func("/tmem/req/destroy-pool", test_destroy_pool);
     g_test_add_func("/tmem/req/control-framing", test_control_framing);
+    g_test_add_func("/tmem/req/latency", test_latency);
     return g_test_run();
 }
