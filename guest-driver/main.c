@@ -113,6 +113,7 @@ static void vtmem_log_found(struct vtmem_dev *dev)
 {
 	struct device *d = &dev->vdev->dev;
 
+	pr_warn_once("virtio_tmem: experimental: until a first release the device ID and all else may change\n");
 	if (dev->disk)
 		dev_info(d, "swap disk %s, %llu MiB, %u queues\n",
 			 vtmem_disk_name(dev), dev->disk_bytes >> 20,
