@@ -84,7 +84,8 @@ void hmp_info_tmem(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
     const char *id = qdict_get_try_str(qdict, "store");
-    g_autoptr(TmemStoreInfoList) stores = qmp_query_tmem(id, NULL, &err);
+    g_autoptr(TmemStoreInfoList) stores = qmp_query_tmem(id, NULL, false, false,
+                                                         &err);
     TmemStoreInfoList *l;
 
     if (hmp_handle_error(mon, err)) {

@@ -12,14 +12,29 @@
 
 typedef struct TmemStoreClient {
     TmemClient *client;
-    unsigned doors;
-    bool has_device;
+    unsigned doors[TMEM_DOOR__MAX];
     bool has_limits;            /* somebody has given some */
     QTAILQ_ENTRY(TmemStoreClient) next;
 } TmemStoreClient;
 
-static TmemStoreClient *tmem_store_client_find(TmemStoreObject *obj,
-                                               const char *name)
+/* A virtio-tmem device, wherever it is. */
+static bool tmem_door_is_device(TmemDoor door)
+{
+    return door == TMEM_DOOR_DEVICE || door == TMEM_DOOR_VHOST_USER;
+}
+
+static bool tmem_store_client_has_device(const TmemStoreClient *c)
+{
+    return c->doors[TMEM_DOOR_DEVICE] || c->doors[TMEM_DOOR_VHOST_USER];
+}
+
+static bool tmem_store_client_has_doors(const TmemStoreClient *c)
+{
+    return tmem_store_client_has_device(c) || c->doors[TMEM_DOOR_BLOCK];
+}
+
+static TmemStoreClient *tmem_store_client_by_name(TmemStoreObject *obj,
+                                                  const char *name)
 {
     TmemStoreClient *c;
 
@@ -75,7 +90,7 @@ static bool tmem_store_client_join(TmemStoreClient *c,
     ERRP_GUARD();
     GError *err = NULL;
 
-    if (door == TMEM_DOOR_DEVICE && c->has_device) {
+    if (tmem_door_is_device(door) && tmem_store_client_has_device(c)) {
         error_setg(errp, "the client '%s' of the store has a virtio-tmem device"
                    " already, and a guest has one; give this one another"
                    " 'client'", config->name);
@@ -106,7 +121,7 @@ TmemClient *tmem_store_client_get(TmemStoreObject *obj,
     TmemStoreClient *c = NULL;
 
     if (config->name) {
-        c = tmem_store_client_find(obj, config->name);
+        c = tmem_store_client_by_name(obj, config->name);
     }
     if (c) {
         if (!tmem_store_client_join(c, config, door, errp)) {
@@ -118,9 +133,39 @@ TmemClient *tmem_store_client_get(TmemStoreObject *obj,
             return NULL;
         }
     }
-    c->doors++;
-    c->has_device |= door == TMEM_DOOR_DEVICE;
+    c->doors[door]++;
     return c->client;
+}
+
+TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
+                                   Error **errp)
+{
+    TmemStoreClient *c = tmem_store_client_by_name(obj, name);
+
+    if (!c) {
+        g_autofree char *id = tmem_store_object_id(obj);
+
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "tmem-store '%s' has no client '%s'; query-tmem lists those"
+                  " that it has", id, name);
+        return NULL;
+    }
+    return c->client;
+}
+
+bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,
+                                 TmemDoor *door)
+{
+    const TmemStoreClient *c = tmem_store_client_by_name(obj, name);
+    unsigned kinds = 0;
+
+    for (TmemDoor i = 0; i < TMEM_DOOR__MAX; i++) {
+        if (c->doors[i]) {
+            *door = i;
+            kinds++;
+        }
+    }
+    return kinds == 1;
 }
 
 void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
@@ -132,11 +177,9 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
     if (!client) {
         return;
     }
-    c = tmem_store_client_find(obj, tmem_client_name(client));
-    if (door == TMEM_DOOR_DEVICE) {
-        c->has_device = false;
-    }
-    if (!--c->doors) {
+    c = tmem_store_client_by_name(obj, tmem_client_name(client));
+    c->doors[door]--;
+    if (!tmem_store_client_has_doors(c)) {
         QTAILQ_REMOVE(&obj->clients, c, next);
         name = g_strdup(tmem_client_name(client));
         tmem_client_free(client);
@@ -144,7 +187,7 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
         g_free(c);
         return;
     }
-    if (door == TMEM_DOOR_DEVICE) {
+    if (tmem_door_is_device(door)) {
         tmem_client_reset(client);
     }
 }

@@ -23,6 +23,22 @@ struct TmemStoreObject {
     QTAILQ_ENTRY(TmemStoreObject) next;
 };
 
+/**
+ * tmem_store_client_find: the client of that name
+ *
+ * Returns NULL and sets @errp if there is none.
+ */
+TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
+                                   Error **errp);
+
+/**
+ * tmem_store_client_only_door: the kind of door that the client @name has
+ *
+ * Returns false if it has several.
+ */
+bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,
+                                 TmemDoor *door);
+
 /** Adds the properties that make up the policy. */
 void tmem_store_policy_class_init(ObjectClass *oc);
 

@@ -62,7 +62,8 @@ TmemStoreObject *tmem_store_object_find(const char *id, Error **errp)
             return obj;
         }
     }
-    error_setg(errp, "there is no tmem-store with ID '%s'", id);
+    error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+              "there is no tmem-store with ID '%s'", id);
     error_append_hint(errp, "Create it first: -object tmem-store,id=%s,"
                       "size=SIZE\n", id);
     return NULL;

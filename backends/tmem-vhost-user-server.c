@@ -162,8 +162,8 @@ static bool tmem_vu_attach_client(TmemVhostUserServer *s, Error **errp)
         return false;
     }
     tmem_store_object_attach(s->store);
-    s->client = tmem_store_client_get(s->store, &config, TMEM_DOOR_DEVICE,
-                                      errp);
+    s->client = tmem_store_client_get(s->store, &config,
+                                      TMEM_DOOR_VHOST_USER, errp);
     return s->client != NULL;
 }
 
@@ -203,7 +203,7 @@ static void tmem_vu_teardown(TmemVhostUserServer *s)
         s->own_iothread = NULL;
     }
     if (s->client) {
-        tmem_store_client_put(s->store, s->client, TMEM_DOOR_DEVICE);
+        tmem_store_client_put(s->store, s->client, TMEM_DOOR_VHOST_USER);
         s->client = NULL;
     }
     if (s->store) {

@@ -49,7 +49,9 @@ TmemStoreObject *tmem_store_object_find(const char *id, Error **errp);
 /** What a client is used through. */
 typedef enum TmemDoor {
     TMEM_DOOR_DEVICE,           /* virtio-tmem: one for a client at most */
+    TMEM_DOOR_VHOST_USER,       /* the same, in another process */
     TMEM_DOOR_BLOCK,            /* its pool is tmem_pool_create_host()'s */
+    TMEM_DOOR__MAX,
 } TmemDoor;
 
 /**

@@ -27,6 +27,11 @@ void tmem_store_freeze(TmemStore *store, bool frozen)
     }
 }
 
+bool tmem_store_frozen(TmemStore *store)
+{
+    return flag_is_set(&store->frozen);
+}
+
 void tmem_client_freeze(TmemClient *client, bool frozen)
 {
     if (flag_is_set(&client->frozen) != frozen) {

@@ -46,6 +46,18 @@ bool tmem_client_authorize(TmemClient *client, const uint8_t uuid[16],
                                 client->name, TMEM_CLIENT_UUIDS_MAX);
 }
 
+uint32_t tmem_client_get_authorized(TmemClient *client,
+                                    uint8_t uuids[TMEM_CLIENT_UUIDS_MAX][16])
+{
+    uint32_t nr;
+
+    tmem_lock(&client->lock);
+    nr = client->uuids.nr;
+    memcpy(uuids, client->uuids.uuid, nr * TMEM_UUID_BYTES);
+    tmem_unlock(&client->lock);
+    return nr;
+}
+
 TmemStatus tmem_group_check_locked(TmemClient *client, const uint8_t *uuid)
 {
     const TmemUuids *uuids = &client->uuids;

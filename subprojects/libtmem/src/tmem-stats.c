@@ -36,6 +36,17 @@ static void sum_counters(TmemClientStats *sum, const TmemClientCounters *from)
 #undef SUM
 }
 
+static uint64_t pinned_bytes(TmemClient *client)
+{
+    TmemArena *arena = &client->store->arena;
+    uint64_t bytes;
+
+    tmem_lock(&arena->lock);
+    bytes = client->heap.pinned_bytes;
+    tmem_unlock(&arena->lock);
+    return bytes;
+}
+
 void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
 {
     memset(stats, 0, sizeof(*stats));
@@ -56,6 +67,7 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
     stats->bytes = tmem_heap_bytes(&client->heap);
     stats->bytes_peak = __atomic_load_n(&client->heap.bytes_peak,
                                         __ATOMIC_RELAXED);
+    stats->pinned_bytes = pinned_bytes(client);
     stats->max_bytes = __atomic_load_n(&client->heap.max_bytes,
                                        __ATOMIC_RELAXED);
     stats->credit = __atomic_load_n(&client->purse.credit, __ATOMIC_RELAXED);

@@ -84,6 +84,7 @@
     X(pools, INSTANT, COUNT, "pools")                                         \
     X(bytes, INSTANT, BYTES, "all memory charged to the client")              \
     X(bytes_peak, PEAK, BYTES, "highest level of bytes")                      \
+    X(pinned_bytes, INSTANT, BYTES, "of bytes, what cannot be evicted")       \
     X(max_bytes, INSTANT, BYTES, "limit of bytes")                            \
     X(credit, INSTANT, PAGES, "credit granted and not used yet")              \
     X(credit_bytes, INSTANT, BYTES, "of bytes, reserved for credit")

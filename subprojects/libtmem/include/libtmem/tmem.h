@@ -138,6 +138,7 @@ void tmem_store_get_policy(TmemStore *store, TmemPolicy *policy);
  * tmem_client_freeze().
  */
 void tmem_store_freeze(TmemStore *store, bool frozen);
+bool tmem_store_frozen(TmemStore *store);
 
 /**
  * tmem_store_evict() - evict ephemeral pages until @bytes of memory are free
@@ -341,6 +342,10 @@ bool tmem_client_authorize(TmemClient *client, const uint8_t uuid[16],
                            bool allow, GError **errp);
 
 #define TMEM_CLIENT_UUIDS_MAX   64
+
+/** Copies the uuids that @client may join to @uuids; returns their number. */
+uint32_t tmem_client_get_authorized(TmemClient *client,
+                                    uint8_t uuids[TMEM_CLIENT_UUIDS_MAX][16]);
 
 /** The pages that the guest holds in persistent pools (for blockers). */
 uint64_t tmem_client_persistent_pages(TmemClient *client);

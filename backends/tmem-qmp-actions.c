@@ -1,0 +1,283 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * What an operator does to the tmem stores of this process over QMP
+ *
+ * Each command does all of what it was asked for, or nothing and says why.
+ */
+#include "qemu/osdep.h"
+#include "qapi/error.h"
+#include "qapi/qapi-commands-tmem.h"
+#include "qapi/util.h"
+#include "qemu/cutils.h"
+#include "qemu/uuid.h"
+#include "tmem-store-internal.h"
+
+/* Whom a command is about. */
+typedef struct TmemTarget {
+    TmemStoreObject *obj;
+    TmemStore *store;
+    TmemClient *client;         /* NULL: the store as a whole */
+} TmemTarget;
+
+static bool tmem_target_find(TmemTarget *target, const char *store,
+                             const char *client, Error **errp)
+{
+    target->client = NULL;
+    target->obj = tmem_store_object_find(store, errp);
+    if (!target->obj) {
+        return false;
+    }
+    target->store = tmem_store_object_get(target->obj);
+    if (client) {
+        target->client = tmem_store_client_find(target->obj, client, errp);
+    }
+    return !client || target->client;
+}
+
+/* --- Limits --- */
+
+/*
+ * libtmem takes such a limit and waits for the guest.  An operator who sets one
+ * expects the memory to go, which it would not.
+ */
+static bool tmem_limit_is_possible(TmemClient *client, uint64_t max_size,
+                                   Error **errp)
+{
+    g_autofree char *max = size_to_str(max_size);
+    g_autofree char *held = NULL;
+    TmemClientStats stats;
+
+    tmem_client_get_stats(client, &stats);
+    if (!max_size || max_size >= stats.pinned_bytes) {
+        return true;
+    }
+    held = size_to_str(stats.pinned_bytes);
+    error_setg(errp, "client '%s' has %s (%" PRIu64 " bytes) that cannot be"
+               " evicted, persistent pages and their tables; a 'max-size' of %s"
+               " is below that: give more, or tmem-freeze the client so that"
+               " it takes no more", tmem_client_name(client), held,
+               stats.pinned_bytes, max);
+    return false;
+}
+
+void qmp_tmem_set_client(const char *store, const char *client,
+                         bool has_min_size, uint64_t min_size,
+                         bool has_max_size, uint64_t max_size,
+                         bool has_weight, uint32_t weight, Error **errp)
+{
+    GError *err = NULL;
+    TmemTarget target;
+    TmemLimits limits;
+
+    if (!has_min_size && !has_max_size && !has_weight) {
+        error_setg(errp, "there is nothing to set: give at least one of"
+                   " 'min-size', 'max-size' and 'weight'");
+        return;
+    }
+    if (!tmem_target_find(&target, store, client, errp)) {
+        return;
+    }
+    tmem_client_get_limits(target.client, &limits);
+    if (has_weight) {
+        if (!weight) {
+            error_setg(errp, "client '%s': weight 0 is out of range; possible"
+                       " are 1 to %d", client, TMEM_WEIGHT_MAX);
+            return;
+        }
+        limits.weight = weight;
+    }
+    if (has_min_size) {
+        limits.min_bytes = min_size;
+    }
+    if (has_max_size) {
+        if (!tmem_limit_is_possible(target.client, max_size, errp)) {
+            return;
+        }
+        limits.max_bytes = max_size;
+    }
+    if (!tmem_client_set_limits(target.client, &limits, &err)) {
+        tmem_propagate_gerror(errp, err);
+    }
+}
+
+/* --- Freezing --- */
+
+static void tmem_set_frozen(const char *store, const char *client, bool frozen,
+                            Error **errp)
+{
+    TmemTarget target;
+    bool now;
+
+    if (!tmem_target_find(&target, store, client, errp)) {
+        return;
+    }
+    now = client ? tmem_client_frozen(target.client) :
+                   tmem_store_frozen(target.store);
+    if (now == frozen) {
+        error_setg(errp, "%s '%s' is %s; tmem-%s undoes that",
+                   client ? "client" : "tmem-store", client ?: store,
+                   now ? "frozen already" : "not frozen",
+                   now ? "thaw" : "freeze");
+        return;
+    }
+    if (client) {
+        tmem_client_freeze(target.client, frozen);
+    } else {
+        tmem_store_freeze(target.store, frozen);
+    }
+}
+
+void qmp_tmem_freeze(const char *store, const char *client, Error **errp)
+{
+    tmem_set_frozen(store, client, true, errp);
+}
+
+void qmp_tmem_thaw(const char *store, const char *client, Error **errp)
+{
+    tmem_set_frozen(store, client, false, errp);
+}
+
+/* --- Eviction --- */
+
+typedef struct TmemEphemeral {
+    TmemClient *only;           /* NULL: all clients */
+    uint64_t pages;             /* held */
+    uint64_t evicted;           /* ever */
+} TmemEphemeral;
+
+static void tmem_ephemeral_pool(const TmemPoolInfo *pool, void *opaque)
+{
+    TmemEphemeral *sum = opaque;
+
+    if (pool->kind == TMEM_POOL_EPHEMERAL) {
+        sum->pages += pool->stats.pages;
+    }
+}
+
+static void tmem_ephemeral_client(TmemClient *client, void *opaque)
+{
+    TmemEphemeral *sum = opaque;
+    TmemClientStats stats;
+
+    if (!sum->only || sum->only == client) {
+        tmem_client_get_stats(client, &stats);
+        /* Pools that were destroyed count. */
+        sum->evicted += stats.total.evicted;
+        tmem_client_foreach_pool(client, tmem_ephemeral_pool, sum);
+    }
+}
+
+TmemEvictInfo *qmp_tmem_evict(const char *store, const char *client,
+                              bool has_bytes, uint64_t bytes, Error **errp)
+{
+    TmemEphemeral before = {}, after = {};
+    TmemEvictInfo *info;
+    TmemTarget target;
+
+    if (!tmem_target_find(&target, store, client, errp)) {
+        return NULL;
+    }
+    if (has_bytes && !bytes) {
+        error_setg(errp, "evicting 0 bytes is nothing to do; leave 'bytes' out"
+                   " to evict all that can be");
+        return NULL;
+    }
+    before.only = after.only = target.client;
+    tmem_store_foreach_client(target.store, tmem_ephemeral_client, &before);
+    if (!before.pages) {
+        error_setg(errp, "%s '%s' has no ephemeral pages, and others cannot be"
+                   " evicted", client ? "client" : "tmem-store",
+                   client ?: store);
+        return NULL;
+    }
+    info = g_new0(TmemEvictInfo, 1);
+    bytes = has_bytes ? bytes : UINT64_MAX;
+    info->freed_bytes = client ? tmem_client_evict(target.client, bytes) :
+                                 tmem_store_evict(target.store, bytes);
+    tmem_store_foreach_client(target.store, tmem_ephemeral_client, &after);
+    info->evicted_pages = after.evicted - before.evicted;
+    return info;
+}
+
+/* --- Shared pools --- */
+
+static bool tmem_is_authorized(TmemClient *client, const QemuUUID *uuid)
+{
+    uint8_t uuids[TMEM_CLIENT_UUIDS_MAX][16];
+    uint32_t nr = tmem_client_get_authorized(client, uuids);
+
+    for (uint32_t i = 0; i < nr; i++) {
+        if (!memcmp(uuids[i], uuid->data, sizeof(uuid->data))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+void qmp_tmem_authorize(const char *store, const char *client,
+                        const char *uuid, bool has_revoke, bool revoke,
+                        Error **errp)
+{
+    bool allow = !has_revoke || !revoke;
+    GError *err = NULL;
+    TmemTarget target;
+    QemuUUID id;
+
+    if (!tmem_target_find(&target, store, client, errp)) {
+        return;
+    }
+    if (qemu_uuid_parse(uuid, &id) < 0) {
+        error_setg(errp, "'%s' is not a UUID, such as"
+                   " 6ba7b810-9dad-11d1-80b4-00c04fd430c8", uuid);
+        return;
+    }
+    if (tmem_is_authorized(target.client, &id) == allow) {
+        error_setg(errp, "client '%s' is %s for the shared pool %s", client,
+                   allow ? "authorised already" : "not authorised", uuid);
+        return;
+    }
+    if (!tmem_client_authorize(target.client, id.data, allow, &err)) {
+        tmem_propagate_gerror(errp, err);
+    }
+}
+
+/* --- Checking --- */
+
+typedef struct TmemCheck {
+    TmemStoreObject *only;      /* NULL: all */
+    TmemCheckInfoList **tail;
+} TmemCheck;
+
+static void tmem_check_store(TmemStoreObject *obj, void *opaque)
+{
+    TmemCheck *check = opaque;
+    GError *err = NULL;
+    TmemCheckInfo *info;
+
+    if (check->only && check->only != obj) {
+        return;
+    }
+    info = g_new0(TmemCheckInfo, 1);
+    info->store = tmem_store_object_id(obj);
+    info->ok = tmem_store_check(tmem_store_object_get(obj), &err);
+    if (err) {
+        info->problem = g_strdup(err->message);
+        g_error_free(err);
+    }
+    QAPI_LIST_APPEND(check->tail, info);
+}
+
+TmemCheckInfoList *qmp_x_tmem_check(const char *store, Error **errp)
+{
+    TmemCheckInfoList *list = NULL;
+    TmemCheck check = { .tail = &list };
+
+    if (store) {
+        check.only = tmem_store_object_find(store, errp);
+        if (!check.only) {
+            return NULL;
+        }
+    }
+    tmem_store_object_foreach(tmem_check_store, &check);
+    return list;
+}
