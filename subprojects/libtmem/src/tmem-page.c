@@ -105,12 +105,18 @@ static int64_t slot_bytes(TmemOp *op, TmemRef ref)
     return ref ? tmem_arena_slot_bytes(&op->store->arena, ref) : 0;
 }
 
-/* Shard locked: where a record goes for which no memory was found, or 0. */
+/*
+ * Shard locked: where a record goes for which no memory was found, or 0.  Who
+ * is above its share of a tight store does not keep the older copy's place: one
+ * that only ever overwrites its pages would never come down to it.
+ */
 static TmemRef last_resort(TmemOp *op, const TmemEncoded *enc, TmemRef old_ref,
                            TmemStatus why)
 {
     if (old_ref && tmem_arena_slot_bytes(&op->store->arena, old_ref) >=
-                   record_bytes(op, enc)) {
+                   record_bytes(op, enc) &&
+        (op->space != TMEM_SPACE_PERSISTENT ||
+         tmem_share_keeps_slots(&op->ctx->client->heap))) {
         return old_ref;
     }
     return tmem_credit_take(op->ctx->client, op->claim, why);

@@ -223,6 +223,12 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
     return used <= share;
 }
 
+bool tmem_share_keeps_slots(TmemHeap *heap)
+{
+    return !__atomic_load_n(&heap->arena->is_tight, __ATOMIC_RELAXED) ||
+           tmem_share_admits_slot(heap, 0);
+}
+
 /* --- Whose pages go --- */
 
 static bool has_evictable(const TmemHeap *heap)

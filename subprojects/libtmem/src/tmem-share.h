@@ -63,6 +63,14 @@ bool tmem_share_admits(TmemHeap *heap);
  */
 bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes);
 
+/**
+ * tmem_share_keeps_slots() - whether @heap may fill slots again that it empties
+ *
+ * Without any lock: it may not if the store is tight and what it uses is above
+ * its share.
+ */
+bool tmem_share_keeps_slots(TmemHeap *heap);
+
 /* Who wants memory that others hold. */
 typedef struct TmemWish {
     const TmemHeap *for_heap;   /* NULL: the operator */

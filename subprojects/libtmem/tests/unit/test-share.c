@@ -7,6 +7,7 @@
 
 #define STORE_SIZE  (16u << 20)
 #define MIB         (1u << 20)
+#define SECOND      1000000000ull
 
 /* --- Guests --- */
 
@@ -267,6 +268,51 @@ static void test_persistent_weights(gconstpointer opaque)
     tmem_store_free(store);
 }
 
+/* Stores @nr of its @full pages again, where they are, if it is let. */
+static void overwrite(Guest *g, uint64_t nr, uint64_t full)
+{
+    for (uint64_t i = 0; i < nr; i++) {
+        uint64_t at = g->oldest++ * 37 % full;
+
+        test_store(g->ctx, test_handle(g->persistent, at / 256, at),
+                   sort_of(at), at);
+    }
+}
+
+/*
+ * One filled the store, and invalidates nothing: it only stores its pages again,
+ * more often than the other stores anything.  What it loses by that leaves half
+ * empty segments, which upkeep empties.
+ */
+static void test_overwritten_weights(void)
+{
+    TmemStore *store;
+    TmemStatus status;
+    uint64_t full;
+    Guest g[2];
+
+    tmem_upkeep_by_hand(true);
+    store = store_new();
+    guest_set_up(&g[0], store, "one", (TmemLimits) { .weight = 100 });
+    guest_set_up(&g[1], store, "three", (TmemLimits) { .weight = 300 });
+    full = push_until_refused(&g[0], &status);
+    for (uint64_t n = 0; n < 4 * full; n += 256) {
+        overwrite(&g[0], 512, full);
+        overwrite(&g[1], 256, full);
+        while (tmem_upkeep_step(store, n * SECOND, SECOND)) {
+            /* More of it. */
+        }
+    }
+    g_test_message("%.1f %% of 25 %%", part_of_first(g) * 100);
+    g_assert_cmpfloat(part_of_first(g), >, 0.25 * 0.85);
+    g_assert_cmpfloat(part_of_first(g), <, 0.25 * 1.15);
+    test_check(store);
+    guest_tear_down(&g[0]);
+    guest_tear_down(&g[1]);
+    tmem_store_free(store);
+    tmem_upkeep_by_hand(false);
+}
+
 /* --- Minimum --- */
 
 /* What was promised to one is there when it comes, whatever others store. */
@@ -469,6 +515,8 @@ int main(int argc, char **argv)
                          GINT_TO_POINTER(0), test_persistent_weights);
     g_test_add_data_func("/tmem/share/persistent/heavy-first",
                          GINT_TO_POINTER(1), test_persistent_weights);
+    g_test_add_func("/tmem/share/persistent/overwritten",
+                    test_overwritten_weights);
     g_test_add_func("/tmem/share/minimum/servable", test_minimum_is_servable);
     g_test_add_func("/tmem/share/minimum/kept", test_minimum_is_kept);
     g_test_add_func("/tmem/limits/lowered", test_lowered_maximum);
