@@ -34,8 +34,20 @@ typedef struct TmemVuQueue {
     QEMUBH *bh;                 /* looks at the ring without a kick */
     TmemVuElement *current;     /* a request that is done in slices */
     bool notify;                /* answers were pushed and not signalled */
+    bool polled;                /* kicks are suppressed: the server looks */
     uint8_t hints;              /* that they told */
 } TmemVuQueue;
+
+/*
+ * Looking at the rings for a while before sleeping; see the file of this name.
+ * Belongs to the thread of the AioContext.
+ */
+typedef struct TmemVuPoll {
+    QEMUBH *bh;
+    int64_t ns;                 /* for how long, from the last request on */
+    int64_t idle_since;         /* 0: busy, or there was no request yet */
+    bool active;
+} TmemVuPoll;
 
 struct TmemVhostUserServer {
     Object parent_obj;
@@ -55,10 +67,12 @@ struct TmemVhostUserServer {
     TmemStoreObject *store;
     TmemClient *client;
     IOThread *own_iothread;
+    IOThread *thread;           /* the one that is used; a reference */
     AioContext *aio_context;
     TmemVuQueue *queues;        /* the control queue, then request queues */
     unsigned num_vqs;
     QEMUBH *config_bh;          /* tells the front end that it has changed */
+    TmemVuPoll poll;
     bool listening;
 
     VuServer vu_server;
@@ -91,6 +105,26 @@ void tmem_vu_forget(TmemVhostUserServer *s);
 /* Ends the connection, in words.  Later calls do nothing. */
 void G_GNUC_PRINTF(2, 3) tmem_vu_drop(TmemVhostUserServer *s,
                                       const char *fmt, ...);
+
+/*
+ * A turn of the queue, if it is in use.  Context: the AioContext.
+ * Returns whether there was a request.
+ */
+bool tmem_vu_queue_run(TmemVuQueue *q);
+
+/* --- tmem-vhost-user-server-poll.c: rings without kicks --- */
+
+void tmem_vu_poll_init(TmemVhostUserServer *s);
+void tmem_vu_poll_cleanup(TmemVhostUserServer *s);
+
+/* A request was found: how long did we wait for it? */
+void tmem_vu_poll_busy(TmemVhostUserServer *s);
+
+/* The requests of a turn are answered: looks at rings polled for a while. */
+void tmem_vu_poll_idle(TmemVhostUserServer *s);
+
+/* Looks no more, without a last look: the rings are about to change or go. */
+void tmem_vu_poll_stop(TmemVhostUserServer *s);
 
 /* --- tmem-vhost-user-server-msg.c: what a front end may say --- */
 

@@ -141,14 +141,18 @@ static void tmem_vu_check_hints(TmemVuQueue *q)
 
 /*
  * Takes what is on the ring, within the budget.  The driver's notifications are
- * off meanwhile, and stay off while a backlog waits for its next turn.
+ * off meanwhile, and stay off while a backlog waits for its next turn, or while
+ * the server goes on looking.  Returns whether there was anything.
  */
-static void tmem_vu_serve(TmemVuQueue *q)
+static bool tmem_vu_serve(TmemVuQueue *q)
 {
-    VuDev *dev = &q->server->vu_server.vu_dev;
+    TmemVhostUserServer *s = q->server;
+    VuDev *dev = &s->vu_server.vu_dev;
     VuVirtq *vq = tmem_vu_ring(q);
+    bool found = q->current;
     size_t used = 0;
 
+    q->polled = false;
     if (q->current) {
         tmem_req_resume(q->ctx, &q->current->req);
     }
@@ -158,6 +162,10 @@ static void tmem_vu_serve(TmemVuQueue *q)
         vu_queue_set_notification(dev, vq, 0);
         while (used < TMEM_DEVICE_TURN_BYTES && !q->current && !dev->broken &&
                (e = tmem_vu_pop(q))) {
+            if (!found) {
+                tmem_vu_poll_busy(s);
+                found = true;
+            }
             used += tmem_vu_submit(q, e);
         }
         if (dev->broken) {
@@ -165,6 +173,10 @@ static void tmem_vu_serve(TmemVuQueue *q)
         }
         if (used >= TMEM_DEVICE_TURN_BYTES || q->current) {
             qemu_bh_schedule(q->bh);
+            break;
+        }
+        if (found && s->poll.ns) {
+            q->polled = true;
             break;
         }
         vu_queue_set_notification(dev, vq, 1);
@@ -176,29 +188,44 @@ static void tmem_vu_serve(TmemVuQueue *q)
     if (q->hints) {
         tmem_vu_check_hints(q);
     }
+    if (found) {
+        tmem_vu_poll_idle(s);
+    }
+    return found;
+}
+
+static bool tmem_vu_queue_in_use(TmemVuQueue *q)
+{
+    VuDev *dev = &q->server->vu_server.vu_dev;
+
+    return dev->vq && !dev->broken &&
+           vu_queue_started(dev, tmem_vu_ring(q)) &&
+           vu_queue_enabled(dev, tmem_vu_ring(q));
 }
 
 /*
- * A turn of the queue.  What a hostile front end has done to the ring since the
- * last one, and libvhost-user does not look at, is found here.
+ * What a hostile front end has done to the ring since the last turn, and
+ * libvhost-user does not look at, is found here.
  */
-static void tmem_vu_queue_run(TmemVuQueue *q)
+bool tmem_vu_queue_run(TmemVuQueue *q)
 {
     TmemVhostUserServer *s = q->server;
     VuDev *dev = &s->vu_server.vu_dev;
+    bool found;
     VuVirtq *vq;
 
-    if (!dev->vq || dev->broken) {
-        return;
+    if (!tmem_vu_queue_in_use(q)) {
+        q->polled = false;
+        return false;
     }
     vq = tmem_vu_ring(q);
-    if (!vu_queue_started(dev, vq) || !vu_queue_enabled(dev, vq)) {
-        return;
-    }
     if (!tmem_vu_map_ring(dev, vq)) {
-        tmem_vu_drop(s, "virtqueue %u was kicked, and its ring is not in the"
+        tmem_vu_drop(s, "virtqueue %u is in use, and its ring is not in the"
                      " memory that was shared", q->index);
-        return;
+        return false;
+    }
+    if (q->polled && vu_queue_empty(dev, vq)) {
+        return false;
     }
     /* Without F_MQ there is one request queue, whatever the server has. */
     if (q->index > VIRTIO_TMEM_VQ_REQUEST(0) &&
@@ -208,14 +235,15 @@ static void tmem_vu_queue_run(TmemVuQueue *q)
             tmem_vu_drop(s, "virtqueue %u is used without VIRTIO_TMEM_F_MQ",
                          q->index);
         }
-        return;
+        return false;
     }
-    tmem_vu_serve(q);
+    found = tmem_vu_serve(q);
     if (dev->broken) {
         /* Also where libvhost-user has found something, in its own words. */
         qio_channel_shutdown(s->vu_server.ioc, QIO_CHANNEL_SHUTDOWN_BOTH,
                              NULL);
     }
+    return found;
 }
 
 static void tmem_vu_queue_bh(void *opaque)
@@ -254,6 +282,7 @@ static void tmem_vu_queue_quiesce(TmemVuQueue *q)
         q->current = NULL;
     }
     q->notify = false;
+    q->polled = false;
     q->hints = 0;
 }
 
@@ -261,6 +290,7 @@ void tmem_vu_forget(TmemVhostUserServer *s)
 {
     VuDev *dev = &s->vu_server.vu_dev;
 
+    tmem_vu_poll_stop(s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         VuVirtq *vq = vu_get_queue(dev, i);
 
@@ -283,6 +313,8 @@ static void tmem_vu_set_started(VuDev *dev, int index, bool started)
 {
     TmemVhostUserServer *s = tmem_vu_of(dev);
 
+    /* Notifications are on again after its first turn. */
+    s->queues[index].polled = false;
     vu_set_queue_handler(dev, vu_get_queue(dev, index),
                          started ? tmem_vu_kicked : NULL);
     if (started) {
@@ -370,6 +402,7 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
     s->num_vqs = s->device.num_queues + TMEM_DEVICE_VQ_NUM_FIXED;
     s->queues = g_new0(TmemVuQueue, s->num_vqs);
     s->config_bh = aio_bh_new(s->aio_context, tmem_vu_config_bh, s);
+    tmem_vu_poll_init(s);
     tmem_client_set_hint_func(s->client, tmem_vu_hints_changed, s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
@@ -391,6 +424,7 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
 void tmem_vu_queues_cleanup(TmemVhostUserServer *s)
 {
     tmem_client_set_hint_func(s->client, NULL, NULL);
+    tmem_vu_poll_cleanup(s);
     qemu_bh_delete(s->config_bh);
     s->config_bh = NULL;
     for (unsigned i = 0; i < s->num_vqs; i++) {

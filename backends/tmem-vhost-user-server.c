@@ -183,6 +183,9 @@ static bool tmem_vu_attach_thread(TmemVhostUserServer *s, Error **errp)
     if (!iothread) {
         return false;
     }
+    /* The property lets go of it before we are finalized. */
+    object_ref(OBJECT(iothread));
+    s->thread = iothread;
     s->aio_context = iothread_get_aio_context(iothread);
     return true;
 }
@@ -197,6 +200,10 @@ static void tmem_vu_teardown(TmemVhostUserServer *s)
     }
     if (s->queues) {
         tmem_vu_queues_cleanup(s);
+    }
+    if (s->thread) {
+        object_unref(OBJECT(s->thread));
+        s->thread = NULL;
     }
     if (s->own_iothread) {
         iothread_destroy(s->own_iothread);

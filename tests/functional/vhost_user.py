@@ -11,6 +11,7 @@ import os
 import select
 import socket
 import struct
+import threading
 import time
 
 (GET_FEATURES, SET_FEATURES, SET_OWNER, RESET_OWNER, SET_MEM_TABLE,
@@ -53,6 +54,8 @@ class FrontEnd:
                  timeout=20):
         self.timeout = timeout
         self.queues = queues
+        self.polite = False     # kick only where the server wants it
+        self.barrier = threading.Lock()
         self.sock = socket.socket(socket.AF_UNIX)
         self.sock.settimeout(timeout)
         self.sock.connect(path)
@@ -205,8 +208,15 @@ class FrontEnd:
         struct.pack_into('<H', self.memory, ring + 4 + 2 * at, slot)
         self.avail[index] = (self.avail[index] + 1) & 0xffff
         struct.pack_into('<H', self.memory, ring + 2, self.avail[index])
-        if kick:
+        if kick and not (self.polite and self.looked_at(index)):
             self.kick(index)
+
+    def looked_at(self, index):
+        """Whether the server says that it needs no kick."""
+        with self.barrier:
+            pass    # our index is there before we look at its flags
+        return struct.unpack_from('<H', self.memory,
+                                  index * RING_BYTES + 0x4000)[0] & 1
 
     def kick(self, index):
         os.eventfd_write(self.kicks[index], 1)

@@ -4,7 +4,8 @@
  *
  * What a guest and its QEMU would do, in one process: the messages of the
  * protocol, split rings in shared memory, an eventfd to kick and one to be
- * woken by.  The server is another process.
+ * woken by.  The server is another process.  An answer is looked for for a
+ * bounded time before we sleep, as the driver's poll= does for loads.
  */
 #include <errno.h>
 #include <linux/virtio_ring.h>
@@ -50,6 +51,7 @@ struct BenchVhost {
     uint8_t *memory;
     uint64_t bytes;
     unsigned nr_rings;
+    double poll;                /* seconds to look for an answer */
     Ring rings[BENCH_RINGS_MAX];
 };
 
@@ -251,6 +253,54 @@ static void wait_for_call(BenchVhost *v, Ring *ring)
     }
 }
 
+static bool answered(const Ring *ring)
+{
+    return __atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE) !=
+           GUINT16_TO_LE(ring->seen);
+}
+
+static void want_calls(Ring *ring, bool wanted)
+{
+    __atomic_store_n(&ring->avail->flags,
+                     GUINT16_TO_LE(wanted ? 0 : VRING_AVAIL_F_NO_INTERRUPT),
+                     __ATOMIC_SEQ_CST);
+}
+
+/* The kick, unless the server looks at the ring anyway. */
+static void kick(Ring *ring)
+{
+    uint64_t one = 1;
+
+    if (__atomic_load_n(&ring->used->flags, __ATOMIC_SEQ_CST) &
+        GUINT16_TO_LE(VRING_USED_F_NO_NOTIFY)) {
+        return;
+    }
+    if (write(ring->kick, &one, sizeof(one)) != sizeof(one)) {
+        bench_die("cannot kick: %s", g_strerror(errno));
+    }
+}
+
+static void wait_for_answer(BenchVhost *v, Ring *ring)
+{
+    double end = v->poll ? bench_now() + v->poll : 0;
+
+    while (v->poll && !answered(ring) && bench_now() < end) {
+        /* The clock takes as long as a pause would. */
+    }
+    while (!answered(ring)) {
+        want_calls(ring, true);
+        if (!answered(ring)) {
+            wait_for_call(v, ring);
+        }
+    }
+    ring->seen++;
+}
+
+void bench_vhost_set_poll(BenchVhost *v, double seconds)
+{
+    v->poll = seconds;
+}
+
 void bench_vhost_request(BenchVhost *v, unsigned index,
                          const struct iovec *out, unsigned nr_out,
                          const struct iovec *in, unsigned nr_in)
@@ -258,7 +308,6 @@ void bench_vhost_request(BenchVhost *v, unsigned index,
     Ring *ring = &v->rings[index];
     unsigned nr = nr_out + nr_in;
     uint16_t idx = GUINT16_FROM_LE(ring->avail->idx);
-    uint64_t one = 1;
 
     for (unsigned i = 0; i < nr; i++) {
         bool write = i >= nr_out;
@@ -267,15 +316,10 @@ void bench_vhost_request(BenchVhost *v, unsigned index,
                  (write ? VRING_DESC_F_WRITE : 0) |
                  (i + 1 < nr ? VRING_DESC_F_NEXT : 0));
     }
+    want_calls(ring, !v->poll);
     ring->avail->ring[idx % ENTRIES] = 0;
     __atomic_store_n(&ring->avail->idx, GUINT16_TO_LE((uint16_t)(idx + 1)),
                      __ATOMIC_SEQ_CST);
-    if (write(ring->kick, &one, sizeof(one)) != sizeof(one)) {
-        bench_die("cannot kick: %s", g_strerror(errno));
-    }
-    while (__atomic_load_n(&ring->used->idx, __ATOMIC_ACQUIRE) ==
-           GUINT16_TO_LE(ring->seen)) {
-        wait_for_call(v, ring);
-    }
-    ring->seen++;
+    kick(ring);
+    wait_for_answer(v, ring);
 }

@@ -3,10 +3,11 @@
  * tmem-bench vring: the store of another process, through shared memory
  *
  * We are the guest and its QEMU; qemu-storage-daemon has the store.  One batch
- * is in flight, and we sleep until it is answered, so wall time per page has
- * all that a guest would wait for.  Against it: O_DIRECT requests of 32 pages
- * to a zram of this host, and the same zram behind vhost-user-blk of the same
- * daemon, on a ring of the same kind.
+ * is in flight, and wall time per page has all that a guest would wait for.  We
+ * look for the answer for a while before we sleep (--poll), which takes CPU:
+ * that of both processes is among the figures.  Against it: O_DIRECT requests
+ * of 32 pages to a zram of this host, and the same zram behind vhost-user-blk
+ * of the same daemon, on a ring of the same kind.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -63,11 +64,15 @@ typedef struct VringOptions {
     char *json_path;
     char *daemon;
     int rounds;
+    int poll;
     gboolean no_zram;
     gboolean quick;
 } VringOptions;
 
-static VringOptions options = { .rounds = 5 };
+#define POLL_AUTO       (-1)
+#define POLL_US         500     /* or not at all, whichever is better */
+
+static VringOptions options = { .rounds = 5, .poll = POLL_AUTO };
 
 /* What is to be stored; not timed, as zram's side does not time it either. */
 static void stage(Vring *v, const uint32_t *pages, unsigned nr)
@@ -443,6 +448,34 @@ static void measure_batch(Vring *v, unsigned batch, uint8_t op,
     }
 }
 
+static void set_poll(Vring *v, int us)
+{
+    bench_vhost_set_poll(v->tmem, us / 1e6);
+    if (v->blk) {
+        bench_vhost_set_poll(v->blk, us / 1e6);
+    }
+}
+
+/*
+ * Looking for an answer saves a wake-up where there is a CPU to spare, and
+ * takes the daemon's where there is none.
+ */
+static int choose_poll(Vring *v)
+{
+    size_t n = MIN(v->corpus->nr_pages, 100 * BENCH_BATCH);
+    double spent[2] = { 0, 0 };
+
+    if (options.poll != POLL_AUTO) {
+        return options.poll;
+    }
+    for (int round = 0; round < 10; round++) {
+        set_poll(v, round % 2 ? POLL_US : 0);
+        spent[round % 2] += tmem_ops(v, VIRTIO_TMEM_OP_LOAD,
+                                     v->corpus->identity, 0, n);
+    }
+    return spent[1] < spent[0] ? POLL_US : 0;
+}
+
 static void measure(Vring *v, const char *no_zram, BenchReport *report)
 {
     Duel p2 = {
@@ -454,6 +487,7 @@ static void measure(Vring *v, const char *no_zram, BenchReport *report)
         .sides = { p2.sides[0], { blk_store, blk_load, blk_drop, v } },
         .nr_sides = v->zram ? 2 : 1,
     };
+    int poll;
 
     v->batch = BENCH_BATCH;
     tmem_ops(v, VIRTIO_TMEM_OP_STORE, v->corpus->identity, 0,
@@ -467,9 +501,13 @@ static void measure(Vring *v, const char *no_zram, BenchReport *report)
     } else {
         p2.text = blk.text = no_zram;
     }
+    poll = choose_poll(v);
+    set_poll(v, poll);
     bench_say("vring, against zram");
     bench_report_section(report, "Batches of 32, against zram with O_DIRECT "
                          "requests of 32 pages (P2; wall time)");
+    bench_report_add_one(report, "poll_us", poll, NULL,
+                         "us that an answer is looked for before sleeping");
     fight(&p2, v->corpus, report);
     bench_say("vring, against vhost-user-blk");
     bench_report_section(report, "The same against that zram behind "
@@ -545,6 +583,9 @@ static const GOptionEntry entries[] = {
       "qemu-storage-daemon (that beside this program)", "FILE" },
     { "rounds", 'r', 0, G_OPTION_ARG_INT, &options.rounds,
       "rounds of which the median is taken (5)", "N" },
+    { "poll", 'p', 0, G_OPTION_ARG_INT, &options.poll,
+      "look for an answer for so long before sleeping; 0: not at all (500, or "
+      "0 where the daemon needs the CPU more)", "US" },
     { "no-zram", 0, 0, G_OPTION_ARG_NONE, &options.no_zram,
       "leave the host's zram alone", NULL },
     { "quick", 'q', 0, G_OPTION_ARG_NONE, &options.quick,
@@ -587,6 +628,9 @@ static int parse(int argc, char **argv)
     }
     if (options.rounds < 1 || options.rounds > 1000) {
         return usage_error("--rounds takes a number from 1 to 1000");
+    }
+    if (options.poll < POLL_AUTO || options.poll > 1000000) {
+        return usage_error("--poll takes microseconds from 0 to 1000000");
     }
     if (!options.daemon) {
         self = g_file_read_link("/proc/self/exe", NULL);

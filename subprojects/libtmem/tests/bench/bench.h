@@ -287,6 +287,8 @@ BenchVhost *bench_vhost_open(const char *path, int memfd, uint8_t *memory,
                              uint64_t bytes, uint8_t *rings, unsigned nr_rings,
                              uint64_t features);
 void bench_vhost_close(BenchVhost *v);
+/* How long an answer is looked for before we sleep; 0, at first: not at all. */
+void bench_vhost_set_poll(BenchVhost *v, double seconds);
 /* One request, and waits until it is answered. */
 void bench_vhost_request(BenchVhost *v, unsigned ring,
                          const struct iovec *out, unsigned nr_out,
