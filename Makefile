@@ -5,10 +5,10 @@
 # ~/.cache/virtio-tmem or $VIRTIO_TMEM_CACHE.
 
 .NOTPARALLEL:
-.PHONY: all lib qemu modules deb demo bench check clean clean-cache help
+.PHONY: all lib qemu modules tmemctl deb demo bench check clean clean-cache help
 
-#? make              lib, qemu and modules; 15 min the first time, then seconds
-all: lib qemu modules
+#? make              lib, qemu, modules and tmemctl; 15 min the first time, then seconds
+all: lib qemu modules tmemctl
 
 #? make lib          libtmem alone, into build/libtmem-plain; seconds
 lib:
@@ -25,6 +25,11 @@ modules:
 	@scripts/install-deps guest
 	@scripts/build-modules 5.10
 	@scripts/build-modules 6.12
+
+#? make tmemctl      the operator's command line, into build/bin; seconds
+tmemctl:
+	@scripts/install-deps lib tmemctl
+	@scripts/build-tmemctl plain
 
 #? make deb          the module as a Debian package for DKMS, into build/deb; seconds
 deb:

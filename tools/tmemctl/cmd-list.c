@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmemctl list, show
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "commands.h"
+#include "counters.h"
+#include "table.h"
+#include "value.h"
+
+/* --- list --- */
+
+static gboolean list_stores;
+
+static bool run_list(const CtlOptions *options, int argc, char **argv,
+                     GError **errp)
+{
+    g_autoptr(CtlView) view = ctl_view_take(options, errp);
+    bool done;
+
+    if (!view) {
+        return false;
+    }
+    done = list_stores ?
+           ctl_table_print("stores", ctl_store_columns, view->stores, options,
+                           errp) :
+           ctl_table_print("clients", ctl_client_columns, view->clients,
+                           options, errp);
+    return !ctl_view_complain(view) && done;
+}
+
+static const GOptionEntry list_entries[] = {
+    { "stores", 0, 0, G_OPTION_ARG_NONE, &list_stores,
+      "One line for each store instead of each client", NULL },
+    { NULL },
+};
+
+const CtlCommand ctl_command_list = {
+    "list", "", "One line for each client of the stores",
+    "As many columns are printed as the terminal has room for; --output "
+    "names others.\nThe man page lists all of them.",
+    list_entries, 0, 0, run_list,
+};
+
+/* --- show --- */
+
+static void print_line(const char *name, const char *value, const char *text)
+{
+    int room = ctl_terminal_width() - 2 - 24 - 1 - 14 - 2;
+
+    if (text && room > 10) {
+        g_autofree char *fit = ctl_fit(text, room);
+
+        printf("  %-24s %14s  %s\n", name, value, g_strchomp(fit));
+    } else {
+        printf("  %-24s %14s\n", name, value);
+    }
+}
+
+/* The members of @object that are numbers, strings or truths. */
+static void print_members(CtlScope scope, JsonObject *object, bool exact)
+{
+    g_autoptr(GList) names = object ? json_object_get_members(object) : NULL;
+    GList *l;
+
+    for (l = g_list_sort(names, (GCompareFunc)strcmp), names = l; l;
+         l = l->next) {
+        const CtlCounter *counter = ctl_counter_find(scope, l->data);
+        JsonNode *node = json_object_get_member(object, l->data);
+        g_autofree char *value = NULL;
+        g_autofree char *name = ctl_printable(l->data);
+        uint64_t number;
+
+        if (ctl_get_uint(object, NULL, l->data, &number)) {
+            /* The level of zstd is the one thing that may be negative. */
+            value = (int64_t)number < 0 && (int64_t)number > INT32_MIN ?
+                    g_strdup_printf("%d", (int)number) :
+                    ctl_counter_bytes(scope, l->data) ?
+                    ctl_size_str(number, exact) :
+                    g_strdup_printf("%" G_GUINT64_FORMAT, number);
+        } else if (JSON_NODE_HOLDS_VALUE(node)) {
+            g_autofree char *json = json_to_string(node, false);
+            const char *string = json_node_get_string(node);
+
+            value = ctl_printable(string ? string : json);
+        } else {
+            continue;
+        }
+        print_line(name, value, counter ? counter->text : NULL);
+    }
+}
+
+/* How long each kind of operation took, in microseconds. */
+static void print_latency(JsonObject *latency)
+{
+    g_autoptr(GList) names = latency ? json_object_get_members(latency) : NULL;
+    bool any = false;
+    GList *l;
+
+    names = g_list_sort(names, (GCompareFunc)strcmp);
+    for (l = names; l; l = l->next) {
+        JsonObject *kind = ctl_get_object(latency, l->data);
+        g_autofree char *name = ctl_printable(l->data);
+        uint64_t count, p50, p99;
+
+        if (!kind || !ctl_get_uint(kind, NULL, "count", &count) || !count ||
+            !ctl_get_uint(kind, NULL, "p50-ns", &p50) ||
+            !ctl_get_uint(kind, NULL, "p99-ns", &p99)) {
+            continue;
+        }
+        if (!any) {
+            printf(" times in microseconds %15s %10s %10s\n", "timed",
+                   "median", "99%");
+            any = true;
+        }
+        printf("  %-24s %12" G_GUINT64_FORMAT " %10.1f %10.1f\n", name, count,
+               p50 / 1e3, p99 / 1e3);
+    }
+}
+
+static void print_pools(JsonObject *info, bool exact)
+{
+    JsonArray *pools = ctl_get_array(info, "pools");
+    guint n = pools ? json_array_get_length(pools) : 0;
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonNode *node = json_array_get_element(pools, i);
+        JsonObject *pool = JSON_NODE_HOLDS_OBJECT(node) ?
+                           json_node_get_object(node) : NULL;
+        const char *kind = ctl_get_string(pool, "kind");
+        g_autofree char *shown = ctl_printable(kind ? kind : "?");
+        uint64_t id = 0;
+
+        if (pool) {
+            ctl_get_uint(pool, NULL, "id", &id);
+            printf(" pool 0x%" G_GINT64_MODIFIER "x, %s\n", id, shown);
+            print_members(CTL_SCOPE_POOL, ctl_get_object(pool, "stats"),
+                          exact);
+        }
+    }
+}
+
+static void print_client(const CtlClient *client, bool exact)
+{
+    g_autofree char *name = ctl_printable(client->name);
+
+    printf("client %s\n", name);
+    print_members(CTL_SCOPE_CLIENT, client->info, exact);
+    print_members(CTL_SCOPE_CLIENT, ctl_get_object(client->info, "limits"),
+                  exact);
+    print_members(CTL_SCOPE_CLIENT, ctl_get_object(client->info, "stats"),
+                  exact);
+    printf(" all pools\n");
+    print_members(CTL_SCOPE_POOL, ctl_get_object(client->info, "total"),
+                  exact);
+    print_latency(ctl_get_object(client->info, "latency"));
+    print_pools(client->info, exact);
+}
+
+static void print_store(const CtlStore *store, bool exact)
+{
+    g_autofree char *id = ctl_printable(store->id);
+    g_autofree char *socket = ctl_printable(store->server->socket);
+
+    printf("store %s of process %d, %s\n", id, (int)store->server->pid,
+           socket);
+    print_members(CTL_SCOPE_STORE, store->info, exact);
+    print_members(CTL_SCOPE_STORE, ctl_get_object(store->info, "policy"),
+                  exact);
+    print_members(CTL_SCOPE_STORE, ctl_get_object(store->info, "stats"),
+                  exact);
+}
+
+/* The reply as it came, with where from. */
+static JsonObject *dup_info(JsonObject *info, const CtlServer *server)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    g_autoptr(JsonNode) copy = NULL;
+    JsonObject *object;
+
+    json_node_set_object(node, info);
+    copy = json_node_copy(node);
+    object = json_node_dup_object(copy);
+    json_object_set_string_member(object, "socket", server->socket);
+    json_object_set_int_member(object, "pid", server->pid);
+    return object;
+}
+
+static void show_json(const CtlView *view, const CtlClient *client)
+{
+    g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
+    JsonObject *top = json_object_new();
+    JsonArray *list = json_array_new();
+    guint i;
+
+    if (client) {
+        json_array_add_object_element(list, dup_info(client->info,
+                                                     client->store->server));
+    }
+    for (i = 0; !client && i < view->stores->len; i++) {
+        const CtlStore *store = view->stores->pdata[i];
+
+        json_array_add_object_element(list, dup_info(store->info,
+                                                     store->server));
+    }
+    json_object_set_array_member(top, client ? "clients" : "stores", list);
+    json_node_take_object(node, top);
+    ctl_json_print(node);
+}
+
+static bool run_show(const CtlOptions *options, int argc, char **argv,
+                     GError **errp)
+{
+    g_autoptr(CtlView) view = ctl_view_take(options, errp);
+    const CtlClient *client = NULL;
+    guint i, j;
+
+    if (!view) {
+        return false;
+    }
+    if (argc) {
+        client = ctl_view_client(view, argv[0], errp);
+        if (!client) {
+            return false;
+        }
+    }
+    if (options->json) {
+        show_json(view, client);
+        return !ctl_view_complain(view);
+    }
+    if (client) {
+        print_client(client, options->bytes);
+        return !ctl_view_complain(view);
+    }
+    for (i = 0; i < view->stores->len; i++) {
+        print_store(view->stores->pdata[i], options->bytes);
+        for (j = 0; j < view->clients->len; j++) {
+            const CtlClient *c = view->clients->pdata[j];
+
+            if (c->store == view->stores->pdata[i]) {
+                print_client(c, options->bytes);
+            }
+        }
+    }
+    return !ctl_view_complain(view);
+}
+
+const CtlCommand ctl_command_show = {
+    "show", "[CLIENT]", "All counters of a client, or of all stores",
+    "With --json this is the reply of query-tmem, with where it comes from.",
+    NULL, 0, 1, run_show,
+};

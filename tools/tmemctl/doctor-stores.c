@@ -1,0 +1,201 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmemctl doctor: the stores and, as far as visible from here, the guests
+ */
+#include <string.h>
+
+#include "doctor.h"
+#include "value.h"
+
+static uint64_t get(JsonObject *info, const char *part, const char *name)
+{
+    uint64_t number = 0;
+
+    ctl_get_uint(info, part, name, &number);
+    return number;
+}
+
+static void check_store(GPtrArray *findings, const CtlStore *store)
+{
+    uint64_t size = get(store->info, "stats", "size-bytes");
+    uint64_t used = get(store->info, "stats", "used-bytes");
+    g_autofree char *size_str = ctl_size_str(size, false);
+    bool frozen = false;
+
+    if (size && used >= size / 10 * 9) {
+        ctl_finding_add(findings, true, "store-near-full",
+            g_strdup_printf("store %s: %d%% of its %s are in use; when it is "
+                            "full it refuses pages", store->id,
+                            (int)(100.0 * used / size), size_str),
+            g_strdup("start it with a larger size=, lower max-size of guests "
+                     "that need less, or tmemctl evict --store STORE"));
+    }
+    if (ctl_get_bool(store->info, "frozen", &frozen) && frozen) {
+        ctl_finding_add(findings, false, "store-frozen",
+            g_strdup_printf("store %s is frozen and takes no page", store->id),
+            g_strdup_printf("tmemctl thaw --store %s", store->id));
+    }
+}
+
+static bool has_kind(const CtlClient *client, const char *kind)
+{
+    JsonArray *pools = ctl_get_array(client->info, "pools");
+    guint n = pools ? json_array_get_length(pools) : 0;
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonNode *node = json_array_get_element(pools, i);
+
+        if (JSON_NODE_HOLDS_OBJECT(node) &&
+            !g_strcmp0(ctl_get_string(json_node_get_object(node), "kind"),
+                       kind)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether the guest uses what it was given. */
+static void check_guest(GPtrArray *findings, const CtlClient *client)
+{
+    const char *door = ctl_get_string(client->info, "door");
+    bool block = !g_strcmp0(door, "block");
+
+    if (!block && !get(client->info, "stats", "requests")) {
+        ctl_finding_add(findings, true, "no-driver",
+            g_strdup_printf("client %s: its guest has never sent a request, "
+                            "so no driver is loaded there", client->name),
+            g_strdup("in the guest: modprobe virtio_tmem, mkswap /dev/vtmem0, "
+                     "swapon /dev/vtmem0"));
+    } else if (!block && !has_kind(client, "persistent")) {
+        ctl_finding_add(findings, true, "no-swap",
+            g_strdup_printf("client %s: its guest has the driver and no swap "
+                            "on it", client->name),
+            g_strdup("in the guest: mkswap /dev/vtmem0, swapon /dev/vtmem0"));
+    } else if (!get(client->info, "total", "stores")) {
+        ctl_finding_add(findings, false, "nothing-stored",
+            g_strdup_printf("client %s: its guest has stored no page, as it "
+                            "has no swap there or had no need", client->name),
+            g_strdup("look with swapon --show in the guest"));
+    }
+}
+
+static void check_client(GPtrArray *findings, const CtlClient *client)
+{
+    uint64_t bytes = get(client->info, "stats", "bytes");
+    uint64_t max = get(client->info, "stats", "max-bytes");
+    uint64_t refused = get(client->info, "total", "stores-quota");
+    uint64_t damaged = get(client->info, "total", "pages-damaged");
+    g_autofree char *max_str = ctl_size_str(max, false);
+    bool frozen = false;
+
+    if (damaged) {
+        ctl_finding_add(findings, true, "damaged",
+            g_strdup_printf("client %s: %" G_GUINT64_FORMAT " pages cannot be "
+                            "read any more", client->name, damaged),
+            g_strdup("check the host's memory (dmesg, memtest), and restart "
+                     "the guest"));
+    }
+    if (refused && max && bytes >= max / 20 * 19) {
+        ctl_finding_add(findings, true, "client-at-limit",
+            g_strdup_printf("client %s is at its limit of %s, and %"
+                            G_GUINT64_FORMAT " stores were refused for it",
+                            client->name, max_str, refused),
+            g_strdup_printf("tmemctl set %s max-size=SIZE, or give its guest "
+                            "a disk behind the swap disk", client->name));
+    }
+    if (ctl_get_bool(client->info, "frozen", &frozen) && frozen) {
+        ctl_finding_add(findings, false, "client-frozen",
+            g_strdup_printf("client %s is frozen, and its stores are refused",
+                            client->name),
+            g_strdup_printf("tmemctl thaw %s", client->name));
+    }
+    check_guest(findings, client);
+}
+
+/* --- Free page reporting of a QEMU --- */
+
+static JsonNode *run_qom(Qmp *qmp, const char *command, const char *path,
+                         const char *property)
+{
+    JsonObject *arguments = json_object_new();
+
+    json_object_set_string_member(arguments, "path", path);
+    if (property) {
+        json_object_set_string_member(arguments, "property", property);
+    }
+    return qmp_run(qmp, command, arguments, NULL);
+}
+
+/* True if a balloon below @parent reports free pages. */
+static bool reports_below(Qmp *qmp, const char *parent)
+{
+    g_autoptr(JsonNode) list = run_qom(qmp, "qom-list", parent, NULL);
+    JsonArray *array = list && JSON_NODE_HOLDS_ARRAY(list) ?
+                       json_node_get_array(list) : NULL;
+    guint n = array ? json_array_get_length(array) : 0;
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonNode *node = json_array_get_element(array, i);
+        JsonObject *child = JSON_NODE_HOLDS_OBJECT(node) ?
+                            json_node_get_object(node) : NULL;
+        const char *type = ctl_get_string(child, "type");
+        const char *name = ctl_get_string(child, "name");
+
+        if (type && name &&
+            g_str_has_prefix(type, "child<virtio-balloon")) {
+            g_autofree char *path = g_strconcat(parent, "/", name, NULL);
+            g_autoptr(JsonNode) value =
+                run_qom(qmp, "qom-get", path, "free-page-reporting");
+
+            if (value && JSON_NODE_HOLDS_VALUE(value) &&
+                json_node_get_boolean(value)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static void check_reporting(GPtrArray *findings, const CtlServer *server,
+                            const CtlOptions *options)
+{
+    g_autoptr(Qmp) qmp = ctl_server_open(server, options, NULL);
+    g_autoptr(JsonNode) machine = NULL;
+
+    if (!qmp) {
+        return;
+    }
+    /* A storage daemon has no machine, and its guests are not visible. */
+    machine = run_qom(qmp, "qom-list", "/machine/peripheral", NULL);
+    if (!machine || reports_below(qmp, "/machine/peripheral") ||
+        reports_below(qmp, "/machine/peripheral-anon")) {
+        return;
+    }
+    ctl_finding_add(findings, false, "no-free-page-reporting",
+        g_strdup_printf("the guest of process %d does not give memory back "
+                        "that it no longer needs", (int)server->pid),
+        g_strdup("start QEMU with -device virtio-balloon,"
+                 "free-page-reporting=on"));
+}
+
+void ctl_doctor_stores(GPtrArray *findings, const CtlView *view,
+                       const CtlOptions *options)
+{
+    guint i;
+
+    for (i = 0; i < view->complaints->len; i++) {
+        ctl_finding_add(findings, true, "not-answering",
+                        g_strdup(view->complaints->pdata[i]), NULL);
+    }
+    for (i = 0; i < view->stores->len; i++) {
+        check_store(findings, view->stores->pdata[i]);
+    }
+    for (i = 0; i < view->clients->len; i++) {
+        check_client(findings, view->clients->pdata[i]);
+    }
+    for (i = 0; i < view->servers->len; i++) {
+        check_reporting(findings, view->servers->pdata[i], options);
+    }
+}

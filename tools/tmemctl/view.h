@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmemctl: what the stores of this machine held at one moment
+ */
+#ifndef TMEMCTL_VIEW_H
+#define TMEMCTL_VIEW_H
+
+#include <stdint.h>
+
+#include "find.h"
+#include "qmp.h"
+
+/** CtlOptions: what every command understands. */
+typedef struct CtlOptions {
+    char **sockets;             /* NULL: those that are found */
+    char *store;                /* only this one */
+    int timeout;                /* seconds for an answer */
+    gboolean json;
+    gboolean bytes;
+    gboolean noheadings;
+    char *output;               /* columns */
+} CtlOptions;
+
+typedef struct CtlServer {
+    char *socket;
+    char *program;              /* NULL: not known */
+    pid_t pid;                  /* 0: not known */
+    bool mem_lock;
+    JsonNode *reply;            /* of query-tmem */
+} CtlServer;
+
+typedef struct CtlStore {
+    const CtlServer *server;
+    const char *id;
+    JsonObject *info;
+} CtlStore;
+
+typedef struct CtlClient {
+    const CtlStore *store;
+    const char *name;
+    JsonObject *info;
+} CtlClient;
+
+typedef struct CtlView {
+    gint64 time_us;             /* monotonic */
+    GPtrArray *servers;         /* of CtlServer: those that answered */
+    GPtrArray *stores;          /* of CtlStore */
+    GPtrArray *clients;         /* of CtlClient */
+    GPtrArray *complaints;      /* sentences about those that did not */
+} CtlView;
+
+/**
+ * ctl_view_take() - ask all of them, or those of @options
+ *
+ * A socket that is named must answer; of those that are found some may not,
+ * which is in @complaints.  Returns NULL if there is nothing to look at.
+ */
+CtlView *ctl_view_take(const CtlOptions *options, GError **errp);
+void ctl_view_free(CtlView *view);
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlView, ctl_view_free)
+
+/** ctl_view_complain() - the complaints to stderr; true if there are some */
+bool ctl_view_complain(const CtlView *view);
+
+/** ctl_view_client() - the only client called @name */
+const CtlClient *ctl_view_client(const CtlView *view, const char *name,
+                                 GError **errp);
+
+/** ctl_view_store() - the store of @options, or the only one */
+const CtlStore *ctl_view_store(const CtlView *view,
+                               const CtlOptions *options, GError **errp);
+
+/** ctl_server_open() - a connection to @server */
+Qmp *ctl_server_open(const CtlServer *server, const CtlOptions *options,
+                     GError **errp);
+
+/*
+ * Members of replies.  What is missing or of another type than it should be
+ * is not there; @part names an object inside, or is NULL.
+ */
+JsonObject *ctl_get_object(JsonObject *object, const char *name);
+JsonArray *ctl_get_array(JsonObject *object, const char *name);
+const char *ctl_get_string(JsonObject *object, const char *name);
+bool ctl_get_uint(JsonObject *object, const char *part, const char *name,
+                  uint64_t *value);
+bool ctl_get_bool(JsonObject *object, const char *name, bool *value);
+
+/** ctl_client_data() - bytes of the pages held, as the guest sees them */
+uint64_t ctl_client_data(const CtlClient *client);
+
+#endif /* TMEMCTL_VIEW_H */
