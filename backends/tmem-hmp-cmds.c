@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * info tmem: query-tmem as a table
+ * The human monitor: query-tmem as a table, and what an operator does
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -97,4 +97,80 @@ void hmp_info_tmem(Monitor *mon, const QDict *qdict)
     for (l = stores; l; l = l->next) {
         print_store(mon, l->value);
     }
+}
+
+/* --- What an operator does --- */
+
+void hmp_tmem_set_client(Monitor *mon, const QDict *qdict)
+{
+    const char *limit = qdict_get_str(qdict, "limit");
+    const char *text = qdict_get_str(qdict, "value");
+    bool is_min = !strcmp(limit, "min-size");
+    bool is_max = !strcmp(limit, "max-size");
+    bool is_weight = !strcmp(limit, "weight");
+    uint64_t size = 0;
+    unsigned weight = 0;
+    Error *err = NULL;
+
+    if (!is_min && !is_max && !is_weight) {
+        error_setg(&err, "'%s' is not a limit of a client; these are"
+                   " 'min-size', 'max-size' and 'weight'", limit);
+    } else if (is_weight ? qemu_strtoui(text, NULL, 10, &weight) :
+                           qemu_strtosz(text, NULL, &size)) {
+        error_setg(&err, "'%s' is not a %s", text,
+                   is_weight ? "number" : "size in bytes, such as 512M");
+    } else {
+        qmp_tmem_set_client(qdict_get_str(qdict, "store"),
+                            qdict_get_str(qdict, "client"),
+                            is_min, size, is_max, size, is_weight, weight,
+                            &err);
+    }
+    hmp_handle_error(mon, err);
+}
+
+void hmp_tmem_freeze(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_tmem_freeze(qdict_get_str(qdict, "store"),
+                    qdict_get_try_str(qdict, "client"), &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_tmem_thaw(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_tmem_thaw(qdict_get_str(qdict, "store"),
+                  qdict_get_try_str(qdict, "client"), &err);
+    hmp_handle_error(mon, err);
+}
+
+void hmp_tmem_evict(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+    g_autoptr(TmemEvictInfo) info = NULL;
+    g_autofree char *freed = NULL;
+
+    info = qmp_tmem_evict(qdict_get_str(qdict, "store"),
+                          qdict_get_try_str(qdict, "client"),
+                          qdict_haskey(qdict, "bytes"),
+                          qdict_get_try_int(qdict, "bytes", 0), &err);
+    if (hmp_handle_error(mon, err)) {
+        return;
+    }
+    freed = size_to_str(info->freed_bytes);
+    monitor_printf(mon, "%" PRIu64 " pages evicted, %s freed\n",
+                   info->evicted_pages, freed);
+}
+
+void hmp_tmem_authorize(Monitor *mon, const QDict *qdict)
+{
+    Error *err = NULL;
+
+    qmp_tmem_authorize(qdict_get_str(qdict, "store"),
+                       qdict_get_str(qdict, "client"),
+                       qdict_get_str(qdict, "uuid"), true,
+                       qdict_get_try_bool(qdict, "revoke", false), &err);
+    hmp_handle_error(mon, err);
 }

@@ -14,6 +14,7 @@ typedef struct TmemStoreClient {
     TmemClient *client;
     unsigned doors[TMEM_DOOR__MAX];
     bool has_limits;            /* somebody has given some */
+    Object *owner;              /* of its virtio-tmem device; may be NULL */
     QTAILQ_ENTRY(TmemStoreClient) next;
 } TmemStoreClient;
 
@@ -168,6 +169,25 @@ bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,
     return kinds == 1;
 }
 
+void tmem_store_client_set_owner(TmemStoreObject *obj, TmemClient *client,
+                                 Object *owner)
+{
+    tmem_store_client_by_name(obj, tmem_client_name(client))->owner = owner;
+}
+
+void tmem_store_client_foreach_owned(TmemStoreObject *obj,
+                                     TmemStoreClientOwnedFunc *func,
+                                     void *opaque)
+{
+    TmemStoreClient *c;
+
+    QTAILQ_FOREACH(c, &obj->clients, next) {
+        if (c->owner) {
+            func(c->client, c->owner, opaque);
+        }
+    }
+}
+
 void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
                            TmemDoor door)
 {
@@ -179,6 +199,9 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
     }
     c = tmem_store_client_by_name(obj, tmem_client_name(client));
     c->doors[door]--;
+    if (tmem_door_is_device(door)) {
+        c->owner = NULL;
+    }
     if (!tmem_store_client_has_doors(c)) {
         QTAILQ_REMOVE(&obj->clients, c, next);
         name = g_strdup(tmem_client_name(client));

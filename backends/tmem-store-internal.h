@@ -39,6 +39,14 @@ TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
 bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,
                                  TmemDoor *door);
 
+typedef void TmemStoreClientOwnedFunc(TmemClient *client, Object *owner,
+                                      void *opaque);
+
+/** Calls @func for each client of @obj that a QOM object stands for. */
+void tmem_store_client_foreach_owned(TmemStoreObject *obj,
+                                     TmemStoreClientOwnedFunc *func,
+                                     void *opaque);
+
 /** Adds the properties that make up the policy. */
 void tmem_store_policy_class_init(ObjectClass *oc);
 

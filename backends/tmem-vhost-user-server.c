@@ -164,7 +164,11 @@ static bool tmem_vu_attach_client(TmemVhostUserServer *s, Error **errp)
     tmem_store_object_attach(s->store);
     s->client = tmem_store_client_get(s->store, &config,
                                       TMEM_DOOR_VHOST_USER, errp);
-    return s->client != NULL;
+    if (!s->client) {
+        return false;
+    }
+    tmem_store_client_set_owner(s->store, s->client, OBJECT(s));
+    return true;
 }
 
 /*

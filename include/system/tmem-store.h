@@ -70,6 +70,14 @@ TmemClient *tmem_store_client_get(TmemStoreObject *obj,
 void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
                            TmemDoor door);
 
+/**
+ * tmem_store_client_set_owner: name the QOM object that stands for a client
+ *
+ * That of its virtio-tmem device; until the put() of that door.
+ */
+void tmem_store_client_set_owner(TmemStoreObject *obj, TmemClient *client,
+                                 Object *owner);
+
 typedef void TmemStoreObjectFunc(TmemStoreObject *obj, void *opaque);
 
 /** Calls @func for each completed store, in the order of creation. */

@@ -343,6 +343,69 @@ static void test_authorize(void *obj, void *data, QGuestAllocator *alloc)
         }
     }
     g_assert_cmpuint(num_authorized(), ==, 64);
+    while (i-- > 1) {
+        g_autofree char *uuid = g_strdup_printf(
+            "6ba7b810-9dad-11d1-80b4-00c04fd430%02x", i - 1);
+
+        ok("{ 'execute': 'tmem-authorize', 'arguments': { 'store': 's0',"
+           " 'client': 'tm0', 'uuid': %s, 'revoke': true } }", uuid);
+    }
+    g_assert_cmpuint(num_authorized(), ==, 0);
+}
+
+/* --- The same at the human monitor --- */
+
+static void hmp_says(const char *command, const char *text)
+{
+    g_autofree char *out = qtest_hmp(global_qtest, "%s", command);
+
+    g_test_message("%s: %s", command, out);
+    if (*text) {
+        g_assert_nonnull(strstr(out, text));
+    } else {
+        g_assert_cmpstr(out, ==, "");
+    }
+}
+
+static void test_hmp_actions(void *obj, void *data, QGuestAllocator *alloc)
+{
+    Fixture *f = setup(obj, alloc, F(EPHEMERAL));
+    unsigned i;
+
+    hmp_says("tmem_set_client s0 tm0 max-size 32M", "");
+    hmp_says("tmem_set_client s0 tm0 weight 250", "");
+    expect_limits(0, 32 * MiB, 250);
+    hmp_says("tmem_set_client s0 tm0 weight 1x", "'1x' is not a number");
+    hmp_says("tmem_set_client s0 tm0 min-size x", "'x' is not a size");
+    hmp_says("tmem_set_client s0 tm0 colour 1", "'colour' is not a limit");
+    hmp_says("tmem_set_client s0 tm9 weight 1", "has no client 'tm9'");
+    expect_limits(0, 32 * MiB, 250);
+    hmp_says("tmem_set_client s0 tm0 max-size 0", "");
+    hmp_says("tmem_set_client s0 tm0 weight 100", "");
+
+    hmp_says("tmem_freeze s0 tm0", "");
+    g_assert_true(is_frozen(true));
+    hmp_says("tmem_freeze s0 tm0", "Error: client 'tm0' is frozen already");
+    hmp_says("tmem_thaw s0 tm0", "");
+    hmp_says("tmem_freeze s0", "");
+    g_assert_true(is_frozen(false));
+    hmp_says("tmem_thaw s0", "");
+    g_assert_false(is_frozen(false));
+
+    hmp_says("tmem_evict s0", "has no ephemeral pages");
+    for (i = 0; i < 512; i++) {
+        g_assert_cmpuint(store(f, f->ephemeral, i, 11), ==, VIRTIO_TMEM_S_OK);
+    }
+    hmp_says("tmem_evict s0 1M", " pages evicted, ");
+    g_assert_cmpint(client_int("total", "pages"), >, 0);
+    hmp_says("tmem_evict -c tm0 s0", " pages evicted, ");
+    g_assert_cmpint(client_int("total", "pages"), ==, 0);
+
+    hmp_says("tmem_authorize s0 tm0 " UUID, "");
+    g_assert_cmpuint(num_authorized(), ==, 1);
+    hmp_says("tmem_authorize -r s0 tm0 " UUID, "");
+    g_assert_cmpuint(num_authorized(), ==, 0);
+    teardown(f);
 }
 
 /* --- Checking --- */
@@ -393,6 +456,7 @@ static void register_virtio_tmem_qmp_actions_test(void)
     add("qmp/set-client-evicts", test_set_client_evicts);
     add("qmp/freeze", test_freeze);
     add("qmp/evict", test_evict);
+    add("qmp/hmp-actions", test_hmp_actions);
     add("qmp/authorize", test_authorize);
     add("qmp/check", test_check);
 }

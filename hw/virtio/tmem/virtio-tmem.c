@@ -282,6 +282,7 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
                           VIRTIO_TMEM_WEIGHT_PROP "'.\n");
         return false;
     }
+    tmem_store_client_set_owner(s->store, s->client, OBJECT(s));
     s->hint_bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_hint_bh, s);
     tmem_client_set_hint_func(s->client, virtio_tmem_hints_changed, s);
     store_id = tmem_store_object_id(s->store);
@@ -320,10 +321,28 @@ static void virtio_tmem_device_cleanup(VirtIOTmem *s)
     virtio_cleanup(VIRTIO_DEVICE(s));
 }
 
+/* The feature bits that can be turned off by a property. */
+#define VIRTIO_TMEM_SWITCHES    (BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL) | \
+                                 BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE) | \
+                                 BIT_ULL(VIRTIO_TMEM_F_HINT))
+
+static uint64_t virtio_tmem_offered(VirtIOTmem *s)
+{
+    TmemDeviceConf device = virtio_tmem_device_conf(s);
+    /* Hints are beside what the device is over vhost-user, too. */
+    uint64_t features = tmem_device_features(&device) |
+                        BIT_ULL(VIRTIO_TMEM_F_HINT);
+
+    features &= s->conf.features | ~VIRTIO_TMEM_SWITCHES;
+    if (!(features & BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL))) {
+        features &= ~BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
+    }
+    return features;
+}
+
 static void virtio_tmem_realize(DeviceState *dev, Error **errp)
 {
     VirtIOTmem *s = VIRTIO_TMEM(dev);
-    TmemDeviceConf device;
 
     virtio_tmem_choose(s);
     if (!virtio_tmem_check_transport(s, errp) ||
@@ -338,10 +357,7 @@ static void virtio_tmem_realize(DeviceState *dev, Error **errp)
     if (!virtio_tmem_blockers_init(s, errp)) {
         goto fail_blockers;
     }
-    device = virtio_tmem_device_conf(s);
-    /* Beside what the device is over vhost-user, too. */
-    s->host_features = tmem_device_features(&device) |
-                       BIT_ULL(VIRTIO_TMEM_F_HINT);
+    s->host_features = virtio_tmem_offered(s);
     virtio_tmem_device_init(s);
     if (!virtio_tmem_dataplane_init(s, errp)) {
         goto fail_dataplane;
@@ -520,6 +536,17 @@ static const Property virtio_tmem_properties[] = {
                        TMEM_CLIENT_CREDIT_DEFAULT),
     DEFINE_PROP_UINT16(VIRTIO_TMEM_NUM_QUEUES_PROP, VirtIOTmem,
                        conf.num_queues, VIRTIO_TMEM_AUTO_NUM_QUEUES),
+    /*
+     * Feature bits that nothing else decides on.  What is new in a release gets
+     * one, which hw_compat_* turns off for the machines of earlier ones: their
+     * guests see the device that they have always seen.
+     */
+    DEFINE_PROP_BIT64(VIRTIO_TMEM_EPHEMERAL_PROP, VirtIOTmem, conf.features,
+                      VIRTIO_TMEM_F_EPHEMERAL, true),
+    DEFINE_PROP_BIT64(VIRTIO_TMEM_EXCLUSIVE_PROP, VirtIOTmem, conf.features,
+                      VIRTIO_TMEM_F_EXCLUSIVE, true),
+    DEFINE_PROP_BIT64(VIRTIO_TMEM_HINT_PROP, VirtIOTmem, conf.features,
+                      VIRTIO_TMEM_F_HINT, true),
     DEFINE_PROP_LINK(VIRTIO_TMEM_IOTHREAD_PROP, VirtIOTmem, conf.iothread,
                      TYPE_IOTHREAD, IOThread *),
     DEFINE_PROP_IOTHREAD_VQ_MAPPING_LIST(VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP,

@@ -27,6 +27,9 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_MAX_POOLS_PROP          "max-pools"
 #define VIRTIO_TMEM_CREDIT_PROP             "credit"
 #define VIRTIO_TMEM_NUM_QUEUES_PROP         "num-queues"
+#define VIRTIO_TMEM_EPHEMERAL_PROP          "ephemeral"
+#define VIRTIO_TMEM_EXCLUSIVE_PROP          "exclusive"
+#define VIRTIO_TMEM_HINT_PROP               "hint"
 #define VIRTIO_TMEM_IOTHREAD_PROP           "iothread"
 #define VIRTIO_TMEM_IOTHREAD_VQ_MAPPING_PROP "iothread-vq-mapping"
 
@@ -49,6 +52,7 @@ typedef struct VirtIOTmemConf {
     uint32_t weight;            /* 0: TMEM_WEIGHT_DEFAULT */
     uint32_t max_pools;
     uint32_t credit;            /* pages, 0: F_CREDIT is not offered */
+    uint64_t features;          /* of those with a property: what to offer */
     uint16_t num_queues;        /* request queues */
     IOThread *iothread;
     IOThreadVirtQueueMappingList *iothread_vq_mapping_list;
