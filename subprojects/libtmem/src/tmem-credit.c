@@ -260,6 +260,26 @@ uint32_t tmem_credit_grant(TmemContext *ctx)
     return nr;
 }
 
+uint32_t tmem_credit_outstanding(const TmemClient *client)
+{
+    return credit_of(&client->purse);
+}
+
+bool tmem_credit_restore(TmemClient *client, uint32_t nr)
+{
+    TmemPurse *purse = &client->purse;
+    TmemEvictTries tries = {};
+    TmemPart missing;
+
+    tmem_assert_unlocked();
+    while (credit_of(purse) < nr) {
+        if (!claim_one(purse, &missing) && !reserve(client, missing, &tries)) {
+            return false;
+        }
+    }
+    return true;
+}
+
 uint32_t tmem_client_grant_credit(TmemContext *ctx)
 {
     return tmem_credit_grant(ctx);

@@ -74,6 +74,17 @@ void tmem_credit_forget(TmemClient *client);
  */
 uint32_t tmem_credit_grant(TmemContext *ctx);
 
+/** The credit that is granted and not used yet. */
+uint32_t tmem_credit_outstanding(const TmemClient *client);
+
+/**
+ * tmem_credit_restore() - grant what the client had in another process
+ *
+ * Whatever its limits say of new credit: the guest has it.  No lock held.
+ * Returns false if there is no room for all of it; what there is stays granted.
+ */
+bool tmem_credit_restore(TmemClient *client, uint32_t nr);
+
 /**
  * tmem_credit_store() - tmem_page_store(), with one credit
  * @status: if not OK, the store is refused with it; the credit is used up

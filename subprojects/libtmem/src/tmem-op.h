@@ -120,4 +120,14 @@ static inline uint64_t tmem_op_seed(const TmemOp *op, uint64_t page_index)
     return tmem_page_seed(op->hash_id, op->key.object, page_index);
 }
 
+/**
+ * tmem_page_restore() - store a page as another process has encoded it
+ * @enc: NULL: the page was damaged, and is again
+ *
+ * As tmem_page_store(), but neither frozen nor refused for what the page is.
+ * In tmem-page.c.
+ */
+TmemStatus tmem_page_restore(TmemContext *ctx, const TmemHandle *handle,
+                             const TmemEncoded *enc);
+
 #endif /* TMEM_OP_H */

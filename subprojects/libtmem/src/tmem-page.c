@@ -378,3 +378,45 @@ TmemStatus tmem_page_store(TmemContext *ctx, const TmemHandle *handle,
 {
     return tmem_page_store_claiming(ctx, handle, page, NULL);
 }
+
+/* --- A page that was stored in another process --- */
+
+/* Marks the page that was just stored, if it is still there. */
+static void mark_damaged(TmemOp *op)
+{
+    TmemEntry *entry;
+    TmemNode *node;
+
+    if (!tmem_op_enter(op)) {
+        return;
+    }
+    entry = tmem_op_find(op, &node);
+    if (entry) {
+        tmem_index_quarantine(&op->store->index, node, op->key.pos, *entry, 0,
+                              NULL, &op->delta);
+        tmem_op_book(op, op->pool);
+    }
+    tmem_op_leave(op);
+}
+
+TmemStatus tmem_page_restore(TmemContext *ctx, const TmemHandle *handle,
+                             const TmemEncoded *enc)
+{
+    /* Which page it was cannot be told: one without data stands for it. */
+    const TmemEncoded lost = { .kind = TMEM_KIND_FILL32 };
+    TmemStatus status;
+    TmemOp op;
+
+    if (!tmem_op_begin(&op, ctx, handle)) {
+        return tmem_op_end_no_pool(ctx);
+    }
+    status = store_encoded(&op, enc ? enc : &lost,
+                           tmem_op_seed(&op, handle->index));
+    if (status == TMEM_STATUS_OK && !enc) {
+        memset(&op.delta, 0, sizeof(op.delta));
+        mark_damaged(&op);
+    }
+    tmem_arena_trim(&op.store->arena);
+    tmem_op_end(ctx);
+    return status;
+}

@@ -92,7 +92,7 @@ void tmem_tally_sum(TmemPoolStats *sum, const TmemTally *from)
 
 TmemPool *tmem_pool_find(TmemClient *client, uint64_t id)
 {
-    uint32_t slot = id & ((1u << TMEM_POOL_SLOT_BITS) - 1);
+    uint32_t slot = tmem_pool_id_slot(id);
     TmemPool *pool;
 
     if (!id || slot >= client->max_pools) {
@@ -212,18 +212,29 @@ typedef struct PoolSpec {
     TmemPoolKind kind;
     const uint8_t *uuid;    /* of a shared one, else NULL */
     bool host;              /* out of the guest's reach */
+    uint64_t id;            /* that it had before, else 0 */
 } PoolSpec;
+
+/* An id of a pool of the guest's own. */
+static bool is_own(uint64_t id)
+{
+    return id >> TMEM_POOL_GEN_SHIFT && !tmem_pool_id_is_host(id) &&
+           !tmem_pool_id_is_shared(id);
+}
+
+static uint64_t new_id(TmemClient *client, uint32_t slot, PoolSpec spec)
+{
+    return tmem_store_generation(client->store) << TMEM_POOL_GEN_SHIFT |
+           (uint64_t)spec.host << (TMEM_POOL_SLOT_BITS + 2) |
+           (uint64_t)(spec.uuid != NULL) << (TMEM_POOL_SLOT_BITS + 1) |
+           (uint64_t)(spec.kind == TMEM_POOL_EPHEMERAL) <<
+           TMEM_POOL_SLOT_BITS | slot;
+}
 
 /* The pool's id, and what it is hashed by; private or a member. */
 static void name_locked(TmemPool *pool, uint32_t slot, PoolSpec spec)
 {
-    uint64_t generation = tmem_store_generation(pool->client->store);
-
-    pool->key = generation << TMEM_POOL_GEN_SHIFT |
-                (uint64_t)spec.host << (TMEM_POOL_SLOT_BITS + 2) |
-                (uint64_t)(spec.uuid != NULL) << (TMEM_POOL_SLOT_BITS + 1) |
-                (uint64_t)(spec.kind == TMEM_POOL_EPHEMERAL) <<
-                TMEM_POOL_SLOT_BITS | slot;
+    pool->key = spec.id ? spec.id : new_id(pool->client, slot, spec);
     __atomic_store_n(&pool->hash_id, spec.uuid ?
                      tmem_group_hash_id(pool->group) : pool->key,
                      __ATOMIC_RELAXED);
@@ -240,8 +251,12 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     if (client->nr_pools == client->max_pools) {
         return TMEM_STATUS_QUOTA;
     }
-    slot = free_slot_locked(client);
-    if (slot == client->nr_slots) {
+    slot = spec.id ? tmem_pool_id_slot(spec.id) : free_slot_locked(client);
+    if (slot >= client->max_pools ||
+        (slot < client->nr_slots && client->pools[slot].in_use)) {
+        return TMEM_STATUS_INVAL;
+    }
+    if (slot >= client->nr_slots) {
         status = set_nr_slots_locked(client, slot + 1);
         if (status != TMEM_STATUS_OK) {
             return status;
@@ -293,6 +308,7 @@ static TmemStatus try_create(TmemClient *client, PoolSpec spec, uint64_t *id,
     *final = status != TMEM_STATUS_OK || client->nr_pools == client->max_pools;
     if (status == TMEM_STATUS_OK) {
         status = create_locked(client, spec, id);
+        *final |= status == TMEM_STATUS_INVAL;
     }
     tmem_unlock(&client->lock);
     return status;
@@ -331,6 +347,14 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
     return create(client, (PoolSpec) { .kind = kind }, page_shift, id);
 }
 
+TmemStatus tmem_pool_create_again(TmemClient *client, uint64_t id)
+{
+    PoolSpec spec = { .kind = tmem_pool_id_kind(id), .id = id };
+
+    return is_own(id) ? create(client, spec, TMEM_PAGE_SHIFT, &id) :
+                        TMEM_STATUS_INVAL;
+}
+
 TmemStatus tmem_pool_create_host(TmemClient *client, uint64_t *id)
 {
     PoolSpec spec = { .kind = TMEM_POOL_PERSISTENT, .host = true };
@@ -357,8 +381,7 @@ static void pass_all_shards(TmemStore *store)
     }
 }
 
-/* The oldest object of @pool.  Returns false if it has none. */
-static bool first_object(TmemPool *pool, uint64_t object[3])
+bool tmem_pool_first_object(TmemPool *pool, uint64_t object[3])
 {
     TmemStore *store = pool->client->store;
     TmemRef ref;
@@ -380,7 +403,7 @@ static bool drain(TmemPool *pool, uint32_t *budget)
     TmemStore *store = pool->client->store;
     uint64_t object[3];
 
-    while (first_object(pool, object)) {
+    while (tmem_pool_first_object(pool, object)) {
         TmemDrop drop = { .store = store };
 
         if (!*budget) {

@@ -86,6 +86,11 @@ struct TmemPool {
  */
 TmemPool *tmem_pool_find(TmemClient *client, uint64_t id);
 
+static inline uint32_t tmem_pool_id_slot(uint64_t id)
+{
+    return id & ((1u << TMEM_POOL_SLOT_BITS) - 1);
+}
+
 static inline TmemPoolKind tmem_pool_id_kind(uint64_t id)
 {
     return id >> TMEM_POOL_SLOT_BITS & 1 ? TMEM_POOL_EPHEMERAL :
@@ -148,6 +153,18 @@ static inline void tmem_count(uint64_t *counter, uint64_t n)
 
 /** How a page that is stored in @pool now is to be compressed. */
 TmemCodecChoice tmem_pool_codec(TmemStore *store, const TmemPool *pool);
+
+/**
+ * tmem_pool_create_again() - a private pool of the guest's, under an old id
+ * @id: from another store, whose generations this one goes on with
+ *
+ * Returns as tmem_pool_create(), or INVAL: it is no such id, its place in the
+ * client's table is taken, or the table ends before it.
+ */
+TmemStatus tmem_pool_create_again(TmemClient *client, uint64_t id);
+
+/** The oldest object of @pool.  Returns false if it has none. */
+bool tmem_pool_first_object(TmemPool *pool, uint64_t object[3]);
 
 /**
  * tmem_pool_destroy_begin() - tmem_pool_destroy() in slices

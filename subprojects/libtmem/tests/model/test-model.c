@@ -4,7 +4,8 @@
  *
  * Several clients with pools of both kinds share a store that is too small for
  * them, so that refusals and evictions happen all the time; meanwhile an
- * operator changes whatever can be changed while a store runs.  Each run draws
+ * operator changes whatever can be changed while a store runs, and towards the
+ * end another store takes over, as in a process that follows.  Each run draws
  * its own mix of operations and pages (swarm testing).  A run is repeated with
  * the seed that it prints:
  *
@@ -12,6 +13,10 @@
  *
  * TMEM_TEST_RUNS and TMEM_TEST_OPS make it run longer.
  */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "libtmem/tmem-save.h"
 #include "model.h"
 #include "operator.h"
 #include "testreq.h"
@@ -394,6 +399,25 @@ static void draw_weights(World *w, bool plain)
     w->page_weight[TEST_PAGE_TEXT]++;
 }
 
+/* Two have no limit, one a small one, one a tiny one. */
+static void attach(World *w, unsigned i)
+{
+    char name[16];
+    TmemClientConfig client_config = {
+        .name = name,
+        .limits.max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
+        .max_pools = 6,
+        .credit = i == 3 ? 0 : 40,
+    };
+    Client *c = &w->clients[i];
+
+    g_snprintf(name, sizeof(name), "client%u", i);
+    c->client = tmem_client_new(w->store, &client_config, NULL);
+    c->ctx = tmem_context_new(c->client, NULL);
+    g_assert_nonnull(c->ctx);
+    operator_add_client(&w->operator, c->client);
+}
+
 static void set_up(World *w, const Door *door, uint64_t seed)
 {
     TmemStoreConfig config = { .seed = seed };
@@ -412,21 +436,7 @@ static void set_up(World *w, const Door *door, uint64_t seed)
     g_assert_nonnull(w->store);
     operator_init(&w->operator, w->store, w->model);
     for (unsigned i = 0; i < CLIENTS; i++) {
-        char name[16];
-        /* Two have no limit, one a small one, one a tiny one. */
-        TmemClientConfig client_config = {
-            .name = name,
-            .limits.max_bytes = i == 1 ? 600u << 10 : i == 2 ? 40u << 10 : 0,
-            .max_pools = 6,
-            .credit = i == 3 ? 0 : 40,
-        };
-        Client *c = &w->clients[i];
-
-        g_snprintf(name, sizeof(name), "client%u", i);
-        c->client = tmem_client_new(w->store, &client_config, NULL);
-        c->ctx = tmem_context_new(c->client, NULL);
-        g_assert_nonnull(c->ctx);
-        operator_add_client(&w->operator, c->client);
+        attach(w, i);
         for (unsigned j = 0; j < 5; j++) {
             toggle_pool(w, i);
         }
@@ -448,29 +458,114 @@ static void add_happened(Happened *h, const TmemPoolStats *s)
 #undef ADD
 }
 
-static void tear_down(World *w, Happened *happened)
+static void note_happened(World *w, Happened *happened)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
-        Client *c = &w->clients[i];
         TmemClientStats stats;
 
-        tmem_client_get_stats(c->client, &stats);
+        tmem_client_get_stats(w->clients[i].client, &stats);
         add_happened(happened, &stats.total);
         happened->credit_used += stats.credit_used;
         happened->credit_places_used += stats.credit_places_used;
-        reset_client(w, i);
-        tmem_client_get_stats(c->client, &stats);
-        g_assert_cmpuint(stats.bytes, ==, 0);
-        tmem_context_free(c->ctx);
     }
     happened->evicted += w->operator.evicted;
     happened->smaller += w->operator.smaller;
+}
+
+static void detach_all(World *w)
+{
     test_check(w->store);
     for (unsigned i = 0; i < CLIENTS; i++) {
+        tmem_context_free(w->clients[i].ctx);
         tmem_client_free(w->clients[i].client);
     }
     tmem_store_free(w->store);
+}
+
+static void tear_down(World *w, Happened *happened)
+{
+    note_happened(w, happened);
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        TmemClientStats stats;
+
+        reset_client(w, i);
+        tmem_client_get_stats(w->clients[i].client, &stats);
+        g_assert_cmpuint(stats.bytes, ==, 0);
+    }
+    detach_all(w);
     model_free(w->model);
+}
+
+/* --- One process hands over to the next --- */
+
+static void save_all(World *w, int fd)
+{
+    TmemSaver *saver = tmem_saver_new(w->store, fd);
+
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        const char *name = tmem_client_name(w->clients[i].client);
+        TmemBundle bundle = { .name = name, .client = name };
+
+        g_assert_true(tmem_saver_add(saver, w->clients[i].client, &bundle, 0,
+                                     NULL));
+    }
+    g_assert_true(tmem_saver_finish(saver, NULL));
+    tmem_saver_free(saver);
+}
+
+/* What the next process does not have: shared pools, or all of @client. */
+static void lose(World *w, unsigned client, bool all)
+{
+    Client *c = &w->clients[client];
+
+    for (unsigned i = 0; i < POOLS_MAX; i++) {
+        if (c->pool[i] && (all || i >= POOLS_MAX - SHARED_POOLS)) {
+            model_pool_destroyed(w->model, client, c->pool[i]);
+            c->pool[i] = 0;
+        }
+    }
+    if (all) {
+        model_credit_forgotten(w->model, client);
+    }
+}
+
+/* All of a client comes over, or nothing, where the store is too small. */
+static void take_all(World *w, TmemLoader *loader)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        Client *c = &w->clients[i];
+        uint64_t bytes, host_pool;
+        void *state;
+
+        model_set_frozen(w->model, i, false);
+        attach(w, i);
+        lose(w, i, !tmem_loader_take(loader, tmem_client_name(c->client),
+                                     c->ctx, &state, &bytes, &host_pool,
+                                     NULL));
+    }
+}
+
+static void hand_over(World *w, Happened *happened)
+{
+    int fd = memfd_create("stream", 0);
+    TmemStoreConfig config = { .seed = 1 };
+    TmemStoreStats stats;
+    TmemLoader *loader;
+
+    note_happened(w, happened);
+    tmem_store_get_stats(w->store, &stats);
+    config.size_bytes = stats.size_bytes;
+    save_all(w, fd);
+    detach_all(w);
+
+    w->store = tmem_store_new(&config, NULL);
+    operator_init(&w->operator, w->store, w->model);
+    loader = tmem_loader_new(w->store, fd, NULL);
+    g_assert_nonnull(loader);
+    take_all(w, loader);
+    tmem_loader_free(loader);
+    close(fd);
+    compare(w);
 }
 
 static unsigned env_number(const char *name, unsigned usual)
@@ -519,6 +614,11 @@ static void run_seed(const Door *door, uint64_t seed, Happened *happened)
         if (i % (ops / 10 + 1) == 0) {
             compare(&w);
         }
+    }
+    compare(&w);
+    hand_over(&w, happened);
+    for (unsigned i = 0; i < ops / 10; i++) {
+        step(&w);
     }
     compare(&w);
     tear_down(&w, happened);

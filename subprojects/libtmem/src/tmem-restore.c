@@ -1,0 +1,522 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * libtmem: pools out of a stream
+ *
+ * tmem_loader_new() sums all of it up before anything in it is believed.  What
+ * a section says is checked for sense all the same, as it is taken: no file may
+ * make the process do anything but refuse it.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+#include <sys/stat.h>
+
+#include "libtmem/tmem-save.h"
+#include "tmem-error.h"
+#include "tmem-op.h"
+#include "tmem-stream.h"
+
+/* Of the directory. */
+#define DIRECTORY_MAX   (TMEM_STREAM_BUNDLES_MAX * \
+                         (sizeof(StreamEntry) + 2ull * TMEM_BUNDLE_NAME_MAX))
+
+typedef struct Bundle {
+    StreamEntry entry;
+    char *name;
+    char *client;
+    bool taken;
+} Bundle;
+
+struct TmemLoader {
+    TmemStore *store;
+    int fd;
+    GArray *bundles;        /* Bundle */
+    uint8_t *block;
+    uint8_t page[TMEM_PAGE_SIZE];
+};
+
+static bool refuse(GError **errp, const char *what)
+{
+    return tmem_error_set(errp, "the pages that were handed over are lost: %s",
+                          what);
+}
+
+/* --- Reading a section --- */
+
+typedef struct Reader {
+    TmemLoader *loader;
+    uint64_t offset;        /* of what comes after the block */
+    uint64_t left;          /* bytes after the block */
+    uint64_t sum;           /* of the section up to the end of the block */
+    size_t used;            /* of the block */
+    size_t bytes;           /* in the block */
+    bool gives_back;        /* memory of the file, as it is read */
+} Reader;
+
+static Reader read_section(TmemLoader *loader, const Bundle *bundle)
+{
+    return (Reader) {
+        .loader = loader,
+        .offset = bundle->entry.offset,
+        .left = bundle->entry.bytes,
+    };
+}
+
+/* Gets the next block.  Returns false at the end, or if it cannot be read. */
+static bool next_block(Reader *r)
+{
+    TmemLoader *loader = r->loader;
+
+    r->used = 0;
+    r->bytes = MIN(r->left, TMEM_STREAM_BLOCK);
+    if (!r->bytes || !tmem_stream_read(loader->fd, loader->block, r->bytes,
+                                       r->offset)) {
+        r->bytes = 0;
+        return false;
+    }
+    r->sum = tmem_stream_sum(r->sum, loader->block, r->bytes);
+    if (r->gives_back) {
+        /* Where the file system cannot, the memory goes with the file. */
+        fallocate(loader->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
+                  r->offset, r->bytes);
+    }
+    r->offset += r->bytes;
+    r->left -= r->bytes;
+    return true;
+}
+
+static void skip_rest(Reader *r)
+{
+    bool more = true;
+
+    while (more) {
+        more = next_block(r);
+    }
+}
+
+static bool get(Reader *r, void *to, uint64_t bytes)
+{
+    while (bytes) {
+        size_t part;
+
+        if (r->used == r->bytes && !next_block(r)) {
+            return false;
+        }
+        part = MIN(bytes, r->bytes - r->used);
+        memcpy(to, r->loader->block + r->used, part);
+        r->used += part;
+        to = (uint8_t *)to + part;
+        bytes -= part;
+    }
+    return true;
+}
+
+/* --- Opening --- */
+
+static bool check_header(const StreamHeader *header, uint64_t file_bytes,
+                         GError **errp)
+{
+    StreamHeader unsummed = *header;
+
+    if (!memcmp(header->magic, TMEM_STREAM_USED, TMEM_STREAM_MAGIC_BYTES)) {
+        return refuse(errp, "another process has had them already");
+    }
+    if (memcmp(header->magic, TMEM_STREAM_MAGIC, TMEM_STREAM_MAGIC_BYTES)) {
+        return refuse(errp, "the file is no complete stream of pages");
+    }
+    if (header->byte_order != TMEM_STREAM_BYTE_ORDER) {
+        return refuse(errp, "the stream is of another kind of host");
+    }
+    if (header->version != TMEM_STREAM_VERSION ||
+        header->page_shift != TMEM_PAGE_SHIFT) {
+        return refuse(errp, "the stream has a version that this program does "
+                      "not know; start the program that goes with the one "
+                      "that wrote it");
+    }
+    unsummed.sum = 0;
+    if (header->sum != tmem_stream_sum(0, &unsummed, sizeof(unsummed))) {
+        return refuse(errp, "the header of the stream is damaged");
+    }
+    if (header->total_bytes != file_bytes ||
+        header->directory > file_bytes ||
+        header->directory_bytes != file_bytes - header->directory) {
+        return refuse(errp, "the stream has been cut off");
+    }
+    if (header->nr_bundles > TMEM_STREAM_BUNDLES_MAX ||
+        header->directory_bytes > DIRECTORY_MAX) {
+        return refuse(errp, "the directory of the stream makes no sense");
+    }
+    return true;
+}
+
+static bool read_header(int fd, StreamHeader *header, GError **errp)
+{
+    struct stat st;
+
+    if (fstat(fd, &st)) {
+        return refuse(errp, g_strerror(errno));
+    }
+    if (!S_ISREG(st.st_mode) || st.st_size < TMEM_STREAM_ALIGN ||
+        !tmem_stream_read(fd, header, sizeof(*header), 0)) {
+        return refuse(errp, "the file is no complete stream of pages");
+    }
+    return check_header(header, st.st_size, errp);
+}
+
+static bool check_entry(const TmemLoader *loader, const StreamEntry *e,
+                        uint64_t directory)
+{
+    return e->name_bytes && e->name_bytes <= TMEM_BUNDLE_NAME_MAX &&
+           e->client_bytes <= TMEM_BUNDLE_NAME_MAX &&
+           e->offset >= TMEM_STREAM_ALIGN &&
+           e->offset % TMEM_STREAM_ALIGN == 0 && e->offset <= directory &&
+           e->bytes <= directory - e->offset &&
+           e->state_bytes <= e->bytes &&
+           e->state_bytes <= TMEM_BUNDLE_STATE_MAX &&
+           e->nr_pools <= TMEM_CLIENT_POOLS_MAX &&
+           e->credit <= TMEM_CLIENT_CREDIT_MAX &&
+           (!e->is_host || (e->nr_pools == 1 && !e->credit));
+}
+
+static Bundle *find_bundle(const TmemLoader *loader, const char *name)
+{
+    for (unsigned i = 0; i < loader->bundles->len; i++) {
+        Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+        if (!bundle->taken && !strcmp(bundle->name, name)) {
+            return bundle;
+        }
+    }
+    return NULL;
+}
+
+/* Takes the bundles out of the directory. */
+static bool parse_directory(TmemLoader *loader, const StreamHeader *header,
+                            const uint8_t *at, GError **errp)
+{
+    uint64_t left = header->directory_bytes;
+
+    for (uint32_t i = 0; i < header->nr_bundles; i++) {
+        Bundle bundle = {};
+
+        if (left >= sizeof(bundle.entry)) {
+            memcpy(&bundle.entry, at, sizeof(bundle.entry));
+            at += sizeof(bundle.entry);
+            left -= sizeof(bundle.entry);
+        }
+        if (!check_entry(loader, &bundle.entry, header->directory) ||
+            left < bundle.entry.name_bytes + bundle.entry.client_bytes) {
+            return refuse(errp, "the directory of the stream makes no sense");
+        }
+        bundle.name = g_strndup((const char *)at, bundle.entry.name_bytes);
+        at += bundle.entry.name_bytes;
+        bundle.client = g_strndup((const char *)at, bundle.entry.client_bytes);
+        at += bundle.entry.client_bytes;
+        left -= bundle.entry.name_bytes + bundle.entry.client_bytes;
+        bundle.taken = find_bundle(loader, bundle.name);
+        g_array_append_val(loader->bundles, bundle);
+    }
+    return true;
+}
+
+static bool read_directory(TmemLoader *loader, const StreamHeader *header,
+                           GError **errp)
+{
+    g_autofree uint8_t *directory = g_try_malloc(header->directory_bytes);
+
+    if (header->directory_bytes && !directory) {
+        return refuse(errp, g_strerror(ENOMEM));
+    }
+    if (!tmem_stream_read(loader->fd, directory, header->directory_bytes,
+                          header->directory) ||
+        header->directory_sum !=
+        tmem_stream_sum(0, directory, header->directory_bytes)) {
+        return refuse(errp, "the directory of the stream is damaged");
+    }
+    return parse_directory(loader, header, directory, errp);
+}
+
+static bool check_sections(TmemLoader *loader, GError **errp)
+{
+    for (unsigned i = 0; i < loader->bundles->len; i++) {
+        const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+        Reader r = read_section(loader, bundle);
+
+        skip_rest(&r);
+        if (r.left || r.sum != bundle->entry.sum) {
+            return refuse(errp, "the stream is damaged");
+        }
+    }
+    return true;
+}
+
+static void clear_bundle(void *data)
+{
+    Bundle *bundle = data;
+
+    g_free(bundle->name);
+    g_free(bundle->client);
+}
+
+TmemLoader *tmem_loader_new(TmemStore *store, int fd, GError **errp)
+{
+    TmemLoader *loader = g_new0(TmemLoader, 1);
+    StreamHeader header;
+
+    g_assert(!store->clients);
+    loader->store = store;
+    loader->fd = fd;
+    loader->block = g_malloc(TMEM_STREAM_BLOCK);
+    loader->bundles = g_array_new(false, false, sizeof(Bundle));
+    g_array_set_clear_func(loader->bundles, clear_bundle);
+    if (!read_header(fd, &header, errp) ||
+        !read_directory(loader, &header, errp) ||
+        !check_sections(loader, errp)) {
+        tmem_loader_free(loader);
+        return NULL;
+    }
+    /* No id that the stream has seen is given again. */
+    __atomic_store_n(&store->next_generation, header.next_generation,
+                     __ATOMIC_RELAXED);
+    return loader;
+}
+
+void tmem_loader_free(TmemLoader *loader)
+{
+    if (loader) {
+        g_array_unref(loader->bundles);
+        g_free(loader->block);
+        g_free(loader);
+    }
+}
+
+bool tmem_loader_use(TmemLoader *loader, GError **errp)
+{
+    return tmem_stream_write(loader->fd, TMEM_STREAM_USED,
+                             TMEM_STREAM_MAGIC_BYTES, 0) ||
+           refuse(errp, "the file cannot be marked as used");
+}
+
+bool tmem_loader_find(const TmemLoader *loader, const char *name,
+                      TmemBundle *bundle)
+{
+    const Bundle *found = find_bundle(loader, name);
+
+    if (found) {
+        *bundle = (TmemBundle) {
+            .name = found->name,
+            .client = found->client,
+            .state_bytes = found->entry.state_bytes,
+        };
+    }
+    return found;
+}
+
+const char *tmem_loader_left(const TmemLoader *loader, unsigned nth)
+{
+    for (unsigned i = 0; i < loader->bundles->len; i++) {
+        const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+        if (!bundle->taken && !nth--) {
+            return bundle->name;
+        }
+    }
+    return NULL;
+}
+
+/* --- Pages --- */
+
+static bool no_sense(GError **errp)
+{
+    return refuse(errp, "what the stream says of a page makes no sense");
+}
+
+static bool page_makes_sense(const StreamPage *page)
+{
+    if (page->damaged) {
+        return !page->len;
+    }
+    switch (page->kind) {
+    case TMEM_KIND_FILL32:
+        return !page->len;
+    case TMEM_KIND_FILL64:
+        return page->len == sizeof(uint64_t);
+    case TMEM_KIND_LZ4:
+    case TMEM_KIND_ZSTD:
+        return page->len && page->len <= TMEM_CODEC_MAX;
+    case TMEM_KIND_RAW:
+        return page->len == TMEM_PAGE_SIZE;
+    default:
+        return false;
+    }
+}
+
+static bool take_page(Reader *r, TmemContext *ctx, const TmemHandle *handle,
+                      uint64_t old_pool, const StreamPage *page, GError **errp)
+{
+    TmemEncoded enc = {
+        .kind = page->kind,
+        .word32 = page->kind == TMEM_KIND_FILL32 ? page->word : 0,
+        .len = page->len,
+        .data = page->len ? r->loader->page : NULL,
+    };
+    bool intact = !page->damaged;
+    TmemStatus status;
+
+    if (!page_makes_sense(page) || !get(r, r->loader->page, page->len)) {
+        return no_sense(errp);
+    }
+    if (page->len) {
+        /* It may have been damaged in the memory of the other process. */
+        intact = page->word ==
+                 tmem_codec_checksum(r->loader->page, page->len,
+                                     tmem_page_seed(old_pool, handle->object,
+                                                    handle->index));
+    }
+    status = tmem_page_restore(ctx, handle, intact ? &enc : NULL);
+    if (status == TMEM_STATUS_OK) {
+        return true;
+    }
+    return refuse(errp, status == TMEM_STATUS_QUOTA ?
+                  "they are more than the client may have; give it a larger "
+                  "max-size" :
+                  "the store has no room for them; give it a larger size");
+}
+
+/* One node.  Sets @more to false at the end of the pool. */
+static bool take_node(Reader *r, TmemContext *ctx, uint64_t pool,
+                      uint64_t old_pool, bool *more, GError **errp)
+{
+    StreamPage pages[TMEM_NODE_PAGES];
+    StreamNode node;
+    unsigned n = 0;
+
+    if (!get(r, &node, sizeof(node)) ||
+        node.base > UINT64_MAX >> TMEM_NODE_PAGES_SHIFT ||
+        !get(r, pages, __builtin_popcountll(node.bitmap) * sizeof(*pages))) {
+        return no_sense(errp);
+    }
+    *more = node.bitmap;
+    for (unsigned pos = 0; pos < TMEM_NODE_PAGES; pos++) {
+        TmemHandle handle = {
+            .pool = pool,
+            .index = node.base << TMEM_NODE_PAGES_SHIFT | pos,
+        };
+
+        memcpy(handle.object, node.object, sizeof(handle.object));
+        if (node.bitmap >> pos & 1 &&
+            !take_page(r, ctx, &handle, old_pool, &pages[n++], errp)) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/* --- Pools --- */
+
+static bool make_pool(TmemClient *client, uint64_t id, bool is_host,
+                      uint64_t *pool, GError **errp)
+{
+    TmemStatus status;
+
+    *pool = id;
+    status = is_host ? tmem_pool_create_host(client, pool) :
+                       tmem_pool_create_again(client, id);
+    switch (status) {
+    case TMEM_STATUS_OK:
+        return true;
+    case TMEM_STATUS_INVAL:
+        return refuse(errp, "the place of one of their pools in the client is "
+                      "taken, or beyond its max-pools");
+    case TMEM_STATUS_QUOTA:
+        return refuse(errp, "the client has no room for their pools; give it "
+                      "a larger max-size");
+    default:
+        return refuse(errp, "the store has no room for their pools; give it a "
+                      "larger size");
+    }
+}
+
+static bool take_pool(Reader *r, TmemContext *ctx, const StreamEntry *entry,
+                      uint64_t *host_pool, GError **errp)
+{
+    bool more = true;
+    StreamPool head;
+    uint64_t pool;
+
+    if (!get(r, &head, sizeof(head))) {
+        return no_sense(errp);
+    }
+    if (!make_pool(ctx->client, head.id, entry->is_host, &pool, errp)) {
+        return false;
+    }
+    if (entry->is_host) {
+        *host_pool = pool;
+    }
+    while (more) {
+        if (!take_node(r, ctx, pool, head.id, &more, errp)) {
+            return false;
+        }
+        if (more && tmem_pool_id_kind(head.id) == TMEM_POOL_EPHEMERAL) {
+            return no_sense(errp);
+        }
+    }
+    return true;
+}
+
+static bool take_section(Reader *r, TmemContext *ctx, const Bundle *bundle,
+                         void *state, uint64_t *host_pool, GError **errp)
+{
+    const StreamEntry *entry = &bundle->entry;
+
+    if (!get(r, state, entry->state_bytes)) {
+        return no_sense(errp);
+    }
+    for (uint32_t i = 0; i < entry->nr_pools; i++) {
+        if (!take_pool(r, ctx, entry, host_pool, errp)) {
+            return false;
+        }
+    }
+    if (r->left || r->used < r->bytes || r->sum != entry->sum) {
+        return refuse(errp, "the stream is damaged");
+    }
+    return tmem_credit_restore(ctx->client, entry->credit) ||
+           refuse(errp, "the client has no room for the credit that its guest "
+                  "has; give it a larger max-size, or the store a larger "
+                  "size");
+}
+
+bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
+                      void **state, uint64_t *state_bytes, uint64_t *host_pool,
+                      GError **errp)
+{
+    Bundle *bundle = find_bundle(loader, name);
+    Reader r;
+
+    tmem_assert_unlocked();
+    *state = NULL;
+    *host_pool = 0;
+    if (!bundle) {
+        return refuse(errp, "the stream has none of that name");
+    }
+    bundle->taken = true;
+    *state_bytes = bundle->entry.state_bytes;
+    *state = g_try_malloc(*state_bytes);
+    if (*state_bytes && !*state) {
+        return refuse(errp, g_strerror(ENOMEM));
+    }
+    r = read_section(loader, bundle);
+    r.gives_back = true;
+    if (take_section(&r, ctx, bundle, *state, host_pool, errp)) {
+        return true;
+    }
+    if (*host_pool) {
+        tmem_pool_destroy(ctx->client, *host_pool);
+        *host_pool = 0;
+    } else if (!bundle->entry.is_host) {
+        tmem_client_reset(ctx->client);
+    }
+    skip_rest(&r);
+    g_clear_pointer(state, g_free);
+    return false;
+}

@@ -1,0 +1,539 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Pools that go from one store to the next through a stream
+ */
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "libtmem/tmem-save.h"
+#include "testlib.h"
+#include "testpeek.h"
+#include "tmem-stream.h"
+
+#define GUEST   "guest"
+#define HOST    "host"
+
+/* --- Two processes, in one --- */
+
+static int new_file(void)
+{
+    int fd = memfd_create("stream", MFD_ALLOW_SEALING);
+
+    g_assert_cmpint(fd, >=, 0);
+    return fd;
+}
+
+/* Moves what the guest has, and @host_pool if not 0, to a new stream. */
+static int save(Fixture *f, uint64_t host_pool)
+{
+    int fd = new_file();
+    TmemSaver *saver = tmem_saver_new(f->store, fd);
+    TmemBundle guest = {
+        .name = GUEST, .client = "test", .state = "abc", .state_bytes = 3,
+    };
+    TmemBundle host = { .name = HOST, .client = "test" };
+    GError *err = NULL;
+
+    tmem_saver_add(saver, f->client, &guest, 0, &err);
+    g_assert_no_error(err);
+    if (host_pool) {
+        tmem_saver_add(saver, f->client, &host, host_pool, &err);
+        g_assert_no_error(err);
+    }
+    tmem_saver_finish(saver, &err);
+    g_assert_no_error(err);
+    tmem_saver_free(saver);
+    test_check(f->store);
+    return fd;
+}
+
+/* An empty store with a client that has no pools, and the stream. */
+static TmemLoader *set_up_next(Fixture *f, uint64_t size_bytes,
+                               const TmemClientConfig *client_config, int fd,
+                               GError **errp)
+{
+    TmemStoreConfig config = { .size_bytes = size_bytes };
+    TmemClientConfig defaults = { .name = "test" };
+    TmemStoreStats stats;
+    TmemLoader *loader;
+    GError *err = NULL;
+
+    *f = (Fixture) {};
+    f->store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+    tmem_store_get_stats(f->store, &stats);
+    f->empty_bytes = stats.used_bytes;
+    loader = tmem_loader_new(f->store, fd, errp);
+    f->client = tmem_client_new(f->store,
+                                client_config ? client_config : &defaults,
+                                &err);
+    g_assert_no_error(err);
+    f->ctx = tmem_context_new(f->client, &err);
+    g_assert_no_error(err);
+    return loader;
+}
+
+static void take(TmemLoader *loader, Fixture *f, const char *name,
+                 const char *state, uint64_t *host_pool)
+{
+    g_autofree char *got = NULL;
+    GError *err = NULL;
+    uint64_t bytes;
+
+    tmem_loader_take(loader, name, f->ctx, (void **)&got, &bytes, host_pool,
+                     &err);
+    g_assert_no_error(err);
+    g_assert_cmpmem(got, bytes, state, strlen(state));
+    test_check(f->store);
+    test_check_laws(f->client);
+}
+
+static void expect_refused(GError *err, const char *why)
+{
+    g_assert_nonnull(err);
+    if (!strstr(err->message, why)) {
+        g_test_message("'%s' does not say '%s'", err->message, why);
+        g_test_fail();
+    }
+    g_error_free(err);
+}
+
+/* @name cannot be taken, and nothing of it is left. */
+static void expect_not_taken(TmemLoader *loader, Fixture *f, const char *name,
+                             const char *why)
+{
+    TmemClientStats stats;
+    uint64_t bytes, pool;
+    GError *err = NULL;
+    void *state;
+
+    g_assert_false(tmem_loader_take(loader, name, f->ctx, &state, &bytes,
+                                    &pool, &err));
+    g_assert_null(state);
+    g_assert_cmpuint(pool, ==, 0);
+    expect_refused(err, why);
+    test_check(f->store);
+    tmem_client_get_stats(f->client, &stats);
+    g_assert_cmpuint(stats.total.pages, ==, 0);
+    g_assert_cmpuint(stats.credit, ==, 0);
+    g_assert_false(tmem_loader_find(loader, name, &(TmemBundle) {}));
+}
+
+/* --- What goes in comes out --- */
+
+static TmemHandle handle_of(uint64_t pool, unsigned i)
+{
+    static const uint64_t far[] = { 0, 1ull << 40, UINT64_MAX - 255 };
+
+    return test_handle(pool, i % 7, i / 21 + far[i / 7 % 3]);
+}
+
+static void fill(Fixture *f, uint64_t pool, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        g_assert_cmpint(test_store(f->ctx, handle_of(pool, i),
+                                   i % TEST_PAGE__MAX, i), ==, TMEM_STATUS_OK);
+    }
+}
+
+static void expect_filled(Fixture *f, uint64_t pool, unsigned nr)
+{
+    for (unsigned i = 0; i < nr; i++) {
+        test_expect_page(f->ctx, handle_of(pool, i), i % TEST_PAGE__MAX, i);
+    }
+}
+
+static uint64_t pages_of(TmemClient *client)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(client, &stats);
+    return stats.total.pages;
+}
+
+/* Caught: a page, a pool or an id that does not survive, in every encoding. */
+static void test_round_trip(void)
+{
+    const unsigned nr = 700;
+    TmemCodecChoice zstd = { .compressor = TMEM_COMPRESSOR_ZSTD, .level = 1 };
+    uint64_t host, zstd_pool, pool, new_host;
+    g_autofree char *left = NULL;
+    TmemLoader *loader;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    g_assert_cmpint(tmem_pool_create_host(f.client, &host), ==,
+                    TMEM_STATUS_OK);
+    g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &zstd_pool), ==,
+                    TMEM_STATUS_OK);
+    g_assert_true(tmem_pool_set_codec(f.client, zstd_pool, &zstd, NULL));
+    fill(&f, f.persistent, nr);
+    fill(&f, zstd_pool, 100);
+    fill(&f, f.ephemeral, 50);
+    fill(&f, host, 300);
+    fd = save(&f, host);
+    /* It was moved. */
+    g_assert_cmpuint(pages_of(f.client), ==, 0);
+
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_nonnull(loader);
+    g_assert_cmpstr(tmem_loader_left(loader, 0), ==, GUEST);
+    g_assert_cmpstr(tmem_loader_left(loader, 1), ==, HOST);
+    g_assert_true(tmem_loader_use(loader, NULL));
+    take(loader, &g, GUEST, "abc", &pool);
+    g_assert_cmpuint(pool, ==, 0);
+    take(loader, &g, HOST, "", &new_host);
+    g_assert_null(tmem_loader_left(loader, 0));
+    tmem_loader_free(loader);
+
+    expect_filled(&g, f.persistent, nr);
+    expect_filled(&g, zstd_pool, 100);
+    expect_filled(&g, new_host, 300);
+    test_expect_status(g.ctx, handle_of(f.ephemeral, 0), TMEM_STATUS_MISS);
+    g_assert_cmpuint(pages_of(g.client), ==, nr + 100 + 300);
+    g_assert_cmpint(tmem_pool_create(g.client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &pool), ==,
+                    TMEM_STATUS_OK);
+    /* Nor is an id given twice. */
+    g_assert_cmpuint(pool >> TMEM_POOL_GEN_SHIFT, >,
+                     zstd_pool >> TMEM_POOL_GEN_SHIFT);
+    g_assert_cmpint(tmem_pool_destroy(g.client, new_host), ==, TMEM_STATUS_OK);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: what could not be read is a miss, or zeros, in the next process. */
+static void test_damaged(void)
+{
+    TmemLoader *loader;
+    TmemClientStats stats;
+    uint64_t pool;
+    TestPeek peek;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, f.persistent, 60);
+    /* One is known to be damaged, the other is not yet. */
+    for (unsigned i = 3; i <= 4; i++) {
+        g_assert_true(test_peek(f.ctx, handle_of(f.persistent, i), &peek));
+        peek.data[1] ^= 4;
+    }
+    test_expect_status(f.ctx, handle_of(f.persistent, 3), TMEM_STATUS_IO);
+    fd = save(&f, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_nonnull(loader);
+    take(loader, &g, GUEST, "abc", &pool);
+    tmem_loader_free(loader);
+    for (unsigned i = 0; i < 60; i++) {
+        if (i == 3 || i == 4) {
+            test_expect_status(g.ctx, handle_of(f.persistent, i),
+                               TMEM_STATUS_IO);
+        } else {
+            test_expect_page(g.ctx, handle_of(f.persistent, i),
+                             i % TEST_PAGE__MAX, i);
+        }
+    }
+    tmem_client_get_stats(g.client, &stats);
+    g_assert_cmpuint(stats.total.pages, ==, 60);
+    g_assert_cmpuint(stats.total.pages_damaged, ==, 2);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: credit that the guest has, and the next process knows nothing of. */
+static void test_credit(void)
+{
+    TmemClientConfig config = { .name = "test", .credit = 16 };
+    TmemClientStats stats;
+    TmemLoader *loader;
+    uint32_t granted;
+    uint64_t pool;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up_client(&f, FIXTURE_SIZE, &config);
+    granted = tmem_client_grant_credit(f.ctx);
+    g_assert_cmpuint(granted, ==, 16);
+    fd = save(&f, 0);
+    /* Whatever it would grant itself. */
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    take(loader, &g, GUEST, "abc", &pool);
+    tmem_client_get_stats(g.client, &stats);
+    g_assert_cmpuint(stats.credit, ==, 16);
+    tmem_client_freeze(g.client, true);
+    for (unsigned i = 0; i < 16; i++) {
+        TmemHandle h = test_handle(f.persistent, i, 0);
+
+        test_page_make(tmem_context_bounce(g.ctx), TEST_PAGE_NOISE, i);
+        g_assert_cmpint(tmem_page_store_with_credit(g.ctx, &h,
+                            tmem_context_bounce(g.ctx)), ==, TMEM_STATUS_OK);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        test_expect_page(g.ctx, test_handle(f.persistent, i, 0),
+                         TEST_PAGE_NOISE, i);
+    }
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: the host needs the memory of what it hands over twice. */
+static void test_memory(void)
+{
+    TmemStoreStats stats;
+    TmemLoader *loader;
+    struct stat st;
+    uint64_t pool;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (unsigned i = 0; i < 1200; i++) {
+        test_store(f.ctx, test_handle(f.persistent, i, 0), TEST_PAGE_NOISE, i);
+    }
+    fd = save(&f, 0);
+    tmem_store_get_stats(f.store, &stats);
+    g_assert_cmpuint(stats.used_bytes, <, f.empty_bytes + (1 << 20));
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    g_assert_cmpint(st.st_blocks, >=, 1200 * (TMEM_PAGE_SIZE / 512));
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    take(loader, &g, GUEST, "abc", &pool);
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    g_assert_cmpint(st.st_blocks, <=, 64);
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* --- What is refused --- */
+
+/* Caught: a second process takes the stream, whose pages have changed since. */
+static void test_used_once(void)
+{
+    TmemLoader *loader;
+    GError *err = NULL;
+    uint64_t pool;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, f.persistent, 20);
+    fd = save(&f, 0);
+    /* Looked at, and not used: the next may have it. */
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_nonnull(loader);
+    tmem_loader_free(loader);
+    fixture_tear_down(&g);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_nonnull(loader);
+    g_assert_true(tmem_loader_use(loader, NULL));
+    take(loader, &g, GUEST, "abc", &pool);
+    expect_not_taken(loader, &(Fixture) { .client = f.client, .ctx = f.ctx,
+                                          .store = f.store },
+                     GUEST, "none of that name");
+    tmem_loader_free(loader);
+    fixture_tear_down(&g);
+    g_assert_null(set_up_next(&g, FIXTURE_SIZE, NULL, fd, &err));
+    expect_refused(err, "another process has had them already");
+    close(fd);
+    fixture_tear_down(&g);
+
+    fixture_tear_down(&f);
+}
+
+/* Who may not mark the stream as used does not use it. */
+static void test_sealed(void)
+{
+    TmemLoader *loader;
+    GError *err = NULL;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fd = save(&f, 0);
+    g_assert_cmpint(fcntl(fd, F_ADD_SEALS, F_SEAL_WRITE), ==, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_false(tmem_loader_use(loader, &err));
+    expect_refused(err, "cannot be marked as used");
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* The store that is to get a stream of @bytes bytes refuses it. */
+static void expect_no_stream(const uint8_t *data, size_t bytes)
+{
+    int fd = new_file();
+    GError *err = NULL;
+    Fixture f;
+
+    g_assert_true(tmem_stream_write(fd, data, bytes, 0));
+    g_assert_null(set_up_next(&f, TMEM_STORE_SIZE_MIN, NULL, fd, &err));
+    expect_refused(err, "the pages that were handed over are lost: ");
+    close(fd);
+    tmem_context_free(f.ctx);
+    tmem_client_free(f.client);
+    tmem_store_free(f.store);
+}
+
+/* Caught: a stream is believed that lacks something, or has one bit changed. */
+static void test_not_whole(void)
+{
+    g_autofree uint8_t *data = NULL;
+    StreamHeader header;
+    struct stat st;
+    Fixture f;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, f.persistent, 24);
+    fd = save(&f, 0);
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    data = g_malloc(st.st_size);
+    g_assert_true(tmem_stream_read(fd, data, st.st_size, 0));
+    memcpy(&header, data, sizeof(header));
+    for (off_t i = 0; i < st.st_size; i++) {
+        /* Between header and section, and behind it, there is nothing. */
+        bool unused = i >= (off_t)sizeof(header) && i < TMEM_STREAM_ALIGN;
+
+        if (i > TMEM_STREAM_ALIGN + 300 && i < (off_t)header.directory) {
+            i += 1000;
+            if (i > (off_t)header.directory - TMEM_STREAM_ALIGN) {
+                i = header.directory;
+            }
+        }
+        if (!unused) {
+            data[i] ^= 1 << i % 8;
+            expect_no_stream(data, st.st_size);
+            data[i] ^= 1 << i % 8;
+        }
+    }
+    for (off_t i = 0; i < st.st_size; i += 1 + i / 3) {
+        expect_no_stream(data, i);
+    }
+    expect_no_stream(data, st.st_size - 1);
+    close(fd);
+    fixture_tear_down(&f);
+}
+
+/* Caught: half of a client's pages, where all do not fit. */
+static void test_no_room(void)
+{
+    TmemClientConfig limited = {
+        .name = "test", .limits.max_bytes = 1 << 20,
+    };
+    Fixture f, g;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (int round = 0; round < 2; round++) {
+        TmemLoader *loader;
+        int fd;
+
+        tmem_client_reset(f.client);
+        g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_PERSISTENT,
+                                         TMEM_PAGE_SHIFT, &f.persistent), ==,
+                        TMEM_STATUS_OK);
+        for (unsigned i = 0; i < 600; i++) {
+            g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i, 0),
+                                       TEST_PAGE_NOISE, i), ==,
+                            TMEM_STATUS_OK);
+        }
+        fd = save(&f, 0);
+        loader = set_up_next(&g, round ? FIXTURE_SIZE : TMEM_STORE_SIZE_MIN,
+                             round ? &limited : NULL, fd, NULL);
+        g_assert_nonnull(loader);
+        expect_not_taken(loader, &g, GUEST, "give it a larger");
+        tmem_loader_free(loader);
+        close(fd);
+        fixture_tear_down(&g);
+    }
+    fixture_tear_down(&f);
+}
+
+/* A pool of the next process's own is where one of the stream belongs. */
+static void test_taken_place(void)
+{
+    TmemLoader *loader;
+    uint64_t host;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, f.persistent, 20);
+    fd = save(&f, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    g_assert_cmpint(tmem_pool_create_host(g.client, &host), ==,
+                    TMEM_STATUS_OK);
+    g_assert_cmpint(test_store(g.ctx, test_handle(host, 1, 1), TEST_PAGE_ZERO,
+                               0), ==, TMEM_STATUS_OK);
+    {
+        uint64_t bytes, pool;
+        GError *err = NULL;
+        void *state;
+
+        g_assert_false(tmem_loader_take(loader, GUEST, g.ctx, &state, &bytes,
+                                        &pool, &err));
+        expect_refused(err, "is taken");
+    }
+    /* Which is none of their business. */
+    test_expect_page(g.ctx, test_handle(host, 1, 1), TEST_PAGE_ZERO, 0);
+    g_assert_cmpint(tmem_pool_destroy(g.client, host), ==, TMEM_STATUS_OK);
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: a stream that could not be written is one. */
+static void test_full_file(void)
+{
+    TmemBundle bundle = { .name = GUEST, .client = "test" };
+    GError *err = NULL;
+    TmemSaver *saver;
+    Fixture f, g;
+    int fd = new_file();
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (unsigned i = 0; i < 200; i++) {
+        test_store(f.ctx, test_handle(f.persistent, i, 0), TEST_PAGE_NOISE, i);
+    }
+    g_assert_cmpint(ftruncate(fd, 300 << 10), ==, 0);
+    g_assert_cmpint(fcntl(fd, F_ADD_SEALS, F_SEAL_GROW), ==, 0);
+    saver = tmem_saver_new(f.store, fd);
+    g_assert_false(tmem_saver_add(saver, f.client, &bundle, 0, &err));
+    expect_refused(err, "cannot be handed over");
+    tmem_saver_free(saver);
+    test_check(f.store);
+    err = NULL;
+    g_assert_null(set_up_next(&g, FIXTURE_SIZE, NULL, fd, &err));
+    expect_refused(err, "no complete stream");
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tmem/save/round-trip", test_round_trip);
+    g_test_add_func("/tmem/save/damaged", test_damaged);
+    g_test_add_func("/tmem/save/credit", test_credit);
+    g_test_add_func("/tmem/save/memory", test_memory);
+    g_test_add_func("/tmem/save/used-once", test_used_once);
+    g_test_add_func("/tmem/save/sealed", test_sealed);
+    g_test_add_func("/tmem/save/not-whole", test_not_whole);
+    g_test_add_func("/tmem/save/no-room", test_no_room);
+    g_test_add_func("/tmem/save/taken-place", test_taken_place);
+    g_test_add_func("/tmem/save/full-file", test_full_file);
+    return g_test_run();
+}
