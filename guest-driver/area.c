@@ -110,7 +110,7 @@ void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 {
 	struct vtmem_queue *q;
 	unsigned long flags;
-	unsigned int nr;
+	bool full;
 
 	if (page >= vtmem_area_nr_pages(area))
 		return;
@@ -125,14 +125,13 @@ void vtmem_area_invalidate(struct vtmem_area *area, unsigned long page,
 	q = vtmem_area_queue(area, page);
 	spin_lock_irqsave(&q->lock, flags);
 	vtmem_pending_note(q, area, page, lost);
-	nr = q->nr_pending;
+	full = q->nr_pending >= area->dev->max_batch;
+	if (q->nr_pending && !full)
+		vtmem_flush_within(q, msecs_to_jiffies(VTMEM_FLUSH_MS));
 	spin_unlock_irqrestore(&q->lock, flags);
 
-	if (nr >= area->dev->max_batch)
+	if (full)
 		vtmem_queue_flush(q);
-	else if (nr)
-		queue_delayed_work(vtmem_wq, &q->flush_work,
-				   msecs_to_jiffies(VTMEM_FLUSH_MS));
 }
 
 /* The host has refused a page, and somebody else has it: nothing is owed. */

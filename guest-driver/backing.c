@@ -14,6 +14,7 @@
  * is taken with interrupts off since jobs end in them.  Who has the backing, and
  * counts the requests that are with it, is disk-backing.c's business.
  */
+#include <linux/major.h>
 #include <linux/sched/mm.h>
 #include <linux/slab.h>
 #include <linux/workqueue.h>
@@ -219,6 +220,12 @@ static int vtmem_backing_check(struct vtmem_backing *b, const char *who)
 
 	if (vtmem_disk_area(bdev)) {
 		pr_err("virtio_tmem: %s: backing=%s: a swap disk of virtio-tmem cannot stand behind another or itself\n",
+		       who, b->path);
+		return -ELOOP;
+	}
+	/* It allocates to write, and its file may be on anything, also on us. */
+	if (bdev->bd_disk->major == LOOP_MAJOR) {
+		pr_err("virtio_tmem: %s: backing=%s: a loop device needs memory to write, and may lead back to the swap disk: use a disk or a partition\n",
 		       who, b->path);
 		return -ELOOP;
 	}

@@ -181,10 +181,15 @@ bool vtmem_copy_load(struct vtmem_queue *q, struct vtmem_job *job)
 	return true;
 }
 
-/* The device has answered the store of @copy, or never will. */
+/*
+ * The device has answered the store of @copy, or never will.
+ * @used: its credit is
+ */
 static void vtmem_copy_answered(struct vtmem_queue *q, struct vtmem_copy *copy,
-				u8 status)
+				u8 status, bool used)
 {
+	if (!used)
+		atomic_inc(&q->dev->credit);
 	vtmem_count_store(q, status);
 	copy->busy = false;
 	if (status == VIRTIO_TMEM_S_OK || hlist_unhashed(&copy->hash)) {
@@ -193,7 +198,7 @@ static void vtmem_copy_answered(struct vtmem_queue *q, struct vtmem_copy *copy,
 	}
 	q->stats[VTMEM_STORES_KEPT]++;
 	/* We and the host disagree: begin again with what it grants. */
-	if (status == VIRTIO_TMEM_S_INVAL)
+	if (status == VIRTIO_TMEM_S_INVAL && used)
 		atomic_set(&q->dev->credit, 0);
 }
 
@@ -209,15 +214,18 @@ static void vtmem_batch_end(struct vtmem_queue *q, struct vtmem_token *token,
 {
 	struct vtmem_batch *batch = container_of(token, struct vtmem_batch,
 						 token);
+	struct virtio_tmem_resp *resp = &batch->wire->resp;
 	struct vtmem_ahead *ahead = q->ahead;
+	/* In a request that is refused as a whole no store has used any. */
+	bool used = len < sizeof(*resp) || resp->status == VIRTIO_TMEM_S_OK;
 	unsigned int i;
 
 	/* Before any INVAL takes it away. */
-	vtmem_resp_note(q->dev, &batch->wire->resp, len);
+	vtmem_resp_note(q->dev, resp, len);
 	for (i = 0; i < batch->nr; i++)
 		vtmem_copy_answered(q, batch->copies[i],
 				    vtmem_wire_status(batch->wire, batch->nr, i,
-						      len));
+						      len), used);
 	q->nr_busy--;
 	atomic_dec(&batch->area->inflight);
 	ahead->nr_posted--;
@@ -474,8 +482,7 @@ static int vtmem_try_ahead(struct vtmem_queue *q, struct vtmem_area *area,
 		if (ret && q->ahead->nr_posted)
 			ret = -EAGAIN;
 		if (q->ahead->open)
-			queue_delayed_work(vtmem_wq, &q->flush_work,
-					   vtmem_gather_delay());
+			vtmem_flush_within(q, vtmem_gather_delay());
 	}
 	spin_unlock_irq(&q->lock);
 	if (notify)

@@ -61,7 +61,9 @@ bool vtmem_rq_to_backing(struct vtmem_disk *disk, struct vtmem_rq *vrq)
  * A loop device or a device mapper on the swap disk, perhaps by several steps,
  * must not stand behind it: a refused page would come back here for ever.  What
  * is below a disk no module is told, but these have the swap disk open, as only
- * swap should.  Who looks at a disk that is new, as udev does, is soon gone.
+ * swap should, and that only as often as it does.  Who looks at a disk that is
+ * new, as udev does, is soon gone.  A loop device itself is always refused
+ * (backing.c).
  */
 #define VTMEM_OPENERS_MS	3000
 #define VTMEM_OPENERS_POLL_MS	50

@@ -48,8 +48,13 @@ static int vtmem_open_disk(struct gendisk *gd)
 		err = 0;
 	}
 	mutex_unlock(&vtmem_open_mutex);
-	if (!err)
-		vtmem_gate_disk_opened(dev->disk->area);
+	if (err)
+		return err;
+	vtmem_gate_disk_opened(dev->disk->area);
+	/* It may be swapoff. */
+	err = vtmem_shrink_hold();
+	if (err)
+		vtmem_release_disk(gd);
 	return err;
 }
 
@@ -100,7 +105,8 @@ const char *vtmem_disk_unused(struct vtmem_dev *dev, unsigned long nr_pages)
 /* Does somebody have the disk open for something that is not swap? */
 bool vtmem_disk_used_otherwise(struct vtmem_disk *disk)
 {
-	return READ_ONCE(disk->openers) && !vtmem_is_swap_area(disk->gd);
+	return READ_ONCE(disk->openers) && (!vtmem_is_swap_area(disk->gd) ||
+					    vtmem_gate_open_beside(disk->area));
 }
 
 /* The disk's name, or NULL without one. */

@@ -41,6 +41,7 @@
 #include "vtmem.h"
 
 struct vtmem_fs_type {
+	bool on;			/* there is a swap area of this type */
 	struct vtmem_area *area;	/* written under vtmem_fs_mutex */
 	/* On our own swap disk: its area; written before @area is set. */
 	struct vtmem_area *below;
@@ -143,6 +144,12 @@ static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
 static void vtmem_fs_init(unsigned int type)
 {
 	/* As above: nothing can be made before the size is known. */
+	WRITE_ONCE(vtmem_fs_types[type].on, true);
+	/*
+	 * The step under way knows nothing of it.  One that goes on nevertheless
+	 * has found its area before, and looks for no other.
+	 */
+	vtmem_shrink_hold();
 }
 
 /* A job of one page, in the caller's frame: it is not DMA memory. */
@@ -214,6 +221,9 @@ static int vtmem_fs_lost(struct vtmem_fs_type *fs, unsigned int type,
 			 pgoff_t offset)
 {
 	/* Its caller would not look whether the page was read. */
+	if (vtmem_is_shrinking())
+		pr_crit("virtio_tmem %s: frontswap: page %lu of swap type %u is lost while it was fetched back; who wants it will wait for ever, and nothing is fetched back any more\n",
+			fs->dev->name, offset, type);
 	while (vtmem_is_shrinking())
 		schedule_timeout_idle(VTMEM_POLL);
 	/* The swap disk knows that it does not have the page: EIO. */
@@ -271,6 +281,7 @@ static void vtmem_fs_invalidate_area(unsigned int type)
 	mutex_lock(&vtmem_fs_mutex);
 	area = fs->area;
 	dev = fs->dev;
+	WRITE_ONCE(fs->on, false);
 	WRITE_ONCE(fs->area, NULL);
 	fs->below = NULL;
 	fs->dev = NULL;
@@ -336,6 +347,33 @@ void vtmem_frontswap_attach(struct vtmem_dev *dev)
 	if (!registered)
 		vtmem_fs_register();
 	dev_info(d, "frontswap: active; the module cannot be unloaded any more\n");
+}
+
+/* May pages of a swap type be fetched back, or pages of others beside it? */
+static bool vtmem_fs_type_may_shrink(struct vtmem_fs_type *fs)
+{
+	if (!READ_ONCE(fs->on))
+		return true;
+	/* A device that was removed has failed, too. */
+	return fs->below && fs->below->is_swap &&
+	       !vtmem_gate_open_beside(fs->below) &&
+	       !vtmem_dev_has_failed(fs->dev);
+}
+
+/*
+ * May shrink.c ask the kernel for a swap area's pages, whichever it takes?  Only
+ * if each lies on a disk of ours, where we see swapoff come: see there.  Sleeps.
+ */
+bool vtmem_frontswap_may_shrink(void)
+{
+	bool may = true;
+	unsigned int i;
+
+	mutex_lock(&vtmem_fs_mutex);
+	for (i = 0; may && i < MAX_SWAPFILES; i++)
+		may = vtmem_fs_type_may_shrink(&vtmem_fs_types[i]);
+	mutex_unlock(&vtmem_fs_mutex);
+	return may;
 }
 
 /* Do new areas of frontswap use @dev? */

@@ -52,6 +52,12 @@
 
 /* That there is another swap area is seen for so long before it is believed. */
 #define VTMEM_GATE_OTHERS	5	/* ticks */
+/*
+ * A swap area has its disk open so often: kernels before 6.11 open it to see what
+ * it is and once more to have it for themselves, later ones once.
+ */
+#define VTMEM_SWAP_OPENERS	2
+
 /* Slots that may be in the kernel's count before their pages are in ours. */
 #define VTMEM_GATE_SLACK	1024
 
@@ -133,6 +139,16 @@ void vtmem_gate_refused(struct vtmem_area *area, u8 status)
 	spin_unlock_irqrestore(&gate->lock, flags);
 }
 
+/* Has somebody the disk open beside its swap area, if it is one? */
+bool vtmem_gate_open_beside(struct vtmem_area *area)
+{
+	struct vtmem_gate *gate = &area->gate;
+
+	return READ_ONCE(gate->openers) >
+	       (READ_ONCE(area->is_swap) ? READ_ONCE(gate->swap_openers) :
+					   VTMEM_SWAP_OPENERS);
+}
+
 #ifdef CONFIG_VTMEM_SWAP_COUNT
 static bool swap_full = true;
 module_param(swap_full, bool, 0644);
@@ -179,8 +195,7 @@ static long vtmem_gate_slots(struct vtmem_area *area)
 	if (gate->others < VTMEM_GATE_OTHERS)
 		WRITE_ONCE(gate->others, slots > most ? gate->others + 1 : 0);
 	/* Is there somebody who might be swapoff? */
-	if (!vtmem_gate_withholds(area) ||
-	    READ_ONCE(gate->openers) > READ_ONCE(gate->swap_openers))
+	if (!vtmem_gate_withholds(area) || vtmem_gate_open_beside(area))
 		return 0;
 	return min(slots, ours);
 }
@@ -254,7 +269,9 @@ void vtmem_gate_is_swap(struct vtmem_area *area, bool is_swap)
 {
 	if (READ_ONCE(area->is_swap) == is_swap)
 		return;
-	WRITE_ONCE(area->gate.swap_openers, READ_ONCE(area->gate.openers));
+	/* Who has had it open for longer is not swap either. */
+	WRITE_ONCE(area->gate.swap_openers, min(READ_ONCE(area->gate.openers),
+						VTMEM_SWAP_OPENERS + 0U));
 	WRITE_ONCE(area->is_swap, is_swap);
 	/* Another swap area may come and go until the next time. */
 	WRITE_ONCE(area->gate.others, 0);

@@ -9,7 +9,10 @@
  * between, and then sleeps as without.
  *
  * The interrupt comes nevertheless: the ring has asked for it already, and with
- * event indexes there is no taking that back.
+ * event indexes there is no taking that back.  It then finds nothing to do, and of
+ * an interrupt that has nothing to do in all but 100 of 100,000 cases the kernel
+ * thinks that nobody cares, and switches it off.  So after VTMEM_POLLED_MAX answers
+ * were taken without one, everybody sleeps until one comes that has something to do.
  *
  * Off by default: under TCG, where a load takes most of a millisecond, no gain could
  * be told from noise; and where the host's threads need the CPU that spins, with
@@ -21,6 +24,9 @@
 #include <linux/sched.h>
 
 #include "vq.h"
+
+/* Answers taken by tasks for one that an interrupt takes; see above. */
+#define VTMEM_POLLED_MAX	64
 
 static unsigned int poll;
 module_param(poll, uint, 0644);
@@ -48,7 +54,8 @@ void vtmem_poll(struct vtmem_queue *q, struct completion *done)
 	might_sleep();
 	/* Of the first ones nothing is known. */
 	end = ktime_get_ns() + (average ? min(most, 2 * average) : most);
-	while (!completion_done(done) && ktime_get_ns() < end) {
+	while (!completion_done(done) && ktime_get_ns() < end &&
+	       READ_ONCE(q->nr_polled) < VTMEM_POLLED_MAX) {
 		vtmem_queue_poll(q);
 		cpu_relax();
 		cond_resched();

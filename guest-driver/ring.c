@@ -50,6 +50,8 @@ void vtmem_vq_done(struct virtqueue *vq)
 
 	spin_lock_irqsave(&q->lock, flags);
 	q->stats[VTMEM_INTERRUPTS]++;
+	/* Tasks may take answers again, see poll.c. */
+	WRITE_ONCE(q->nr_polled, 0);
 	do {
 		virtqueue_disable_cb(vq);
 		vtmem_reap(q, vq, &done);
@@ -80,8 +82,11 @@ void vtmem_queue_poll(struct vtmem_queue *q)
 	/* In any other state the ring may be gone. */
 	if (q->state == VTMEM_RUNNING)
 		vtmem_reap(q, q->vq, &done);
-	if (q->nr_busy != nr_busy)
+	if (q->nr_busy != nr_busy) {
+		WRITE_ONCE(q->nr_polled, q->nr_polled + 1);
+		q->stats[VTMEM_POLLS]++;
 		notify = vtmem_queue_run(q, &done);
+	}
 	spin_unlock_irq(&q->lock);
 	if (notify)
 		virtqueue_notify(notify);

@@ -8,7 +8,7 @@
  * as enough memory is left (selfshrink_reserve=).  The kernel does the work: a
  * partial swapoff, frontswap_shrink(), as Xen's balloon driver used it.
  *
- * That function has three habits to live with:
+ * That function has four habits to live with:
  *
  *  - asked for all pages of a swap area, it goes on until the area is empty, also
  *    of pages that frontswap does not have; so one page always stays.  With
@@ -22,6 +22,12 @@
  *    fetched back from a device that is known to have failed.
  *
  *  - it counts the pages of all of frontswap, those in zswap among them.
+ *
+ *  - it does not keep the swap area, which it chooses by itself, from going away:
+ *    swapoff may free the memory in which it looks for pages.  So nothing is
+ *    fetched back unless all swap areas lie on disks of ours.  There swapoff opens
+ *    the disk before anything else, and has it open for as long as it runs; that
+ *    ends the step under way and allows no other (vtmem_shrink_hold).
  */
 #include <linux/freezer.h>
 #include <linux/frontswap.h>
@@ -37,11 +43,15 @@
 /* Between two steps, and how long one may take. */
 #define VTMEM_SHRINK_PAUSE	HZ
 #define VTMEM_SHRINK_STEP	(HZ / 4)
+/* It may wait for the host.  So long swapoff does, too, and then it fails. */
+#define VTMEM_SHRINK_PATIENCE	(10 * HZ)
 
 static unsigned int selfshrink;		/* MiB */
 static unsigned int selfshrink_reserve = 50;
 static struct task_struct *vtmem_shrink_task;
 static DECLARE_WAIT_QUEUE_HEAD(vtmem_shrink_wait);
+static bool vtmem_shrink_busy;		/* a step is under way */
+static DECLARE_WAIT_QUEUE_HEAD(vtmem_shrink_idle);
 
 static int vtmem_shrink_set(const char *val, const struct kernel_param *kp)
 {
@@ -91,15 +101,53 @@ static unsigned long vtmem_shrink_pages(unsigned long have)
 
 static void vtmem_shrink_step(void)
 {
-	unsigned long have = frontswap_curr_pages();
-	unsigned long pages = vtmem_shrink_pages(have);
+	unsigned long have, pages;
 
-	if (!pages || vtmem_devices_do(vtmem_dev_has_failed))
-		return;
-	mod_timer(&vtmem_shrink_timer, jiffies + VTMEM_SHRINK_STEP);
-	frontswap_shrink(have - pages);
-	del_timer_sync(&vtmem_shrink_timer);
+	WRITE_ONCE(vtmem_shrink_busy, true);
+	/* Pairs with vtmem_shrink_hold(): who is there sees us, or we it. */
+	smp_mb();
+	have = frontswap_curr_pages();
+	pages = vtmem_shrink_pages(have);
+	if (pages && vtmem_frontswap_may_shrink()) {
+		mod_timer(&vtmem_shrink_timer, jiffies + VTMEM_SHRINK_STEP);
+		frontswap_shrink(have - pages);
+		del_timer_sync(&vtmem_shrink_timer);
+	}
+	/* The kernel is done with the swap area before anybody is told. */
+	smp_store_release(&vtmem_shrink_busy, false);
+	wake_up_all(&vtmem_shrink_idle);
 	flush_signals(current);
+}
+
+static bool vtmem_shrink_is_over(void)
+{
+	/* Pairs with the end of vtmem_shrink_step(). */
+	return !smp_load_acquire(&vtmem_shrink_busy);
+}
+
+/**
+ * vtmem_shrink_hold() - end the step under way, if there is one
+ *
+ * The caller has seen to it that vtmem_frontswap_may_shrink() allows no other.
+ * Sleeps.  Returns 0, or a negative error if it goes on: the step waits for the
+ * host for too long, or the caller is to die.
+ */
+int vtmem_shrink_hold(void)
+{
+	long left;
+
+	/* Pairs with vtmem_shrink_step(). */
+	smp_mb();
+	if (vtmem_shrink_is_over())
+		return 0;
+	send_sig(SIGINT, vtmem_shrink_task, 1);
+	left = wait_event_killable_timeout(vtmem_shrink_idle,
+					   vtmem_shrink_is_over(),
+					   VTMEM_SHRINK_PATIENCE);
+	if (left > 0)
+		return 0;
+	/* Not -ERESTARTSYS: kernels up to 5.10 open again and again then. */
+	return left ? -EINTR : -EBUSY;
 }
 
 static int vtmem_shrink_thread(void *unused)

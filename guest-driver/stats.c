@@ -38,6 +38,7 @@ static const char * const vtmem_counter_names[VTMEM_NR_COUNTERS] = {
 	[VTMEM_KICKS]			= "kicks",
 	[VTMEM_KICKS_LOADS]		= "kicks_loads",
 	[VTMEM_INTERRUPTS]		= "interrupts",
+	[VTMEM_POLLS]			= "polls",
 	[VTMEM_DISK_WRITES]		= "disk_writes",
 	[VTMEM_DISK_READS]		= "disk_reads",
 	[VTMEM_DISK_ERRORS]		= "disk_errors",

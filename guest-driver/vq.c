@@ -31,6 +31,8 @@
  */
 #define VTMEM_PIGGYBACK		16
 
+#define VTMEM_RETRY_MS		10
+
 /* Posts one batch of noted invalidates; false if that is not possible now. */
 static bool vtmem_post_flush(struct vtmem_queue *q)
 {
@@ -106,9 +108,27 @@ static int vtmem_post_job(struct vtmem_queue *q, struct vtmem_job *job)
 	return nr_ops ? 0 : 1;
 }
 
-static void vtmem_flush_later(struct vtmem_queue *q, unsigned int ms)
+/*
+ * Has flush_work run in @delay jiffies, if it would not before.  Under the queue's
+ * lock, which the work takes: once it runs it sees what it was asked for here.
+ */
+void vtmem_flush_within(struct vtmem_queue *q, unsigned long delay)
 {
-	queue_delayed_work(vtmem_wq, &q->flush_work, msecs_to_jiffies(ms));
+	unsigned long at = jiffies + delay;
+
+	lockdep_assert_held(&q->lock);
+
+	if (delayed_work_pending(&q->flush_work) &&
+	    !time_before(at, q->flush_at))
+		return;
+	q->flush_at = at;
+	mod_delayed_work(vtmem_wq, &q->flush_work, delay);
+}
+
+/* There is no room, or no answer to come: try again soon. */
+static void vtmem_flush_later(struct vtmem_queue *q)
+{
+	vtmem_flush_within(q, msecs_to_jiffies(VTMEM_RETRY_MS));
 }
 
 /* The ring to notify, or NULL.  The caller holds the queue's lock. */
@@ -162,7 +182,7 @@ struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 	 */
 	if (!q->nr_busy &&
 	    (!closed || q->flush_due || !list_empty(&q->backlog)))
-		vtmem_flush_later(q, 10);
+		vtmem_flush_later(q);
 	/* Others may be collecting requests for one kick: leave that to them. */
 	return q->nr_unkicked == nr_unkicked ? NULL : vtmem_kick_prepare(q);
 }
@@ -216,11 +236,11 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 	if (ret < 0) {
 		list_add_tail(&job->node, &q->backlog);
 		if (!q->nr_busy)
-			vtmem_flush_later(q, 10);
+			vtmem_flush_later(q);
 	}
 	/* Of a store that was skipped: nothing else may come by soon. */
 	if (refused && q->nr_pending)
-		vtmem_flush_later(q, 10);
+		vtmem_flush_later(q);
 	/* Who waits for room must not wait for requests nobody told of. */
 	if (kick || ret < 0)
 		notify = vtmem_kick_prepare(q);
@@ -323,7 +343,7 @@ void vtmem_queue_flush(struct vtmem_queue *q)
 	if (list_empty(&q->backlog))
 		notify = vtmem_queue_run(q, &none);
 	else
-		mod_delayed_work(vtmem_wq, &q->flush_work, 0);
+		vtmem_flush_within(q, 0);
 	spin_unlock_irqrestore(&q->lock, flags);
 	if (notify)
 		virtqueue_notify(notify);

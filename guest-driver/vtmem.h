@@ -18,8 +18,9 @@
  *           vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
  *
  * The kernel's swap locks are outside of vtmem_queue.lock, so nothing of the
- * kernel's that takes locks is called under it, except the virtio ring and the
- * queueing of delayed work.
+ * kernel's that takes locks is called under it, except the virtio ring, the
+ * queueing of work, and the waking of tasks: a wait queue's or a completion's lock
+ * is innermost, like the scheduler's, and nobody holds one and takes ours.
  */
 #ifndef VTMEM_H
 #define VTMEM_H
@@ -87,6 +88,7 @@ enum vtmem_counter {
 	VTMEM_KICKS,			/* notifications to the host */
 	VTMEM_KICKS_LOADS,		/* of these, for a load to be waited for */
 	VTMEM_INTERRUPTS,		/* notifications from the host */
+	VTMEM_POLLS,			/* looks by a task that found answers */
 	VTMEM_DISK_WRITES,		/* pages refused, now on the disk behind */
 	VTMEM_DISK_READS,
 	VTMEM_DISK_ERRORS,
@@ -143,6 +145,8 @@ struct vtmem_queue {
 	struct vtmem_prefetch *prefetch;
 	struct vtmem_ahead *ahead;	/* NULL: without credit */
 	bool flush_due;			/* post these without more delay */
+	unsigned long flush_at;		/* jiffies, while flush_work is queued */
+	unsigned int nr_polled;		/* answers since the last interrupt */
 	struct list_head busy;		/* of vtmem_token: the oldest first */
 	struct list_head free;		/* of vtmem_slot */
 	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
@@ -240,7 +244,7 @@ struct vtmem_gate {
 	unsigned int others;		/* ticks: another swap area is there */
 	unsigned long swap_slots;	/* of the swap area on the disk, or 0 */
 	unsigned int openers;		/* of the disk */
-	unsigned int swap_openers;	/* the fewest since it is swap */
+	unsigned int swap_openers;	/* of these, the swap area's own; gate.c */
 	struct delayed_work work;
 };
 
@@ -390,6 +394,7 @@ void vtmem_submit(struct vtmem_job *job, bool kick);
 void vtmem_submit_wait(struct vtmem_job *job);
 void vtmem_kick(struct vtmem_dev *dev);
 void vtmem_queue_flush(struct vtmem_queue *q);
+void vtmem_flush_within(struct vtmem_queue *q, unsigned long delay);
 struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q);
 
 /* area.c */
@@ -443,6 +448,7 @@ void vtmem_gate_init(struct vtmem_gate *gate);
 u8 vtmem_gate_refuses(struct vtmem_area *area);
 void vtmem_gate_refused(struct vtmem_area *area, u8 status);
 bool vtmem_gate_withholds(struct vtmem_area *area);
+bool vtmem_gate_open_beside(struct vtmem_area *area);
 void vtmem_gate_openers(struct vtmem_area *area, unsigned int openers);
 void vtmem_gate_disk_opened(struct vtmem_area *area);
 void vtmem_gate_swap_slots(struct vtmem_area *area, unsigned long slots);
@@ -635,6 +641,7 @@ void vtmem_blk_exit(void);
 void vtmem_frontswap_attach(struct vtmem_dev *dev);
 void vtmem_frontswap_detach(struct vtmem_dev *dev);
 bool vtmem_frontswap_served_by(struct vtmem_dev *dev);
+bool vtmem_frontswap_may_shrink(void);
 #else
 static inline void vtmem_frontswap_attach(struct vtmem_dev *dev)
 {
@@ -650,9 +657,17 @@ static inline bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
 }
 #endif
 
-/* shrink.c; with frontswap */
+/* shrink.c */
+#ifdef CONFIG_VTMEM_FRONTSWAP
 void vtmem_shrink_start(void);
 bool vtmem_is_shrinking(void);
+int vtmem_shrink_hold(void);
+#else
+static inline int vtmem_shrink_hold(void)
+{
+	return 0;
+}
+#endif
 
 /* cleancache.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE

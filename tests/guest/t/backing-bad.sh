@@ -40,6 +40,19 @@ refused /dev/vda "ymbolic link" "backing=/dev/vda: somebody has vtmem0 open, and
 exec 5<&-
 mkswap /dev/vtmem0 >/dev/null
 swapon /dev/vtmem0
+# A loop device needs memory to give memory, wherever its file is.
+[ -e /dev/loop0 ] || modprobe loop
+head -c 67108864 /dev/zero >/run/file
+losetup /dev/loop0 /run/file
+refused /dev/loop0 "ymbolic link" "backing=/dev/loop0: a loop device needs memory"
+losetup -d /dev/loop0
+rm /run/file
+# Swap does not hide who else has it open.
+swap-held 64 true
+losetup /dev/loop0 /dev/vtmem0
+refused /dev/loop0 "ymbolic link" "backing=/dev/loop0: somebody has vtmem0 open"
+refused /dev/vda "ymbolic link" "backing=/dev/vda: somebody has vtmem0 open"
+losetup -d /dev/loop0
 echo /dev/vda >$file
 swapoff /dev/vtmem0
 blkdiscard /dev/vtmem0
