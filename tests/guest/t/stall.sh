@@ -8,7 +8,7 @@
 
 set -e
 dmesg -n 1      # a line for each error takes longer than all the rest
-modprobe virtio_tmem frontswap=0 stall_timeout=5
+modprobe virtio_tmem frontswap=0 cleancache=0 stall_timeout=5
 until [ -b /dev/vtmem0 ]; do usleep 100000; done
 dd if=/dev/urandom of=/run/data bs=1M count=4 2>/dev/null
 dd if=/run/data of=/dev/vtmem0 bs=1M oflag=direct 2>/dev/null
@@ -42,6 +42,6 @@ if dd if=/dev/vtmem0 of=/run/one bs=1M count=1 iflag=direct 2>/dev/null; then
 fi
 rmmod virtio_tmem
 # A new life.
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 disk-truth --processes 2 --operations 200 /dev/vtmem0
 checkpoint sane

@@ -35,7 +35,7 @@ done
 checkpoint daemon-said "are lost"
 
 rmmod virtio_tmem
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 until [ -b /dev/vtmem0 ]; do usleep 100000; done
 dd if=/run/data of=/dev/vtmem0 bs=64k oflag=direct 2>/dev/null
 dd if=/dev/vtmem0 bs=64k count=64 iflag=direct 2>/dev/null | cmp - /run/data
