@@ -38,6 +38,11 @@ EXIT_TIMEOUT, EXIT_RUNNER, EXIT_KERNEL, EXIT_QEMU = 124, 125, 126, 127
 
 # What a kernel says when something in it is wrong.  Only text that follows a
 # printk time stamp counts, so that a program may print what it likes.
+#
+# Of allocations that fail two are the kernel's own business on any swap disk: pages
+# of a task that is being killed for want of memory (HIGHUSER), and in 7.x the table
+# of a cluster of swap slots, which reclaim asks for without its reserves and can do
+# without (NOMEMALLOC).
 REPORTS = re.compile(
     r'\[ *\d+\.\d{6}\](?:\[ *[TC]\d+\])? ('
     r'WARNING: .*|BUG[ :].*|\[ BUG: .*|-+\[ cut here \]-+|kernel BUG at .*|'
@@ -48,7 +53,8 @@ REPORTS = re.compile(
     r'INFO: possible .*|INFO: inconsistent .*|INFO: suspicious .*|'
     r'INFO: trying to register non-static key.*|UBSAN: .*|'
     r'=+\[? ?BUG.*|refcount_t: .*|list_(?:add|del) corruption.*|'
-    r'.*: page allocation failure: .*|.*nobody cared.*|'
+    r'.*: page allocation failure: '
+    r'(?!.*(?:GFP_HIGHUSER_MOVABLE|__GFP_NOMEMALLOC)).*|.*nobody cared.*|'
     r'.*(?:Bad swap (?:file|offset)|Unused swap) (?:offset )?entry.*|'
     r'INFO: lockdep is turned off.*)')
 
