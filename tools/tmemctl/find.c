@@ -237,6 +237,14 @@ static GStrv read_argv(const char *path)
     return (GStrv)g_ptr_array_free(g_steal_pointer(&words), false);
 }
 
+CtlPlace *ctl_find_place(const char *proc, pid_t pid)
+{
+    g_autofree char *path = g_strdup_printf("%s/%d/cmdline", proc, (int)pid);
+    g_auto(GStrv) argv = read_argv(path);
+
+    return argv ? ctl_place_parse(pid, argv) : NULL;
+}
+
 static gint by_pid(gconstpointer a, gconstpointer b)
 {
     const CtlPlace *x = *(CtlPlace *const *)a;
@@ -253,16 +261,13 @@ GPtrArray *ctl_find_places(const char *proc)
     const char *name;
 
     while (dir && (name = g_dir_read_name(dir))) {
-        g_autofree char *path = g_build_filename(proc, name, "cmdline", NULL);
-        g_auto(GStrv) argv = NULL;
         CtlPlace *place;
         guint64 pid;
 
         if (!g_ascii_string_to_unsigned(name, 10, 1, G_MAXINT, &pid, NULL)) {
             continue;
         }
-        argv = read_argv(path);
-        place = argv ? ctl_place_parse(pid, argv) : NULL;
+        place = ctl_find_place(proc, pid);
         if (place) {
             g_ptr_array_add(places, place);
         }

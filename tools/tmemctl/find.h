@@ -32,11 +32,16 @@ void ctl_place_free(CtlPlace *place);
  */
 CtlPlace *ctl_place_parse(pid_t pid, char *const *argv);
 
+/** ctl_find_place() - what @proc/@pid/cmdline says; NULL as above */
+CtlPlace *ctl_find_place(const char *proc, pid_t pid);
+
 /**
  * ctl_find_places() - all of them, by pid
  *
  * Reads @proc/PID/cmdline ("/proc") and nothing else.
  */
 GPtrArray *ctl_find_places(const char *proc);
+
+G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlPlace, ctl_place_free)
 
 #endif /* TMEMCTL_FIND_H */

@@ -25,6 +25,7 @@
 typedef struct Serve {
     const CtlOptions *options;
     GMutex lock;                /* held while QMP sockets are asked */
+    char *complaint;            /* the last one; guarded by @lock */
     GMainLoop *loop;
 } Serve;
 
@@ -47,6 +48,16 @@ static bool read_request(GInputStream *in, GString *request)
     return true;
 }
 
+/* What is said of one scrape is not said again of the next. */
+static void complain_once(Serve *serve, const char *text)
+{
+    if (text && g_strcmp0(text, serve->complaint)) {
+        ctl_complain(text);
+    }
+    g_free(serve->complaint);
+    serve->complaint = g_strdup(text);
+}
+
 static char *make_metrics(Serve *serve, CtlFormat format)
 {
     g_autoptr(GError) err = NULL;
@@ -54,12 +65,13 @@ static char *make_metrics(Serve *serve, CtlFormat format)
 
     g_mutex_lock(&serve->lock);
     view = ctl_view_take(serve->options, &err);
-    g_mutex_unlock(&serve->lock);
-    if (view) {
-        ctl_view_complain(view);
+    if (!view) {
+        complain_once(serve, err->message);
     } else {
-        ctl_complain(err->message);
+        complain_once(serve, view->complaints->len ?
+                      view->complaints->pdata[0] : NULL);
     }
+    g_mutex_unlock(&serve->lock);
     return ctl_metrics(view, format);
 }
 

@@ -10,6 +10,9 @@
 #include "value.h"
 #include "view.h"
 
+/* So many processes are asked at the same time. */
+#define VIEW_THREADS    32
+
 JsonObject *ctl_get_object(JsonObject *object, const char *name)
 {
     JsonNode *node = object ? json_object_get_member(object, name) : NULL;
@@ -158,72 +161,149 @@ static void add_stores(CtlView *view, const CtlServer *server)
     }
 }
 
-/* Asks at one socket.  @place is NULL for one that the user named. */
-static bool ask(CtlView *view, const char *socket, const CtlPlace *place,
-                const CtlOptions *options, GError **errp)
+/*
+ * One process to ask, or one socket that the user named.  Many are asked at
+ * once, each by a thread: one that hangs, or serves somebody else, would keep
+ * the others waiting.
+ */
+typedef struct Question {
+    const CtlPlace *place;      /* NULL: the socket was named */
+    const char *socket;
+    const CtlOptions *options;
+    CtlServer *server;          /* the answer */
+    GError *err;                /* or why there is none */
+} Question;
+
+static void question_free(Question *question)
+{
+    g_clear_error(&question->err);
+    g_free(question);
+}
+
+/* @place is NULL where only the socket is known. */
+static CtlServer *ask(const char *socket, const CtlPlace *place,
+                      const CtlOptions *options, GError **errp)
 {
     g_autoptr(Qmp) qmp = qmp_open(socket, options->timeout * 1000, errp);
     g_autoptr(JsonNode) reply = NULL;
+    g_autoptr(CtlPlace) found = NULL;
     CtlServer *server;
+    pid_t pid;
 
     if (!qmp) {
-        return false;
+        return NULL;
     }
     reply = qmp_run(qmp, "query-tmem", NULL, errp);
     if (!reply) {
-        return false;
+        return NULL;
     }
     if (!JSON_NODE_HOLDS_ARRAY(reply)) {
         g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED,
                     "%s answers query-tmem with no list: it is not a QEMU "
                     "that this tmemctl knows", socket);
-        return false;
+        return NULL;
+    }
+    pid = place ? place->pid : qmp_pid(qmp);
+    if (!place && pid) {
+        place = found = ctl_find_place("/proc", pid);
     }
     server = g_new0(CtlServer, 1);
     server->socket = g_strdup(socket);
     server->program = place ? g_strdup(place->program) : NULL;
-    server->pid = place ? place->pid : qmp_pid(qmp);
+    server->pid = pid;
     server->mem_lock = place && place->mem_lock;
     server->reply = g_steal_pointer(&reply);
-    g_ptr_array_add(view->servers, server);
-    add_stores(view, server);
-    return true;
+    return server;
 }
 
-/* Asks a process that was found, at the first of its sockets that answers. */
-static void ask_place(CtlView *view, const CtlPlace *place,
-                      const CtlOptions *options)
+/* In a thread: of a process that was found, the first socket that answers. */
+static void answer_question(gpointer data, gpointer unused)
 {
-    g_autoptr(GError) err = NULL;
+    Question *question = data;
+    const CtlPlace *place = question->place;
     guint i;
 
-    for (i = 0; i < place->sockets->len; i++) {
-        g_clear_error(&err);
-        if (ask(view, place->sockets->pdata[i], place, options, &err) ||
-            g_error_matches(err, CTL_ERROR, CTL_ERROR_NO_COMMAND)) {
+    if (!place) {
+        question->server = ask(question->socket, NULL, question->options,
+                               &question->err);
+        return;
+    }
+    for (i = 0; i < place->sockets->len && !question->server; i++) {
+        g_clear_error(&question->err);
+        question->server = ask(place->sockets->pdata[i], place,
+                               question->options, &question->err);
+        if (g_error_matches(question->err, CTL_ERROR, CTL_ERROR_NO_COMMAND)) {
             return;
         }
     }
-    /* Somebody else's QEMU is not our business, nor are its troubles. */
-    if (!place->tmem) {
+}
+
+static void ask_all(GPtrArray *questions)
+{
+    GThreadPool *pool;
+    guint i;
+
+    if (questions->len == 1) {
+        answer_question(questions->pdata[0], NULL);
         return;
     }
-    if (err) {
-        g_ptr_array_add(view->complaints,
-                        g_strdup_printf("process %d: %s", (int)place->pid,
-                                        err->message));
+    /* Without a thread, or with fewer, it takes longer. */
+    pool = g_thread_pool_new(answer_question, NULL, VIEW_THREADS, false, NULL);
+    for (i = 0; i < questions->len; i++) {
+        g_thread_pool_push(pool, questions->pdata[i], NULL);
+    }
+    g_thread_pool_free(pool, false, true);
+}
+
+/* Why a process that was found did not answer, if that is our business. */
+static void complain_about(CtlView *view, const Question *question)
+{
+    const CtlPlace *place = question->place;
+    char *text;
+
+    /* Somebody else's QEMU is not, nor are its troubles. */
+    if (!place->tmem || g_error_matches(question->err, CTL_ERROR,
+                                        CTL_ERROR_NO_COMMAND)) {
+        return;
+    }
+    if (question->err) {
+        text = g_strdup_printf("process %d: %s", (int)place->pid,
+                               question->err->message);
     } else if (place->libvirt) {
-        g_ptr_array_add(view->complaints, g_strdup_printf(
+        text = g_strdup_printf(
             "process %d is domain %s of libvirt, whose QMP socket is "
             "libvirt's own: use virsh qemu-monitor-command %s --hmp info "
             "tmem, or give the domain a second one with qemu:commandline",
-            (int)place->pid, place->libvirt, place->libvirt));
+            (int)place->pid, place->libvirt, place->libvirt);
     } else {
-        g_ptr_array_add(view->complaints, g_strdup_printf(
+        text = g_strdup_printf(
             "process %d (%s) has no QMP socket that tmemctl finds: start it "
             "with -qmp unix:PATH,server=on,wait=off, or name its socket with "
-            "--socket", (int)place->pid, place->program));
+            "--socket", (int)place->pid, place->program);
     }
+    g_ptr_array_add(view->complaints, text);
+}
+
+/* Takes what the threads have brought, in the order of the questions. */
+static bool take_answers(CtlView *view, GPtrArray *questions, GError **errp)
+{
+    bool done = true;
+    guint i;
+
+    for (i = 0; i < questions->len; i++) {
+        Question *question = questions->pdata[i];
+
+        if (question->server) {
+            g_ptr_array_add(view->servers, question->server);
+            add_stores(view, question->server);
+        } else if (question->place) {
+            complain_about(view, question);
+        } else if (done) {
+            g_propagate_error(errp, g_steal_pointer(&question->err));
+            done = false;
+        }
+    }
+    return done;
 }
 
 /* Nothing in @view: why, and the way out. */
@@ -274,26 +354,48 @@ static void filter_store(CtlView *view, const char *id)
     }
 }
 
-CtlView *ctl_view_take(const CtlOptions *options, GError **errp)
+static void add_question(GPtrArray *questions, const CtlPlace *place,
+                         const char *socket, const CtlOptions *options)
 {
-    g_autoptr(CtlView) view = g_new0(CtlView, 1);
-    g_autoptr(GPtrArray) places = NULL;
-    guint i;
+    Question *question = g_new0(Question, 1);
+
+    question->place = place;
+    question->socket = socket;
+    question->options = options;
+    g_ptr_array_add(questions, question);
+}
+
+static CtlView *view_new(void)
+{
+    CtlView *view = g_new0(CtlView, 1);
 
     view->servers = g_ptr_array_new_with_free_func((GDestroyNotify)server_free);
     view->stores = g_ptr_array_new_with_free_func(g_free);
     view->clients = g_ptr_array_new_with_free_func(g_free);
     view->complaints = g_ptr_array_new_with_free_func(g_free);
+    return view;
+}
+
+CtlView *ctl_view_take(const CtlOptions *options, GError **errp)
+{
+    g_autoptr(CtlView) view = view_new();
+    g_autoptr(GPtrArray) places = NULL;
+    g_autoptr(GPtrArray) questions =
+        g_ptr_array_new_with_free_func((GDestroyNotify)question_free);
+    guint i;
+
     for (i = 0; options->sockets && options->sockets[i]; i++) {
-        if (!ask(view, options->sockets[i], NULL, options, errp)) {
-            return NULL;
-        }
+        add_question(questions, NULL, options->sockets[i], options);
     }
     if (!options->sockets) {
         places = ctl_find_places("/proc");
         for (i = 0; i < places->len; i++) {
-            ask_place(view, places->pdata[i], options);
+            add_question(questions, places->pdata[i], NULL, options);
         }
+    }
+    ask_all(questions);
+    if (!take_answers(view, questions, errp)) {
+        return NULL;
     }
     filter_store(view, options->store);
     view->time_us = g_get_monotonic_time();
