@@ -214,6 +214,8 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
     if (__atomic_load_n(&heap->pinned_bytes, __ATOMIC_RELAXED) <= share) {
         return true;
     }
+    /* What it does not use of its segments others cannot have either. */
+    share -= share >> TMEM_HOLES_SHIFT;
     for (uint32_t i = 0; i < heap->arena->nr_classes; i++) {
         TmemClass *c = tmem_heap_class(heap, TMEM_SPACE_PERSISTENT, i);
 

@@ -24,6 +24,12 @@
  */
 #define TMEM_TIGHT_SHIFT    4
 
+/*
+ * A client whose segments come to more than its share uses as much less than it
+ * in slots: about what compaction leaves empty.
+ */
+#define TMEM_HOLES_SHIFT    4
+
 /**
  * tmem_share_set_budget() - use no more than @bytes, if that is less than size
  *
@@ -59,7 +65,7 @@ bool tmem_share_admits(TmemHeap *heap);
  * tmem_share_admits_slot() - whether @heap may take a slot of @bytes
  *
  * Asked when the store is tight, without any lock: a client above its share
- * may still use the segments that it has, up to its share.
+ * may still use the segments that it has, up to a little less than its share.
  */
 bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes);
 
