@@ -1,0 +1,205 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: GPL-2.0-or-later
+"""Three guests on one store, one of them greedy and hostile: is it fair?
+
+The polite guests are virtual machines that swap, one over vhost-user-blk with
+nothing installed, one with the driver.  All three are at work until the shares
+have settled, and that is measured; then each virtual machine alone, while the
+other stands still.  In the end they are killed.
+"""
+
+import argparse
+import json
+import signal
+import sys
+import time
+
+from figures import Verdict, Window
+from host import A, B, GREEDY, Guest, Host, Hostile, MIB, QMPError, WEIGHTS, wait_until
+from view import View, verdict
+
+LOADS = 300             # that a p99 takes at least
+
+
+def stored(store, name):
+    """Stores that a client has asked for."""
+    return next(client['total']['stores'] for client in store['clients']
+                if client['name'] == name)
+
+
+class Demo:
+    """One run, phase by phase."""
+
+    def __init__(self, options, view):
+        self.options = options
+        self.view = view
+        self.start = time.monotonic()
+        self.host = Host(options.store * MIB)
+        self.guests = {}
+        self.ending = []
+        self.hostile = None
+        self.peak = 0
+        self.result = Verdict()
+
+    def processes(self):
+        named = {'daemon': self.host.pid, **{name: guest.pid for name, guest
+                                             in self.guests.items()}}
+        if self.hostile:
+            named[GREEDY] = self.hostile.pid
+        return named
+
+    def watched(self):
+        return [*self.guests.values(), *([self.hostile] if self.hostile
+                                         else [])]
+
+    def watch(self, phase, seconds, enough=lambda window: True):
+        """Samples for so long, and until it is enough."""
+        window = Window(self.host, self.processes())
+        ends = time.monotonic() + seconds
+        latest = ends + self.options.patience
+        while time.monotonic() < ends or not enough(window):
+            store = window.sample()
+            self.view.show(phase, time.monotonic() - self.start, store)
+            for one in self.watched():
+                if one.problem():
+                    raise RuntimeError(one.problem())
+            if time.monotonic() > latest:
+                break
+            time.sleep(0.5)
+        self.peak = max(self.peak, window.memory_peak)
+        window.cpu = window.cpu_percent()
+        return window
+
+    def boot(self):
+        for name in (A, B):
+            self.guests[name] = Guest(self.host, name, self.options.work,
+                                      self.options.timeout)
+        for guest in self.guests.values():
+            wait_until(lambda g=guest: 'ready' in g.notes(),
+                       self.options.patience, f'{guest.name} swaps', guest)
+            guest.monitor('stop')
+        self.host.calibrate()
+
+    def together(self):
+        """All at once: until the shares have settled, and then measured."""
+        self.hostile = Hostile(self.host)
+        for guest in self.guests.values():
+            guest.monitor('cont')
+        pages = self.host.size // 4096
+
+        def churned(window):
+            return all(
+                stored(window.last, name) - stored(window.first, name) >=
+                self.options.churn * pages * WEIGHTS[name] // 3
+                for name in (A, B))
+        self.watch('all three begin', self.options.settle, churned)
+        return self.watch('all three', self.options.measure,
+                          lambda window: all(
+                              window.latency(name).total >= LOADS
+                              for name in (A, B)))
+
+    def alone(self, name):
+        """The others stand still; whoever is greedy has been sent away."""
+        for other, guest in self.guests.items():
+            guest.monitor('cont' if other == name else 'stop')
+        return self.watch(f'{name} alone', self.options.measure,
+                          lambda window:
+                          window.latency(name).total >= LOADS)
+
+    def kill(self, name):
+        """SIGKILL; returns the seconds until nothing of it is left."""
+        guest = self.guests.pop(name)
+        self.ending.append(guest)
+        guest.kill()
+        start = time.monotonic()
+        while True:
+            client = self.host.client(name)
+            if (not client['total']['pages'] and
+                    client['stats']['bytes'] <= self.host.empty[name]):
+                return time.monotonic() - start
+            if time.monotonic() - start > 20:
+                raise RuntimeError(f'{name} was killed, and'
+                                   f' {client["total"]["pages"]} pages and'
+                                   f' {client["stats"]["bytes"]} bytes are'
+                                   ' left')
+            time.sleep(0.01)
+
+    def judge(self, alone, together):
+        result = self.result
+        result.shares(together)
+        result.minimums(together)
+        result.latencies(alone, together)
+        result.memory(self.peak, self.host.size)
+        result.figures['rounds_verified'] = sum(
+            'right' in note for guest in self.guests.values()
+            for note in guest.notes())
+        self.view.say(result.cpu({**{f'{name} alone': window for name, window
+                                     in alone.items()},
+                                  'together': together}))
+
+    def run(self):
+        self.boot()
+        together = self.together()
+        self.result.hostility(self.host.client(GREEDY))
+        self.hostile.stop()
+        self.hostile = None
+        alone = {name: self.alone(name) for name in (A, B)}
+        self.judge(alone, together)
+        for name in (B, A):
+            self.result.freed(name, self.kill(name))
+
+    def close(self):
+        for guest in [*self.guests.values(), *self.ending]:
+            guest.stop()
+        if self.hostile:
+            self.hostile.stop()
+        self.host.close()
+
+
+def arguments():
+    parser = argparse.ArgumentParser(
+        prog='fleet-demo', description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--short', action='store_true',
+                        help='a smaller store and less time: a test')
+    parser.add_argument('--json', action='store_true',
+                        help='figures and verdict as JSON on standard output,'
+                        ' the table on standard error')
+    options = parser.parse_args()
+    # In MiB, seconds, and times that a guest's share of pages is stored.
+    options.store, options.work, options.settle, options.measure, \
+        options.churn = (24, 140, 5, 10, 1) if options.short else \
+        (48, 180, 20, 30, 2)
+    options.patience = 300      # for a machine that has other work
+    options.timeout = 3600
+    return options
+
+
+def interrupted(number, _frame):
+    raise KeyboardInterrupt(number)
+
+
+def main():
+    options = arguments()
+    view = View(sys.stderr if options.json else sys.stdout)
+    signal.signal(signal.SIGTERM, interrupted)
+    demo = Demo(options, view)
+    try:
+        demo.run()
+    except (OSError, QMPError, RuntimeError) as e:
+        demo.result.add(False, f'{type(e).__name__}: {e}')
+    except KeyboardInterrupt:
+        sys.exit(130)
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        demo.close()
+    verdict(view, demo.result)
+    if options.json:
+        figures = {key.replace('-', '_').replace(' ', '_'): value
+                   for key, value in demo.result.figures.items()}
+        print(json.dumps({'fair': demo.result.ok, **figures,
+                          'verdict': demo.result.sentences}, indent=4))
+    sys.exit(not demo.result.ok)
+
+
+main()
