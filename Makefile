@@ -5,7 +5,7 @@
 # ~/.cache/virtio-tmem or $VIRTIO_TMEM_CACHE.
 
 .NOTPARALLEL:
-.PHONY: all lib qemu modules tmemctl deb demo bench check clean clean-cache help
+.PHONY: all lib qemu host install modules tmemctl deb deb-host docs demo bench check clean clean-cache help
 
 #? make              lib, qemu, modules and tmemctl; 15 min the first time, then seconds
 all: lib qemu modules tmemctl
@@ -19,6 +19,20 @@ lib:
 qemu:
 	@scripts/install-deps lib qemu
 	@scripts/build-qemu
+
+#? make host         QEMU with all that hosts in production want, into build/host; 10 min
+host:
+	@scripts/install-deps lib qemu host
+	@scripts/build-qemu --host
+
+#? make install      that QEMU and tmemctl, beside the distribution's; DESTDIR= and prefix=/usr/local
+install:
+	@DESTDIR="$(DESTDIR)" prefix="$(prefix)" scripts/install-host
+
+#? make docs         the manual as HTML and manual pages, into build/docs; seconds
+docs:
+	@scripts/install-deps docs
+	@scripts/build-docs
 
 #? make modules      virtio_tmem.ko for Linux 5.10 and 6.12, into build/modules; 1 min
 modules:
@@ -35,6 +49,11 @@ tmemctl:
 deb:
 	@scripts/install-deps deb
 	@scripts/build-deb >/dev/null
+
+#? make deb-host     the host's side as a Debian package, into build/deb-host; after make host
+deb-host: host tmemctl docs
+	@scripts/install-deps deb
+	@scripts/build-deb-host
 
 #? make demo         a guest swaps into the host's store, live; 90 s once all is built
 demo:
