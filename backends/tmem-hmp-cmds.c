@@ -146,7 +146,7 @@ void hmp_tmem_thaw(Monitor *mon, const QDict *qdict)
     hmp_handle_error(mon, err);
 }
 
-void hmp_tmem_evict(Monitor *mon, const QDict *qdict)
+void coroutine_fn hmp_tmem_evict(Monitor *mon, const QDict *qdict)
 {
     Error *err = NULL;
     g_autoptr(TmemEvictInfo) info = NULL;

@@ -3,8 +3,11 @@
  * What an operator does to the tmem stores of this process over QMP
  *
  * Each command does all of what it was asked for, or nothing and says why.
+ * What may take seconds runs in a thread, as the main loop is also that of the
+ * guest's devices.
  */
 #include "qemu/osdep.h"
+#include "block/thread-pool.h"
 #include "qapi/error.h"
 #include "qapi/qapi-commands-tmem.h"
 #include "qapi/util.h"
@@ -32,6 +35,23 @@ static bool tmem_target_find(TmemTarget *target, const char *store,
         target->client = tmem_store_client_find(target->obj, client, errp);
     }
     return !client || target->client;
+}
+
+/* The command is going to wait: what it is about stays until unpinned. */
+static void tmem_target_pin(TmemTarget *target)
+{
+    tmem_store_object_attach(target->obj);
+    if (target->client) {
+        tmem_store_client_pin(target->obj, target->client);
+    }
+}
+
+static void tmem_target_unpin(TmemTarget *target)
+{
+    if (target->client) {
+        tmem_store_client_unpin(target->obj, target->client);
+    }
+    tmem_store_object_detach(target->obj);
 }
 
 /* --- Limits --- */
@@ -167,10 +187,29 @@ static void tmem_ephemeral_client(TmemClient *client, void *opaque)
     }
 }
 
-TmemEvictInfo *qmp_tmem_evict(const char *store, const char *client,
+typedef struct TmemEviction {
+    TmemTarget *target;
+    uint64_t bytes;             /* wanted, and then given back */
+} TmemEviction;
+
+/* In a thread of the pool. */
+static int tmem_evict_work(void *opaque)
+{
+    TmemEviction *work = opaque;
+    TmemTarget *target = work->target;
+
+    work->bytes = target->client ?
+                  tmem_client_evict(target->client, work->bytes) :
+                  tmem_store_evict(target->store, work->bytes);
+    return 0;
+}
+
+TmemEvictInfo * coroutine_fn
+qmp_tmem_evict(const char *store, const char *client,
                               bool has_bytes, uint64_t bytes, Error **errp)
 {
     TmemEphemeral before = {}, after = {};
+    TmemEviction work;
     TmemEvictInfo *info;
     TmemTarget target;
 
@@ -190,12 +229,17 @@ TmemEvictInfo *qmp_tmem_evict(const char *store, const char *client,
                    client ?: store);
         return NULL;
     }
-    info = g_new0(TmemEvictInfo, 1);
-    bytes = has_bytes ? bytes : UINT64_MAX;
-    info->freed_bytes = client ? tmem_client_evict(target.client, bytes) :
-                                 tmem_store_evict(target.store, bytes);
+    work.target = &target;
+    work.bytes = has_bytes ? bytes : UINT64_MAX;
+    tmem_target_pin(&target);
+    thread_pool_submit_co(tmem_evict_work, &work);
+
     tmem_store_foreach_client(target.store, tmem_ephemeral_client, &after);
-    info->evicted_pages = after.evicted - before.evicted;
+    tmem_target_unpin(&target);
+    info = g_new0(TmemEvictInfo, 1);
+    info->freed_bytes = work.bytes;
+    /* Those of a client that left meanwhile went with it. */
+    info->evicted_pages = after.evicted - MIN(after.evicted, before.evicted);
     return info;
 }
 
@@ -244,40 +288,63 @@ void qmp_tmem_authorize(const char *store, const char *client,
 /* --- Checking --- */
 
 typedef struct TmemCheck {
-    TmemStoreObject *only;      /* NULL: all */
-    TmemCheckInfoList **tail;
+    TmemStoreObject *obj;
+    GError *err;
+    bool ok;
 } TmemCheck;
 
-static void tmem_check_store(TmemStoreObject *obj, void *opaque)
+/* In a thread of the pool. */
+static int tmem_check_work(void *opaque)
 {
     TmemCheck *check = opaque;
-    GError *err = NULL;
-    TmemCheckInfo *info;
 
-    if (check->only && check->only != obj) {
-        return;
-    }
-    info = g_new0(TmemCheckInfo, 1);
-    info->store = tmem_store_object_id(obj);
-    info->ok = tmem_store_check(tmem_store_object_get(obj), &err);
-    if (err) {
-        info->problem = g_strdup(err->message);
-        g_error_free(err);
-    }
-    QAPI_LIST_APPEND(check->tail, info);
+    check->ok = tmem_store_check(tmem_store_object_get(check->obj),
+                                 &check->err);
+    return 0;
 }
 
-TmemCheckInfoList *qmp_x_tmem_check(const char *store, Error **errp)
+static TmemCheckInfo * coroutine_fn tmem_check_store(TmemStoreObject *obj)
 {
-    TmemCheckInfoList *list = NULL;
-    TmemCheck check = { .tail = &list };
+    TmemCheckInfo *info = g_new0(TmemCheckInfo, 1);
+    TmemCheck check = { .obj = obj };
+
+    info->store = tmem_store_object_id(obj);
+    thread_pool_submit_co(tmem_check_work, &check);
+    info->ok = check.ok;
+    if (check.err) {
+        info->problem = g_strdup(check.err->message);
+        g_error_free(check.err);
+    }
+    return info;
+}
+
+static void tmem_check_attach(TmemStoreObject *obj, void *opaque)
+{
+    tmem_store_object_attach(obj);
+    g_ptr_array_add(opaque, obj);
+}
+
+TmemCheckInfoList * coroutine_fn qmp_x_tmem_check(const char *store,
+                                                  Error **errp)
+{
+    TmemCheckInfoList *list = NULL, **tail = &list;
+    g_autoptr(GPtrArray) stores = g_ptr_array_new();
 
     if (store) {
-        check.only = tmem_store_object_find(store, errp);
-        if (!check.only) {
+        TmemStoreObject *only = tmem_store_object_find(store, errp);
+
+        if (!only) {
             return NULL;
         }
+        tmem_check_attach(only, stores);
+    } else {
+        tmem_store_object_foreach(tmem_check_attach, stores);
     }
-    tmem_store_object_foreach(tmem_check_store, &check);
+    for (unsigned i = 0; i < stores->len; i++) {
+        TmemStoreObject *obj = g_ptr_array_index(stores, i);
+
+        QAPI_LIST_APPEND(tail, tmem_check_store(obj));
+        tmem_store_object_detach(obj);
+    }
     return list;
 }

@@ -13,6 +13,7 @@
 typedef struct TmemStoreClient {
     TmemClient *client;
     unsigned doors[TMEM_DOOR__MAX];
+    unsigned pins;              /* commands at work on it */
     bool has_limits;            /* somebody has given some */
     Object *owner;              /* of its virtio-tmem device; may be NULL */
     QTAILQ_ENTRY(TmemStoreClient) next;
@@ -188,10 +189,39 @@ void tmem_store_client_foreach_owned(TmemStoreObject *obj,
     }
 }
 
+/* What nobody uses any more goes; returns whether it did. */
+static bool tmem_store_client_release(TmemStoreObject *obj, TmemStoreClient *c)
+{
+    g_autofree char *name = NULL;
+
+    if (tmem_store_client_has_doors(c) || c->pins) {
+        return false;
+    }
+    QTAILQ_REMOVE(&obj->clients, c, next);
+    name = g_strdup(tmem_client_name(c->client));
+    tmem_client_free(c->client);
+    tmem_store_events_client(obj, name, false);
+    g_free(c);
+    return true;
+}
+
+void tmem_store_client_pin(TmemStoreObject *obj, TmemClient *client)
+{
+    tmem_store_client_by_name(obj, tmem_client_name(client))->pins++;
+}
+
+void tmem_store_client_unpin(TmemStoreObject *obj, TmemClient *client)
+{
+    TmemStoreClient *c = tmem_store_client_by_name(obj,
+                                                   tmem_client_name(client));
+
+    c->pins--;
+    tmem_store_client_release(obj, c);
+}
+
 void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
                            TmemDoor door)
 {
-    g_autofree char *name = NULL;
     TmemStoreClient *c;
 
     if (!client) {
@@ -202,15 +232,7 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
     if (tmem_door_is_device(door)) {
         c->owner = NULL;
     }
-    if (!tmem_store_client_has_doors(c)) {
-        QTAILQ_REMOVE(&obj->clients, c, next);
-        name = g_strdup(tmem_client_name(client));
-        tmem_client_free(client);
-        tmem_store_events_client(obj, name, false);
-        g_free(c);
-        return;
-    }
-    if (tmem_door_is_device(door)) {
+    if (!tmem_store_client_release(obj, c) && tmem_door_is_device(door)) {
         tmem_client_reset(client);
     }
 }

@@ -39,6 +39,14 @@ TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
 bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,
                                  TmemDoor *door);
 
+/**
+ * tmem_store_client_pin: keep a client while a command is at work on it
+ *
+ * Its doors may be closed meanwhile; it goes with tmem_store_client_unpin().
+ */
+void tmem_store_client_pin(TmemStoreObject *obj, TmemClient *client);
+void tmem_store_client_unpin(TmemStoreObject *obj, TmemClient *client);
+
 typedef void TmemStoreClientOwnedFunc(TmemClient *client, Object *owner,
                                       void *opaque);
 
