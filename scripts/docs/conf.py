@@ -7,7 +7,10 @@ project = 'virtio-tmem'
 author = 'The virtio-tmem authors'
 copyright = author              # pylint: disable=redefined-builtin
 extensions = []
+highlight_language = 'none'
 html_theme = 'sphinx_rtd_theme'
+html_static_path = ['static']
+html_css_files = ['tables.css']
 html_copy_source = False
 html_show_sourcelink = False
 # Sphinx keeps no time stamps, so the same text gives the same pages.
