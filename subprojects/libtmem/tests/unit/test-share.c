@@ -304,8 +304,8 @@ static void test_overwritten_weights(void)
         }
     }
     g_test_message("%.1f %% of 25 %%", part_of_first(g) * 100);
-    g_assert_cmpfloat(part_of_first(g), >, 0.25 * 0.9);
-    g_assert_cmpfloat(part_of_first(g), <, 0.25 * 1.1);
+    g_assert_cmpfloat(part_of_first(g), >, 0.25 * 0.95);
+    g_assert_cmpfloat(part_of_first(g), <, 0.25 * 1.05);
     test_check(store);
     guest_tear_down(&g[0]);
     guest_tear_down(&g[1]);
