@@ -145,6 +145,9 @@ class Demo:
         self.hostile = None
         alone = {name: self.alone(name) for name in (A, B)}
         self.judge(alone, together)
+        for guest in self.guests.values():
+            self.result.add(not guest.problem(), f'{guest.name} has found'
+                            ' every byte right that it has read back')
         for name in (B, A):
             self.result.freed(name, self.kill(name))
 
@@ -183,7 +186,10 @@ def main():
     options = arguments()
     view = View(sys.stderr if options.json else sys.stdout)
     signal.signal(signal.SIGTERM, interrupted)
-    demo = Demo(options, view)
+    try:
+        demo = Demo(options, view)
+    except (OSError, QMPError, RuntimeError) as e:
+        sys.exit(f'fleet-demo: the storage daemon does not work: {e}')
     try:
         demo.run()
     except (OSError, QMPError, RuntimeError) as e:
