@@ -10,6 +10,7 @@
 #include "value.h"
 
 static char *rootfs;
+static gboolean check_structures;
 
 static void finding_free(CtlFinding *finding)
 {
@@ -100,6 +101,9 @@ static bool run_doctor(const CtlOptions *options, int argc, char **argv,
         return false;
     }
     ctl_doctor_stores(findings, view, options);
+    if (check_structures) {
+        ctl_doctor_check(findings, view, options);
+    }
     ctl_doctor_host(findings, rootfs ? rootfs : "/", view);
     for (i = 0; i < findings->len; i++) {
         problems += ((CtlFinding *)findings->pdata[i])->problem;
@@ -113,6 +117,9 @@ static bool run_doctor(const CtlOptions *options, int argc, char **argv,
 }
 
 static const GOptionEntry doctor_entries[] = {
+    { "check", 0, 0, G_OPTION_ARG_NONE, &check_structures,
+      "Walk all structures of the stores as well; guests wait meanwhile",
+      NULL },
     { "rootfs", 0, 0, G_OPTION_ARG_FILENAME, &rootfs,
       "Where the host's files are, if that is not /", "DIRECTORY" },
     { NULL },

@@ -75,7 +75,7 @@ static void print_json(JsonObject *event, const CtlServer *server)
     puts(text);
 }
 
-/* Prints what has come; false when that was enough or the server is gone. */
+/* Prints what has come, *@left at most; false if the server is gone. */
 static bool take_events(const CtlOptions *options, Watched *watched,
                         int *left, GError **errp)
 {
@@ -100,7 +100,22 @@ static bool take_events(const CtlOptions *options, Watched *watched,
         g_propagate_error(errp, g_steal_pointer(&err));
         return false;
     }
-    return *left;
+    return true;
+}
+
+/* A round through all that are watched; who is gone is watched no more. */
+static void take_all(const CtlOptions *options, GPtrArray *all, int *left)
+{
+    guint i;
+
+    for (i = all->len; i-- > 0;) {
+        g_autoptr(GError) err = NULL;
+
+        if (!take_events(options, all->pdata[i], left, &err)) {
+            ctl_complain(err->message);
+            g_ptr_array_remove_index(all, i);
+        }
+    }
 }
 
 static GPtrArray *watch_all(const CtlView *view, const CtlOptions *options,
@@ -131,7 +146,7 @@ static bool run_events(const CtlOptions *options, int argc, char **argv,
     g_autoptr(GPtrArray) all = NULL;
     g_autofree struct pollfd *fds = NULL;
     int left = event_count ? event_count : -1;
-    guint i;
+    guint watched, i;
 
     if (event_count < 0) {
         g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
@@ -145,15 +160,15 @@ static bool run_events(const CtlOptions *options, int argc, char **argv,
     }
     ctl_view_complain(view);
     fds = g_new0(struct pollfd, all->len);
+    watched = all->len;
     for (;;) {
+        take_all(options, all, &left);
+        if (!left || ferror(stdout) || !all->len) {
+            return all->len == watched;
+        }
         for (i = 0; i < all->len; i++) {
-            Watched *watched = all->pdata[i];
-
-            fds[i].fd = qmp_fd(watched->qmp);
+            fds[i].fd = qmp_fd(((Watched *)all->pdata[i])->qmp);
             fds[i].events = POLLIN;
-            if (!take_events(options, watched, &left, errp)) {
-                return !left;
-            }
         }
         if (poll(fds, all->len, -1) < 0 && errno != EINTR) {
             g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED,

@@ -199,3 +199,56 @@ void ctl_doctor_stores(GPtrArray *findings, const CtlView *view,
         check_reporting(findings, view->servers->pdata[i], options);
     }
 }
+
+/* --- Structures --- */
+
+static void add_check(GPtrArray *findings, JsonObject *answer)
+{
+    const char *store = ctl_get_string(answer, "store");
+    const char *problem = ctl_get_string(answer, "problem");
+    bool ok = false;
+
+    if (!ctl_get_bool(answer, "ok", &ok) || !ok) {
+        ctl_finding_add(findings, true, "store-corrupt",
+            g_strdup_printf("store %s contradicts itself: %s",
+                            store ? store : "?", problem ? problem : "?"),
+            g_strdup("shut its guests down, check the host's memory, and "
+                     "report what was said here"));
+    }
+}
+
+static void check_structures(GPtrArray *findings, const CtlServer *server,
+                             const CtlOptions *options)
+{
+    g_autoptr(GError) err = NULL;
+    g_autoptr(Qmp) qmp = ctl_server_open(server, options, &err);
+    g_autoptr(JsonNode) reply =
+        qmp ? qmp_run(qmp, "x-tmem-check", NULL, &err) : NULL;
+    JsonArray *list = reply && JSON_NODE_HOLDS_ARRAY(reply) ?
+                      json_node_get_array(reply) : NULL;
+    guint n = list ? json_array_get_length(list) : 0;
+    guint i;
+
+    if (err) {
+        ctl_finding_add(findings, true, "not-checked",
+                        g_strdup(err->message),
+                        g_strdup("a second for each 10 GiB is not unusual: "
+                                 "give it time with --timeout"));
+    }
+    for (i = 0; i < n; i++) {
+        JsonNode *node = json_array_get_element(list, i);
+
+        add_check(findings, JSON_NODE_HOLDS_OBJECT(node) ?
+                            json_node_get_object(node) : NULL);
+    }
+}
+
+void ctl_doctor_check(GPtrArray *findings, const CtlView *view,
+                      const CtlOptions *options)
+{
+    guint i;
+
+    for (i = 0; i < view->servers->len; i++) {
+        check_structures(findings, view->servers->pdata[i], options);
+    }
+}

@@ -31,4 +31,8 @@ void ctl_doctor_host(GPtrArray *findings, const char *root,
 void ctl_doctor_stores(GPtrArray *findings, const CtlView *view,
                        const CtlOptions *options);
 
+/** ctl_doctor_check() - whether the structures of the stores are in order */
+void ctl_doctor_check(GPtrArray *findings, const CtlView *view,
+                      const CtlOptions *options);
+
 #endif /* TMEMCTL_DOCTOR_H */

@@ -75,6 +75,15 @@ static char *make_path(pid_t pid, const char *path, GStrv parts)
     if (*path != '/') {
         return g_strdup_printf("/proc/%d/cwd/%s", (int)pid, path);
     }
+    /* A process in a container has files of its own. */
+    if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
+        g_autofree char *inside = g_strdup_printf("/proc/%d/root%s", (int)pid,
+                                                  path);
+
+        if (g_file_test(inside, G_FILE_TEST_EXISTS)) {
+            return g_steal_pointer(&inside);
+        }
+    }
     return g_strdup(path);
 }
 
