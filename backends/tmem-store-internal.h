@@ -6,10 +6,12 @@
 #define TMEM_STORE_INTERNAL_H
 
 #include "qemu/queue.h"
+#include "qapi/qapi-types-qom.h"
 #include "qom/object.h"
 #include "system/tmem-store.h"
 
 typedef struct TmemStoreEvents TmemStoreEvents;
+typedef struct TmemStoreHandover TmemStoreHandover;
 
 struct TmemStoreObject {
     Object parent_obj;
@@ -20,6 +22,8 @@ struct TmemStoreObject {
     unsigned users;
     QTAILQ_HEAD(, TmemStoreClient) clients;     /* tmem-store-client.c */
     TmemStoreEvents *events;                    /* while the store exists */
+    TmemHandover handover_mode;
+    TmemStoreHandover *handover;    /* NULL if the mode is TMEM_HANDOVER_OFF */
     QTAILQ_ENTRY(TmemStoreObject) next;
 };
 
@@ -55,6 +59,13 @@ void tmem_store_client_foreach_owned(TmemStoreObject *obj,
                                      TmemStoreClientOwnedFunc *func,
                                      void *opaque);
 
+/**
+ * tmem_store_can_set: may a property that makes the store what it is be set?
+ *
+ * Returns false and sets @errp if the store was built from it.
+ */
+bool tmem_store_can_set(TmemStoreObject *obj, const char *name, Error **errp);
+
 /** Adds the properties that make up the policy. */
 void tmem_store_policy_class_init(ObjectClass *oc);
 
@@ -67,5 +78,17 @@ void tmem_store_events_stop(TmemStoreObject *obj);
 /** A client has been attached, or is gone. */
 void tmem_store_events_client(TmemStoreObject *obj, const char *client,
                               bool attached);
+
+/** Adds the property that says whether, and how. */
+void tmem_store_handover_class_init(ObjectClass *oc);
+
+/**
+ * tmem_store_handover_start: look for what a process before this one has left
+ *
+ * The store is new and has no clients.  Returns false and sets @errp if this
+ * process cannot hand over.  What was left and is of no use is only reported.
+ */
+bool tmem_store_handover_start(TmemStoreObject *obj, Error **errp);
+void tmem_store_handover_stop(TmemStoreObject *obj);
 
 #endif /* TMEM_STORE_INTERNAL_H */

@@ -78,9 +78,7 @@ void tmem_store_object_foreach(TmemStoreObjectFunc *func, void *opaque)
     }
 }
 
-/* Returns false and sets @errp if the store was built from its properties. */
-static bool tmem_store_can_set(TmemStoreObject *obj, const char *name,
-                               Error **errp)
+bool tmem_store_can_set(TmemStoreObject *obj, const char *name, Error **errp)
 {
     if (obj->store) {
         error_setg(errp, "'%s' of a tmem-store cannot be changed once it"
@@ -135,6 +133,10 @@ static void tmem_store_complete(UserCreatable *uc, Error **errp)
         tmem_propagate_gerror(errp, err);
         return;
     }
+    if (!tmem_store_handover_start(obj, errp)) {
+        g_clear_pointer(&obj->store, tmem_store_free);
+        return;
+    }
     tmem_store_events_start(obj);
     if (host_bytes && obj->size > host_bytes) {
         g_autofree char *id = tmem_store_object_id(obj);
@@ -177,6 +179,7 @@ static void tmem_store_finalize(Object *o)
 {
     TmemStoreObject *obj = TMEM_STORE(o);
 
+    tmem_store_handover_stop(obj);
     if (obj->store) {
         tmem_store_free(obj->store);
     }
@@ -197,6 +200,7 @@ static void tmem_store_class_init(ObjectClass *oc, void *data)
     object_class_property_set_description(oc, TMEM_STORE_SIZE_PROP,
         "Host memory that the store may use at most, metadata included");
     tmem_store_policy_class_init(oc);
+    tmem_store_handover_class_init(oc);
 }
 
 static const TypeInfo tmem_store_info = {

@@ -36,6 +36,9 @@ typedef struct TmemVuQueue {
     bool notify;                /* answers were pushed and not signalled */
     bool polled;                /* kicks are suppressed: the server looks */
     uint8_t hints;              /* that they told */
+    /* Where the front end of a process before this one is to go on. */
+    bool has_base;
+    uint16_t base;              /* or left off, in a process that hands over */
 } TmemVuQueue;
 
 /*
@@ -74,10 +77,22 @@ struct TmemVhostUserServer {
     QEMUBH *config_bh;          /* tells the front end that it has changed */
     TmemVuPoll poll;
     bool listening;
+    TmemStoreDoor door;
 
     VuServer vu_server;
     bool resumed;               /* said that pages of before are lost */
+    bool handing_over;          /* the end of a connection changes nothing */
 };
+
+/* Ends the connection and takes no other.  Context: BQL held. */
+void tmem_vu_stop_listening(TmemVhostUserServer *s);
+
+/* --- tmem-vhost-user-server-handover.c: over to another process --- */
+
+extern const TmemStoreDoorOps tmem_vu_door_ops;
+
+/* Notes where the rings are.  Context: the AioContext. */
+void tmem_vu_keep(TmemVhostUserServer *s);
 
 /* --- tmem-vhost-user-server-vq.c: the rings --- */
 
@@ -101,6 +116,9 @@ void tmem_vu_drain(TmemVhostUserServer *s);
  * holds is dropped, and the rings are forgotten.
  */
 void tmem_vu_forget(TmemVhostUserServer *s);
+
+/* The rings alone are forgotten. */
+void tmem_vu_forget_rings(TmemVhostUserServer *s);
 
 /* Ends the connection, in words.  Later calls do nothing. */
 void G_GNUC_PRINTF(2, 3) tmem_vu_drop(TmemVhostUserServer *s,

@@ -257,6 +257,9 @@ static char *tmem_vu_check_vring_addr(TmemVhostUserServer *s,
  * connection that was lost.  Its pools are gone with their pages, and their ids
  * are never valid again: every load is an error, and none looks like a page
  * that was never stored, until the guest resets the device.
+ *
+ * Where a process before this one has handed over, all rings must be where it
+ * left them: else they are those of another guest, or of one that was reset.
  */
 static char *tmem_vu_check_vring_base(TmemVhostUserServer *s,
                                       VhostUserMsg *msg)
@@ -270,13 +273,18 @@ static char *tmem_vu_check_vring_base(TmemVhostUserServer *s,
         return wrong;
     }
     vq = vu_get_queue(tmem_vu_dev(s), index);
-    if (base == vq->last_avail_idx) {
+    if (base == (s->queues[index].has_base ? s->queues[index].base :
+                                             vq->last_avail_idx)) {
+        s->queues[index].has_base = false;
         return NULL;
     }
     if (vq->started) {
         return g_strdup_printf("virtqueue %u is moved while it runs", index);
     }
     tmem_vu_drain(s);
+    for (unsigned i = 0; i < s->num_vqs; i++) {
+        s->queues[i].has_base = false;
+    }
     if (!base) {
         /* A front end that cannot say so has reset the device. */
         tmem_client_reset(s->client);

@@ -286,7 +286,7 @@ static void tmem_vu_queue_quiesce(TmemVuQueue *q)
     q->hints = 0;
 }
 
-void tmem_vu_forget(TmemVhostUserServer *s)
+void tmem_vu_forget_rings(TmemVhostUserServer *s)
 {
     VuDev *dev = &s->vu_server.vu_dev;
 
@@ -304,6 +304,15 @@ void tmem_vu_forget(TmemVhostUserServer *s)
         vq->inuse = 0;
         vq->enable = false;
         vq->started = false;
+        s->queues[i].has_base = false;
+    }
+}
+
+void tmem_vu_forget(TmemVhostUserServer *s)
+{
+    tmem_vu_forget_rings(s);
+    for (unsigned i = 0; i < s->num_vqs; i++) {
+        s->queues[i].base = 0;
     }
     tmem_client_reset(s->client);
     s->resumed = false;

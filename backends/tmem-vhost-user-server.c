@@ -69,7 +69,27 @@ static bool tmem_vu_check_path(const SocketAddress *addr, Error **errp)
 /* Context: the AioContext; nothing of the connection is running. */
 static void tmem_vu_disconnected(VuServer *server)
 {
-    tmem_vu_forget(container_of(server, TmemVhostUserServer, vu_server));
+    TmemVhostUserServer *s = container_of(server, TmemVhostUserServer,
+                                          vu_server);
+
+    if (!s->handing_over || server->vu_dev.broken) {
+        tmem_vu_forget(s);
+        return;
+    }
+    tmem_vu_drain(s);
+    tmem_vu_keep(s);
+    tmem_vu_forget_rings(s);
+}
+
+/* Context: BQL held. */
+static void tmem_vu_connection(VuServer *server, bool connected)
+{
+    TmemVhostUserServer *s = container_of(server, TmemVhostUserServer,
+                                          vu_server);
+
+    if (connected) {
+        tmem_store_handover_open(s->store);
+    }
 }
 
 static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
@@ -82,12 +102,16 @@ static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
     /* The main loop, where we are, accepts connections. */
     s->vu_server.name = s->id;
     s->vu_server.disconnected = tmem_vu_disconnected;
+    s->vu_server.connection_func = tmem_vu_connection;
     s->listening = true;
     return true;
 }
 
-static void tmem_vu_stop_listening(TmemVhostUserServer *s)
+void tmem_vu_stop_listening(TmemVhostUserServer *s)
 {
+    if (!s->listening) {
+        return;
+    }
     /* One that waits would be next, and nobody would end it. */
     if (s->vu_server.waiting) {
         timer_del(s->vu_server.waiting_timer);
@@ -199,9 +223,8 @@ static void tmem_vu_teardown(TmemVhostUserServer *s)
     if (s->client) {
         tmem_client_set_hint_func(s->client, NULL, NULL);
     }
-    if (s->listening) {
-        tmem_vu_stop_listening(s);
-    }
+    tmem_store_door_remove(s->store, &s->door);
+    tmem_vu_stop_listening(s);
     if (s->queues) {
         tmem_vu_queues_cleanup(s);
     }
@@ -234,7 +257,15 @@ static void tmem_vu_complete(UserCreatable *uc, Error **errp)
         !tmem_vu_queues_init(s, errp) ||
         !tmem_vu_listen(s, errp)) {
         tmem_vu_teardown(s);
+        return;
     }
+    s->door = (TmemStoreDoor) {
+        .ops = &tmem_vu_door_ops,
+        .opaque = s,
+        .name = s->id,
+        .client = s->client,
+    };
+    tmem_store_door_add(s->store, &s->door);
 }
 
 static void tmem_vu_init(Object *obj)

@@ -40,7 +40,8 @@ static void tmem_disconnected(BlockDriverState *bs)
         !qatomic_read(&s->past_unknown)) {
         qatomic_set(&s->front_end_settled, true);
     }
-    if (--s->front_ends || s->on_disconnect == TMEM_ON_DISCONNECT_KEEP) {
+    if (--s->front_ends || s->on_disconnect == TMEM_ON_DISCONNECT_KEEP ||
+        tmem_store_handing_over(s->store)) {
         return;
     }
     trace_tmem_blk_drop(bdrv_get_node_name(bs));
@@ -55,6 +56,7 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
 
     switch (event) {
     case BDRV_FRONT_END_CONNECTED:
+        tmem_store_handover_open(s->store);
         s->front_ends++;
         break;
     case BDRV_FRONT_END_DISCONNECTED:

@@ -31,6 +31,7 @@ struct BDRVTmemState {
     BdrvChild *overflow;
     TmemOnDisconnect on_disconnect;
     Error *migration_blocker;
+    TmemStoreDoor door;
 
     /* A TmemPlace for each page; atomic. */
     uint8_t *map;
@@ -74,6 +75,9 @@ static inline TmemHandle tmem_handle(BDRVTmemState *s, int64_t page)
  */
 TmemContext *tmem_get_context(BDRVTmemState *s);
 void tmem_put_context(BDRVTmemState *s, TmemContext *ctx);
+
+/** tmem-handover.c: over to another process */
+extern const TmemStoreDoorOps tmem_node_door_ops;
 
 /** BlockDriver.bdrv_front_end */
 void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event);

@@ -511,6 +511,7 @@ static void tmem_close(BlockDriverState *bs)
     BDRVTmemState *s = bs->opaque;
 
     migrate_del_blocker(&s->migration_blocker);
+    tmem_store_door_remove(s->store, &s->door);
     if (s->contexts) {
         g_ptr_array_free(s->contexts, true);
         qemu_mutex_destroy(&s->contexts_lock);
@@ -576,6 +577,7 @@ static int tmem_discard_flag(const QDict *explicit_options)
 static int tmem_open(BlockDriverState *bs, QDict *options, int flags,
                      Error **errp)
 {
+    BDRVTmemState *s = bs->opaque;
     QemuOpts *opts = qemu_opts_create(&tmem_runtime_opts, NULL, 0,
                                       &error_abort);
     bool ok = qemu_opts_absorb_qdict(opts, options, errp) &&
@@ -590,6 +592,13 @@ static int tmem_open(BlockDriverState *bs, QDict *options, int flags,
     bs->supported_write_flags = BDRV_REQ_FUA;
     bs->supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                                BDRV_REQ_NO_FALLBACK;
+    s->door = (TmemStoreDoor) {
+        .ops = &tmem_node_door_ops,
+        .opaque = bs,
+        .name = bs->node_name,
+        .client = s->client,
+    };
+    tmem_store_door_add(s->store, &s->door);
     return 0;
 }
 

@@ -78,6 +78,81 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
 void tmem_store_client_set_owner(TmemStoreObject *obj, TmemClient *client,
                                  Object *owner);
 
+/* --- Handing over to the process that follows --- */
+
+/**
+ * TmemStoreDoorOps: what a door does when its process ends, or has just begun
+ *
+ * All are called in the main thread.
+ */
+typedef struct TmemStoreDoorOps {
+    bool is_device;             /* else it has a pool of the host's */
+
+    /* Ends its connections for good.  Optional. */
+    void (*quiesce)(void *opaque);
+
+    /* Appends to @state what it has to remember; sets @pool, if it has one. */
+    void (*save)(void *opaque, GByteArray *state, uint64_t *pool);
+
+    /* Gives up the empty pool that it has, for the one to come. */
+    void (*vacate)(void *opaque);
+
+    /*
+     * Goes on with what save() told, and with @pool.  Returns false and sets
+     * @errp, with nothing changed, if @state makes no sense.
+     */
+    bool (*restore)(void *opaque, const uint8_t *state, size_t bytes,
+                    uint64_t pool, Error **errp);
+
+    /* After vacate(), if there was nothing to restore. */
+    void (*start_empty)(void *opaque);
+} TmemStoreDoorOps;
+
+typedef struct TmemStoreDoor {
+    const TmemStoreDoorOps *ops;
+    void *opaque;
+    const char *name;           /* of the door among those of its kind */
+    TmemClient *client;
+
+    bool registered;
+    QTAILQ_ENTRY(TmemStoreDoor) next;
+} TmemStoreDoor;
+
+/**
+ * tmem_store_door_add: a door is there, and gets what was handed over to it
+ *
+ * Before its first connection, by tmem_store_handover_open() at the latest.
+ * Does nothing if the store hands nothing over.
+ */
+void tmem_store_door_add(TmemStoreObject *obj, TmemStoreDoor *door);
+void tmem_store_door_remove(TmemStoreObject *obj, TmemStoreDoor *door);
+
+/**
+ * tmem_store_handover_open: from now on pages may change
+ *
+ * A door calls it when somebody connects.
+ */
+void tmem_store_handover_open(TmemStoreObject *obj);
+
+/** Whether connections end because the process does: their pages are kept. */
+bool tmem_store_handing_over(TmemStoreObject *obj);
+
+/* --- For the main program that can hand over: qemu-storage-daemon --- */
+
+/** Before the first object is made. */
+void tmem_handover_enable(void);
+
+/** Start-up has not failed: before the main loop runs. */
+void tmem_handover_ready(void);
+
+/** The process is to end: before exports are closed. */
+void tmem_handover_begin(void);
+
+/** Hands all stores over: after exports were closed, and before nodes are. */
+void tmem_handover_finish(void);
+
+/* --- All stores --- */
+
 typedef void TmemStoreObjectFunc(TmemStoreObject *obj, void *opaque);
 
 /** Calls @func for each completed store, in the order of creation. */

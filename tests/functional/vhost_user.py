@@ -195,6 +195,19 @@ class FrontEnd:
             struct.pack_into('<HH', self.memory, ring + 0x4000, 0, base)
             self.start_queue(index, base)
 
+    def reconnect(self, path):
+        """The same guest, with its rings as they are, at another server."""
+        self.sock.close()
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(path)
+        self.negotiate()
+        self.set_memory()
+        for index in range(self.queues):
+            used = index * RING_BYTES + 0x4000 + 2
+            self.start_queue(index, struct.unpack_from('<H', self.memory,
+                                                       used)[0])
+
     # Requests.
 
     def descriptor(self, index, slot, address, length, flags=0, after=0):

@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * tmem-store: files that a service manager keeps between two processes
+ *
+ * systemd's protocol, which any supervisor can speak: a file goes to the
+ * manager in a datagram to $NOTIFY_SOCKET (sd_notify(3), FDSTORE=1), and comes
+ * back as one of $LISTEN_FDS with its name in $LISTEN_FDNAMES
+ * (sd_listen_fds(3)).
+ */
+#ifndef TMEM_FDSTORE_H
+#define TMEM_FDSTORE_H
+
+/** Whether there is a manager; else false, with @errp set to the way out. */
+bool tmem_fdstore_available(Error **errp);
+
+/**
+ * tmem_fdstore_take: the file of that name
+ *
+ * Returns -1 if there is none, and -1 with @errp set if there are several.  The
+ * caller owns the file, of which the manager has one more.
+ */
+int tmem_fdstore_take(const char *name, Error **errp);
+
+/** Gives @fd to the manager, and waits until it has it.  @fd stays ours. */
+bool tmem_fdstore_put(const char *name, int fd, Error **errp);
+
+/** The manager forgets all files of that name. */
+void tmem_fdstore_remove(const char *name);
+
+#endif /* TMEM_FDSTORE_H */
