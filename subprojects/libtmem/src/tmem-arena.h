@@ -51,8 +51,9 @@ typedef enum TmemSpace {
 
 typedef struct TmemHeap TmemHeap;
 
+/* As large as a cache line, and in one: threads are at work on neighbours. */
 typedef struct TmemSegment {
-    TmemHeap *heap;         /* whose it is; stable while in use */
+    _Alignas(64) TmemHeap *heap;    /* whose it is; stable while in use */
 
     /* Guarded by the lock of its class; next of a free one by the arena's. */
     uint32_t next;          /* on one of its class's lists */

@@ -376,7 +376,8 @@ static bool check_client(Check *c, TmemClient *client)
            check_level(c, "client's tables", client->heap.charged_bytes,
                        table) &&
            check_level(c, "client's persistent pages",
-                       client->persistent_pages, persistent_pages) &&
+                       tmem_client_persistent_pages_locked(client),
+                       persistent_pages) &&
            check_sizes(c, client, &held) && check_purse(c, client);
 }
 

@@ -12,6 +12,7 @@
 #include "tmem-event.h"
 #include "tmem-heap.h"
 #include "tmem-hist.h"
+#include "tmem-index.h"
 #include "tmem-job.h"
 #include "tmem-lock.h"
 #include "tmem-pool.h"
@@ -27,7 +28,8 @@ struct TmemClient {
     TmemHeap heap;          /* all memory of its pages */
     uint32_t max_pools;
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
-    uint64_t persistent_pages;  /* atomic */
+    /* As of no context, and of those freed; may be "negative".  Atomic. */
+    uint64_t persistent_pages;
     uint32_t nr_persistent;     /* of its pools; atomic */
     bool frozen;            /* atomic */
     TmemPurse purse;        /* what its credit is covered by */
@@ -55,6 +57,17 @@ struct TmemClient {
     TmemPoolStats destroyed;    /* counters of pools that were destroyed */
 };
 
+/*
+ * The shards of what tmem_page_prefetch() was told of last.  The lock of one is
+ * fetched when the operation before it has let go of its own, and not sooner:
+ * another thread that takes it meanwhile has it on its processor.
+ */
+typedef struct TmemAhead {
+    unsigned nr;
+    unsigned next;
+    TmemShard *shard[TMEM_PREFETCH_MAX];
+} TmemAhead;
+
 struct TmemContext {
     TmemClient *client;
     TmemStore *store;
@@ -67,7 +80,9 @@ struct TmemContext {
     size_t memory_bytes;
     TmemClientCounters counters;    /* written by the context's thread */
     TmemHist hist;
+    TmemAhead ahead;
     TmemHeld held;
+    uint64_t persistent_pages;  /* that it stored, less those it dropped */
     TmemJob job;            /* the request in hand */
 };
 
@@ -77,6 +92,9 @@ uint64_t tmem_tallies_bytes(uint32_t nr_slots);
 /** Bytes that @nr_slots of the pool table take, tallies and all. */
 uint64_t tmem_client_table_bytes_locked(const TmemClient *client,
                                         uint32_t nr_slots);
+
+/** What the client's contexts have counted; its lock is held. */
+int64_t tmem_client_persistent_pages_locked(const TmemClient *client);
 
 /** Adds @ctx's tally of @slot to the pool's shared one and clears it. */
 void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot);

@@ -2,6 +2,7 @@
 /*
  * libtmem: the heap of one client: its segments, cut into slots
  */
+#include <stdlib.h>
 #include <string.h>
 
 #include "tmem-error.h"
@@ -16,28 +17,44 @@ static void free_classes(TmemHeap *heap)
     for (uint32_t i = 0; i < TMEM_SPACE__MAX * heap->arena->nr_classes; i++) {
         tmem_lock_destroy(&heap->classes[i].lock);
     }
-    g_free(heap->classes);
+    free(heap->classes);
+}
+
+static bool new_classes(TmemHeap *heap)
+{
+    uint32_t nr = TMEM_SPACE__MAX * heap->arena->nr_classes;
+    void *classes;
+
+    if (TMEM_FAULT("heap") ||
+        posix_memalign(&classes, _Alignof(TmemClass),
+                       nr * sizeof(TmemClass))) {
+        return false;
+    }
+    memset(classes, 0, nr * sizeof(TmemClass));
+    heap->classes = classes;
+    for (uint32_t i = 0; i < nr; i++) {
+        TmemClass *c = &heap->classes[i];
+
+        tmem_lock_init(&c->lock, TMEM_RANK_CLASS);
+        c->fullest = TMEM_SEGMENT_NONE;
+        for (int list = 0; list < TMEM_LIST__MAX; list++) {
+            c->first[list] = TMEM_SEGMENT_NONE;
+        }
+    }
+    return true;
 }
 
 bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
                     const TmemLimits *limits, GError **errp)
 {
-    uint32_t nr = TMEM_SPACE__MAX * arena->nr_classes;
     bool ok;
 
     memset(heap, 0, sizeof(*heap));
     heap->arena = arena;
     heap->slack = UINT32_MAX;
-    heap->classes = TMEM_FAULT("heap") ? NULL : g_try_new0(TmemClass, nr);
-    if (!heap->classes) {
+    if (!new_classes(heap)) {
         return tmem_error_set(errp, "client '%s': no memory for its tables",
                               name);
-    }
-    for (uint32_t i = 0; i < nr; i++) {
-        tmem_lock_init(&heap->classes[i].lock, TMEM_RANK_CLASS);
-        for (int list = 0; list < TMEM_LIST__MAX; list++) {
-            heap->classes[i].first[list] = TMEM_SEGMENT_NONE;
-        }
     }
     for (int space = 0; space < TMEM_SPACE__MAX; space++) {
         heap->order[space].first = TMEM_SEGMENT_NONE;
@@ -367,8 +384,11 @@ static void set_first(TmemClass *c, TmemList list, uint32_t nr)
     bit = 1u << list;
     c->first[list] = nr;
     if (list >= TMEM_LIST_GROWING) {
-        __atomic_store_n(&c->groups, nr == TMEM_SEGMENT_NONE ?
-                                     c->groups & ~bit : c->groups | bit,
+        c->groups = nr == TMEM_SEGMENT_NONE ? c->groups & ~bit :
+                                              c->groups | bit;
+        /* The fullest with a free slot, or else one that can grow. */
+        __atomic_store_n(&c->fullest, !c->groups ? TMEM_SEGMENT_NONE :
+                         c->first[31 - __builtin_clz(c->groups)],
                          __ATOMIC_RELAXED);
     }
 }
@@ -438,13 +458,6 @@ static TmemList list_of(const TmemArena *arena, const TmemSegment *seg)
         return TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
     }
     return seg->watermark < slots ? TMEM_LIST_GROWING : TMEM_LIST_NONE;
-}
-
-/* The fullest segment with a free slot, or else one that can grow. */
-static uint32_t fullest(const TmemClass *c)
-{
-    return c->groups ? c->first[31 - __builtin_clz(c->groups)] :
-                       TMEM_SEGMENT_NONE;
 }
 
 /* A segment joins the class, or leaves it. */
@@ -537,12 +550,12 @@ static TmemRef slot_of_class(TmemHeap *heap, TmemClass *c)
 {
     TmemRef ref = 0;
 
-    if (!__atomic_load_n(&c->groups, __ATOMIC_RELAXED)) {
+    if (__atomic_load_n(&c->fullest, __ATOMIC_RELAXED) == TMEM_SEGMENT_NONE) {
         return 0;
     }
     tmem_lock(&c->lock);
-    if (c->groups) {
-        ref = slot_take(heap->arena, c, fullest(c), NULL);
+    if (c->fullest != TMEM_SEGMENT_NONE) {
+        ref = slot_take(heap->arena, c, c->fullest, NULL);
     }
     tmem_unlock(&c->lock);
     return ref;
@@ -581,7 +594,7 @@ static TmemRef slot_of_draining(TmemHeap *heap, TmemSpace space,
         }
         tmem_lock(&c->lock);
         if (undrain_one(arena, c)) {
-            ref = slot_take(arena, c, fullest(c), NULL);
+            ref = slot_take(arena, c, c->fullest, NULL);
         }
         tmem_unlock(&c->lock);
     } while (!ref && ++class_nr < arena->nr_classes &&
@@ -598,8 +611,8 @@ static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
 
     growth->why = TMEM_STATUS_NOSPC;
     tmem_lock(&c->lock);
-    if (c->groups) {
-        ref = slot_take(heap->arena, c, fullest(c), growth);
+    if (c->fullest != TMEM_SEGMENT_NONE) {
+        ref = slot_take(heap->arena, c, c->fullest, growth);
     }
     /* Budget that idle segments hold cannot be had but with them. */
     if (!ref && growth->why != TMEM_STATUS_QUOTA) {
@@ -617,7 +630,7 @@ static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
 static uint32_t class_of(const TmemArena *arena, size_t bytes)
 {
     g_assert(bytes > 0 && bytes <= TMEM_SLOT_BYTES_MAX);
-    return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
+    return tmem_heap_class_of(arena, bytes);
 }
 
 /* The largest slot to take for @bytes before a segment is opened. */

@@ -54,15 +54,25 @@ typedef enum TmemList {
     TMEM_LIST__MAX,
 } TmemList;
 
+/* A cache line of what processors hand to each other. */
+#define TMEM_LINE_BYTES 64
+
+/*
+ * Threads of one client meet here: what a slot that is taken or given back
+ * needs of the class is in the first cache line, and no other class is.
+ */
 typedef struct TmemClass {
-    TmemLock lock;
-    uint32_t first[TMEM_LIST__MAX];
+    _Alignas(2 * TMEM_LINE_BYTES) TmemLock lock;
+    uint64_t nr_used;       /* slots of all */
+    /* Where slots are taken from; also read without the lock. */
+    uint32_t fullest;
     /* The lists from TMEM_LIST_GROWING on that are not empty, a bit each. */
-    uint8_t groups;         /* also read without the lock */
+    uint8_t groups;
+
+    uint32_t first[TMEM_LIST__MAX];
     uint32_t nr_segments;   /* but for those that evictors own */
     uint32_t nr_draining;   /* of these, marked; also read without the lock */
     uint64_t nr_touched;    /* of these, slots below their watermarks */
-    uint64_t nr_used;       /* slots of all */
     struct {                /* scratch of tmem_arena_check() */
         uint64_t nr_used;
         uint32_t nr_segments;
@@ -217,6 +227,12 @@ uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space, uint32_t class_nr);
  */
 uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
                              uint32_t class_nr);
+
+/** The class of slots for @bytes. */
+static inline uint32_t tmem_heap_class_of(const TmemArena *arena, size_t bytes)
+{
+    return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
+}
 
 /** Whether the slot at @ref, which is in use, is in a marked segment. */
 static inline bool tmem_arena_draining(const TmemArena *arena, TmemRef ref)

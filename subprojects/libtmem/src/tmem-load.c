@@ -170,6 +170,7 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
     }
     status = look_up(&op, &entry, &checksum);
     tmem_op_leave(&op);
+    tmem_ahead_fetch(&ctx->ahead);
 
     if (status == TMEM_STATUS_OK &&
         !decode(&op, entry, checksum, tmem_op_seed(&op, handle->index),

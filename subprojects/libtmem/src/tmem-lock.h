@@ -47,9 +47,22 @@ void tmem_assert_unlocked(void);
 #define tmem_assert_unlocked()              ((void)0)
 #endif
 
+/*
+ * Most locks are held for less time than it takes to put a thread to sleep and
+ * to wake it: where the C library can, wait a moment for the holder first.
+ */
 static inline void tmem_lock_init(TmemLock *lock, TmemLockRank rank)
 {
+#ifdef __GLIBC__
+    pthread_mutexattr_t attr;
+
+    pthread_mutexattr_init(&attr);
+    pthread_mutexattr_settype(&attr, PTHREAD_MUTEX_ADAPTIVE_NP);
+    pthread_mutex_init(&lock->mutex, &attr);
+    pthread_mutexattr_destroy(&attr);
+#else
     pthread_mutex_init(&lock->mutex, NULL);
+#endif
     lock->rank = rank;
 }
 

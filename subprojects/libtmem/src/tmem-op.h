@@ -24,7 +24,32 @@ typedef struct TmemOp {
     TmemDelta delta;
     TmemClaim *claim;       /* of a store with credit, else NULL */
     TmemStatus forced;      /* why it would be refused but for that, or OK */
+    int old_class;          /* of what a store seems to replace, or -1 */
 } TmemOp;
+
+/** Fetches the lock of the operation that is expected next. */
+static inline void tmem_ahead_fetch(const TmemAhead *ahead)
+{
+    if (ahead->next < ahead->nr) {
+        __builtin_prefetch(&ahead->shard[ahead->next]->lock, 1);
+    }
+}
+
+/** An operation on @shard has begun: what is expected next comes after it. */
+static inline void tmem_ahead_note(TmemAhead *ahead, const TmemShard *shard)
+{
+    if (ahead->next < ahead->nr && ahead->shard[ahead->next] == shard) {
+        ahead->next++;
+    }
+}
+
+/**
+ * tmem_prefetch_old() - have what a store may replace in the cache
+ *
+ * Returns the class of the record's slot, -1 if there is none: as it seems,
+ * for no lock is held.
+ */
+int tmem_prefetch_old(const TmemIndex *index, const TmemKey *key);
 
 /** Returns false if the pool does not exist: the answer is NOPOOL. */
 static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
@@ -38,6 +63,7 @@ static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
     op->space = tmem_pool_id_space(handle->pool);
     op->claim = NULL;
     op->forced = TMEM_STATUS_OK;
+    op->old_class = -1;
     op->pool = tmem_pool_find(ctx->client, handle->pool);
     if (!op->pool) {
         return false;
@@ -47,6 +73,7 @@ static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
     memset(&op->delta, 0, sizeof(op->delta));
     tmem_index_key(&op->store->index, op->pool, op->hash_id, handle->object,
                    handle->index, &op->key);
+    tmem_ahead_note(&ctx->ahead, op->key.shard);
     return true;
 }
 

@@ -155,6 +155,59 @@ static bool take_quota(TmemOp *op, int64_t bytes, bool last)
 }
 
 /*
+ * Shard locked: whether the page at @old may be written over.  Not in a marked
+ * segment, which is to become empty; not in a tight store, where who may keep
+ * what is asked when memory is taken; and an ephemeral page that is stored
+ * again is young again, and lies with such.
+ */
+static bool may_overwrite(TmemOp *op, const TmemEncoded *enc, TmemEntry old)
+{
+    TmemArena *arena = &op->store->arena;
+    TmemRef ref = tmem_entry_ref(old);
+
+    return ref && op->space == TMEM_SPACE_PERSISTENT &&
+           arena->segments[tmem_arena_segment_of(arena, ref)].class_nr ==
+           tmem_heap_class_of(arena, record_bytes(op, enc)) &&
+           !tmem_arena_draining(arena, ref) &&
+           !__atomic_load_n(&arena->is_tight, __ATOMIC_RELAXED);
+}
+
+/*
+ * Puts @enc in the place of the record that is there, if that is of the same
+ * class: no memory is taken and none given back, and none but what is written
+ * need be in a cache.  The copy is made under the shard's lock, as a load's is.
+ * Returns false, having done nothing, if that cannot be.
+ */
+static bool overwrite(TmemOp *op, const TmemEncoded *enc, uint64_t seed)
+{
+    TmemNode *node;
+    TmemEntry *old, entry;
+    bool done = false;
+
+    if (!enc->data || op->forced != TMEM_STATUS_OK ||
+        op->old_class != (int)tmem_heap_class_of(&op->store->arena,
+                                                 record_bytes(op, enc)) ||
+        !tmem_op_enter(op)) {
+        return false;
+    }
+    old = tmem_op_find(op, &node);
+    if (old && may_overwrite(op, enc, *old)) {
+        TmemRef ref = tmem_entry_ref(*old);
+
+        write_record(op, ref, enc, seed);
+        entry = tmem_entry_make(enc->kind, ref, enc->len,
+                                op->key.shard->generation++);
+        tmem_index_replace(&op->store->index, node, op->key.pos, entry,
+                           &op->delta);
+        tmem_tally_apply(op->ctx, op->pool, &op->delta);
+        count_kept(op, enc, true);
+        done = true;
+    }
+    tmem_op_leave(op);
+    return done;
+}
+
+/*
  * Shard locked: makes @enc, whose record is at @ref, the page under the
  * handle.  Anything but OK changes nothing, so that the caller may try again;
  * @ref is used up if OK.  Without a @ref @why says what was missing.  In the
@@ -264,6 +317,9 @@ static TmemStatus store_encoded(TmemOp *op, const TmemEncoded *enc,
     bool last = op->forced != TMEM_STATUS_OK;
     TmemStatus status;
 
+    if (overwrite(op, enc, seed)) {
+        return TMEM_STATUS_OK;
+    }
     for (;;) {
         status = try_store(op, enc, seed, last);
         if (last || (status != TMEM_STATUS_NOSPC &&
@@ -360,6 +416,9 @@ TmemStatus tmem_page_store_claiming(TmemContext *ctx,
         return tmem_op_end_no_pool(ctx);
     }
     op.claim = claim;
+    if (op.space == TMEM_SPACE_PERSISTENT) {
+        op.old_class = tmem_prefetch_old(&op.store->index, &op.key);
+    }
     status = admit_and_store(&op, handle->index, page, &enc);
     tmem_arena_trim(&op.store->arena);
     /* A store that credit alone has saved tells as much as a refused one. */

@@ -21,16 +21,13 @@ const char *tmem_pool_kind_str(TmemPoolKind kind)
 
 /*
  * Whether a client holds persistent pages is asked after every batch of
- * requests, so it is a counter of its own: shared by the client's contexts, but
- * a store that replaces a page does not touch it.
+ * requests, so it is a counter of its own.  Each context has one: one that all
+ * share would go from processor to processor with every page.
  */
-static void count_persistent(TmemPool *pool, const TmemDelta *delta)
+static int64_t persistent_pages(const TmemPool *pool, const TmemDelta *delta)
 {
-    if (delta->pages && tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT &&
-        !tmem_pool_id_is_host(pool->key)) {
-        __atomic_fetch_add(&pool->client->persistent_pages, delta->pages,
-                           __ATOMIC_RELAXED);
-    }
+    return tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT &&
+           !tmem_pool_id_is_host(pool->key) ? delta->pages : 0;
 }
 
 void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
@@ -52,7 +49,9 @@ void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
         tmem_count(&ctx->held.bytes, delta->stored_bytes);
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
-    count_persistent(pool, delta);
+    if (delta->pages) {
+        tmem_count(&ctx->persistent_pages, persistent_pages(pool, delta));
+    }
 }
 
 void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
@@ -76,7 +75,10 @@ void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
                            __ATOMIC_RELAXED);
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
-    count_persistent(pool, delta);
+    if (delta->pages) {
+        __atomic_fetch_add(&pool->client->persistent_pages,
+                           persistent_pages(pool, delta), __ATOMIC_RELAXED);
+    }
 }
 
 void tmem_tally_sum(TmemPoolStats *sum, const TmemTally *from)

@@ -14,7 +14,7 @@
  * system reads as zeros.  Compilers cannot know that this is harmless, hence
  * peek().
  */
-#include "tmem-store.h"
+#include "tmem-op.h"
 
 /* Nodes of a hash chain that are looked at: longer chains are rare. */
 #define CHAIN_MAX       3
@@ -56,6 +56,12 @@ static const void *at(const TmemArena *arena, TmemRef ref, size_t bytes)
     return ref && ref <= 1ull << TMEM_REF_BITS &&
            offset + bytes <= arena->span_bytes ?
            arena->base + offset : NULL;
+}
+
+static const TmemSegment *descriptor_of(const TmemArena *arena, TmemRef ref)
+{
+    return &arena->segments[MIN(tmem_arena_segment_of(arena, ref),
+                                arena->nr_segments - 1)];
 }
 
 static void touch(const void *p)
@@ -139,7 +145,8 @@ static void touch_entry(const TmemArena *arena, Lookup *l)
     }
 }
 
-static void touch_record(const TmemArena *arena, const Lookup *l)
+/* Returns the class of its slot, or -1. */
+static int touch_record(const TmemArena *arena, const Lookup *l)
 {
     TmemEntry entry = peek(l->entry);
     TmemRef ref = tmem_entry_ref(entry);
@@ -147,11 +154,27 @@ static void touch_record(const TmemArena *arena, const Lookup *l)
     const uint8_t *record = at(arena, ref, bytes);
 
     if (record) {
-        touch(&arena->segments[tmem_arena_segment_of(arena, ref)]);
+        touch(descriptor_of(arena, ref));
         for (unsigned i = 0; i < RECORD_LINES && i * LINE < bytes; i++) {
             touch(record + i * LINE);
         }
     }
+    return record ? peek8(&descriptor_of(arena, ref)->class_nr) : -1;
+}
+
+int tmem_prefetch_old(const TmemIndex *index, const TmemKey *key)
+{
+    const TmemArena *arena = index->arena;
+    Lookup l = { .key = *key };
+
+    l.chain = peek(bucket_of(key->shard, tmem_key_hash(key)));
+    for (unsigned round = 0; round < CHAIN_MAX; round++) {
+        follow(arena, &l);
+    }
+    if (l.node) {
+        touch_entry(arena, &l);
+    }
+    return l.entry ? touch_record(arena, &l) : -1;
 }
 
 void tmem_page_prefetch(TmemContext *ctx, const TmemHandle *handles,
@@ -175,9 +198,11 @@ void tmem_page_prefetch(TmemContext *ctx, const TmemHandle *handles,
         l->node = NULL;
         l->entry = NULL;
         touch(bucket_of(l->key.shard, tmem_key_hash(&l->key)));
-        touch(&l->key.shard->lock);
-        n++;
+        ctx->ahead.shard[n++] = l->key.shard;
     }
+    ctx->ahead.nr = n;
+    ctx->ahead.next = 0;
+    tmem_ahead_fetch(&ctx->ahead);
     for (unsigned i = 0; i < n; i++) {
         Lookup *l = &lookup[i];
 

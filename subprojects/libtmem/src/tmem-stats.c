@@ -107,9 +107,28 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes)
     }
 }
 
+int64_t tmem_client_persistent_pages_locked(const TmemClient *client)
+{
+    uint64_t sum = __atomic_load_n(&client->persistent_pages, __ATOMIC_RELAXED);
+
+    for (const GList *l = client->contexts; l; l = l->next) {
+        const TmemContext *ctx = l->data;
+
+        sum += __atomic_load_n(&ctx->persistent_pages, __ATOMIC_RELAXED);
+    }
+    return sum;
+}
+
 uint64_t tmem_client_persistent_pages(TmemClient *client)
 {
-    return __atomic_load_n(&client->persistent_pages, __ATOMIC_RELAXED);
+    int64_t pages;
+
+    /* Whoever comes later with the lock sees what was counted before. */
+    tmem_lock(&client->lock);
+    pages = tmem_client_persistent_pages_locked(client);
+    tmem_unlock(&client->lock);
+    /* A page of one context may just be dropped by another. */
+    return MAX(pages, 0);
 }
 
 void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
