@@ -260,6 +260,12 @@ static void test_object_slices(void)
     for (uint64_t i = 0; i < nr_new; i++) {
         expect(&c.m[2], 1, (OLD_NODES + i) * NODE_PAGES, TEST_PAGE_MIXED, i);
     }
+    /* These came while the first was under way, and go with the next. */
+    g_assert_cmpint(tmem_object_invalidate(c.m[0].ctx, &h), ==,
+                    TMEM_STATUS_OK);
+    for (uint64_t i = 0; i < nr_new; i++) {
+        expect_miss(&c.m[2], 1, (OLD_NODES + i) * NODE_PAGES);
+    }
     club_tear_down(&c);
 }
 

@@ -277,6 +277,92 @@ static void test_compressor_none(void)
  * The record of one page in the place of another's is damage, also if the words
  * of their handles are the same ones.
  */
+/* --- Where a page goes that is stored over another --- */
+
+static TmemRef place_of(Fixture *f, TmemHandle h)
+{
+    TestPeek peek;
+
+    g_assert_true(test_peek(f->ctx, h, &peek));
+    return tmem_entry_ref(*peek.entry);
+}
+
+/* One of the same size needs no memory, unless its place is not to stay. */
+static void test_over_in_place(void)
+{
+    TmemClientStats stats;
+    TmemHandle h, e;
+    TmemRef ref = 0;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    h = test_handle(f.persistent, 0, 1);
+    e = test_handle(f.ephemeral, 0, 1);
+    for (int tag = 1; tag < 4; tag++) {
+        g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_NOISE, tag), ==, 0);
+        test_expect_page(f.ctx, h, TEST_PAGE_NOISE, tag);
+        if (tag > 1) {
+            g_assert_cmpuint(place_of(&f, h), ==, ref);
+        }
+        ref = place_of(&f, h);
+    }
+    g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_TEXT, 4), ==, 0);
+    test_expect_page(f.ctx, h, TEST_PAGE_TEXT, 4);
+    g_assert_cmpuint(place_of(&f, h), !=, ref);
+
+    g_assert_cmpint(test_store(f.ctx, e, TEST_PAGE_NOISE, 1), ==, 0);
+    ref = place_of(&f, e);
+    g_assert_cmpint(test_store(f.ctx, e, TEST_PAGE_NOISE, 2), ==, 0);
+    g_assert_cmpuint(place_of(&f, e), !=, ref);
+    tmem_client_get_stats(f.client, &stats);
+    g_assert_cmpuint(stats.total.stores_replaced, ==, 4);
+    g_assert_cmpuint(stats.total.pages, ==, 2);
+    test_check_laws(f.client);
+    fixture_tear_down(&f);
+}
+
+#define SPARSE  600u
+
+/* What is stored meanwhile does not keep a marked segment from emptying. */
+static void test_over_marked(void)
+{
+    unsigned nr_marked = 0;
+    uint32_t class_nr;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    test_set_upkeep(f.store, 0, false);
+    for (unsigned i = 0; i < SPARSE; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, 0, i),
+                                   TEST_PAGE_NOISE, i), ==, 0);
+    }
+    for (unsigned i = 0; i < SPARSE; i++) {
+        TmemHandle h = test_handle(f.persistent, 0, i);
+
+        if (i % 3) {
+            tmem_page_invalidate(f.ctx, &h);
+        }
+    }
+    class_nr = tmem_heap_class_of(&f.store->arena, TMEM_SLOT_BYTES_MAX -
+                                  TMEM_UNIT + 4);
+    g_assert_cmpuint(tmem_heap_drain(&f.client->heap, TMEM_SPACE_PERSISTENT,
+                                     class_nr), >, 0);
+    for (unsigned i = 0; i < SPARSE; i += 3) {
+        TmemHandle h = test_handle(f.persistent, 0, i);
+        bool marked = tmem_arena_draining(&f.store->arena, place_of(&f, h));
+
+        g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_NOISE, i + 1), ==, 0);
+        if (marked) {
+            g_assert_false(tmem_arena_draining(&f.store->arena,
+                                               place_of(&f, h)));
+            nr_marked++;
+        }
+        test_expect_page(f.ctx, h, TEST_PAGE_NOISE, i + 1);
+    }
+    g_assert_cmpuint(nr_marked, >, 0);
+    fixture_tear_down(&f);
+}
+
 static void test_exchanged_records(void)
 {
     TmemHandle a, b;
@@ -302,6 +388,8 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/store/round-trip", test_round_trip);
     g_test_add_func("/tmem/store/overwrite", test_overwrite);
+    g_test_add_func("/tmem/store/over/in-place", test_over_in_place);
+    g_test_add_func("/tmem/store/over/marked", test_over_marked);
     g_test_add_func("/tmem/B2/invalidate-object", test_invalidate_object);
     g_test_add_func("/tmem/B5/take", test_take);
     g_test_add_func("/tmem/B5/take-recompressed", test_take_recompressed);
