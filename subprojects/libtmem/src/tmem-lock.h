@@ -53,7 +53,7 @@ void tmem_assert_unlocked(void);
  */
 static inline void tmem_lock_init(TmemLock *lock, TmemLockRank rank)
 {
-#ifdef __GLIBC__
+#ifdef TMEM_LOCK_ADAPTIVE
     pthread_mutexattr_t attr;
 
     pthread_mutexattr_init(&attr);

@@ -102,7 +102,9 @@ static void test_threads(void)
     g_assert_cmpuint(f.client->heap.order[TMEM_SPACE_EPHEMERAL].nr, >, 0);
     tmem_client_get_stats(f.client, &stats);
     g_assert_cmpuint(stats.total.evicted, >, THREADS * ONCE);
-    g_assert_cmpuint(stats.total.taken, ==, hits);
+    /* One that was just loaded may be evicted before it is taken. */
+    g_assert_cmpuint(stats.total.taken, <=, hits);
+    g_assert_cmpuint(stats.total.taken, >, hits - hits / 16);
     /* By age alone it is less than a tenth: see /tmem/evict/scan. */
     g_test_message("hits %u of %u", hits, THREADS * ROUNDS * OFTEN);
     g_assert_cmpuint(hits, >, THREADS * ROUNDS * OFTEN / 10);
