@@ -226,11 +226,15 @@ static void test_freeze_store(void)
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     h = test_handle(f.ephemeral, 1, 1);
+    g_assert_false(tmem_store_frozen(f.store));
     tmem_store_freeze(f.store, true);
+    g_assert_true(tmem_store_frozen(f.store));
     g_assert_false(tmem_client_frozen(f.client));
     expect_refusal(&f, h, TEST_PAGE_TEXT, TMEM_STATUS_FROZEN);
     tmem_client_freeze(f.client, true);
     tmem_store_freeze(f.store, false);
+    g_assert_false(tmem_store_frozen(f.store));
+    g_assert_true(tmem_client_frozen(f.client));
     expect_refusal(&f, h, TEST_PAGE_TEXT, TMEM_STATUS_FROZEN);
     tmem_client_freeze(f.client, false);
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_TEXT, 1), ==, 0);

@@ -479,6 +479,31 @@ static void test_persistent_pages(void)
     fixture_tear_down(&f);
 }
 
+/* What is pinned is what is left when all has been evicted. */
+static void test_pinned(void)
+{
+    TmemClientStats stats;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 600; i++) {
+        test_store(f.ctx, test_handle(f.persistent, i / 64, i),
+                   i % 3 ? TEST_PAGE_NOISE : TEST_PAGE_ZERO, i);
+        test_store(f.ctx, test_handle(f.ephemeral, i / 64, i),
+                   i % 3 ? TEST_PAGE_TEXT : TEST_PAGE_ZERO, i);
+    }
+    tmem_client_get_stats(f.client, &stats);
+    g_assert_cmpuint(stats.total.evicted, ==, 0);
+    g_assert_cmpuint(stats.pinned_bytes, >, 400 * TMEM_PAGE_SIZE);
+    g_assert_cmpuint(stats.pinned_bytes, <, stats.bytes);
+
+    tmem_client_evict(f.client, UINT64_MAX);
+    tmem_client_get_stats(f.client, &stats);
+    g_assert_cmpuint(stats.total.evicted, ==, 600);
+    g_assert_cmpuint(stats.pinned_bytes, ==, stats.bytes);
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -502,5 +527,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/limits/no-queue", test_no_queue);
     g_test_add_func("/tmem/stats/live-on", test_counters_live_on);
     g_test_add_func("/tmem/stats/persistent-pages", test_persistent_pages);
+    g_test_add_func("/tmem/stats/pinned", test_pinned);
     return g_test_run();
 }

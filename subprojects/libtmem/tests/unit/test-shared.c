@@ -136,10 +136,12 @@ static void test_authorize(void)
 static void test_authorize_many(void)
 {
     g_autoptr(GError) err = NULL;
+    uint8_t uuids[TMEM_CLIENT_UUIDS_MAX][16];
     uint8_t uuid[16] = {};
     Fixture f;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
+    g_assert_cmpuint(tmem_client_get_authorized(f.client, uuids), ==, 0);
     for (int i = 0; i < TMEM_CLIENT_UUIDS_MAX; i++) {
         uuid[7] = i;
         g_assert_true(tmem_client_authorize(f.client, uuid, true, &err));
@@ -150,6 +152,11 @@ static void test_authorize_many(void)
     g_assert_nonnull(strstr(err->message, "64"));
     uuid[7] = 5;
     g_assert_true(tmem_client_authorize(f.client, uuid, false, NULL));
+    g_assert_cmpuint(tmem_client_get_authorized(f.client, uuids), ==,
+                     TMEM_CLIENT_UUIDS_MAX - 1);
+    for (int i = 0; i < TMEM_CLIENT_UUIDS_MAX - 1; i++) {
+        g_assert_cmpuint(uuids[i][7], !=, 5);
+    }
     uuid[7] = TMEM_CLIENT_UUIDS_MAX;
     g_assert_true(tmem_client_authorize(f.client, uuid, true, NULL));
     fixture_tear_down(&f);
