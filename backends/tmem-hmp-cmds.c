@@ -43,7 +43,8 @@ static void print_client(Monitor *mon, int width, const TmemClientInfo *client)
     TmemClientPoolInfoList *l;
     unsigned page_shift = client->pools ? client->pools->value->page_shift : 0;
 
-    print_row(mon, width, client->name, "client", client->stats->bytes,
+    print_row(mon, width, client->name, client->frozen ? "frozen" : "client",
+              client->stats->bytes,
               client->total, page_shift);
     for (l = client->pools; l; l = l->next) {
         const TmemClientPoolInfo *pool = l->value;
@@ -63,9 +64,10 @@ static void print_store(Monitor *mon, const TmemStoreInfo *store)
     int width = strlen("  0x0123456789abcdef");
 
     monitor_printf(mon, "%s: %s of %s used, compressor %s, %" PRIu64
-                   " client%s\n", store->id, used, size, store->compressor,
+                   " client%s%s\n", store->id, used, size, store->compressor,
                    store->stats->clients,
-                   store->stats->clients == 1 ? "" : "s");
+                   store->stats->clients == 1 ? "" : "s",
+                   store->frozen ? ", frozen" : "");
     if (!store->clients) {
         return;
     }

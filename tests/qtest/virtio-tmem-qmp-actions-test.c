@@ -384,10 +384,12 @@ static void test_hmp_actions(void *obj, void *data, QGuestAllocator *alloc)
     hmp_says("tmem_set_client s0 tm0 weight 100", "");
 
     hmp_says("tmem_freeze s0 tm0", "");
+    hmp_says("info tmem s0", " frozen ");
     g_assert_true(is_frozen(true));
     hmp_says("tmem_freeze s0 tm0", "Error: client 'tm0' is frozen already");
     hmp_says("tmem_thaw s0 tm0", "");
     hmp_says("tmem_freeze s0", "");
+    hmp_says("info tmem s0", "1 client, frozen\r\n");
     g_assert_true(is_frozen(false));
     hmp_says("tmem_thaw s0", "");
     g_assert_false(is_frozen(false));
