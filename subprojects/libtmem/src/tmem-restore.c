@@ -13,6 +13,7 @@
 
 #include "libtmem/tmem-save.h"
 #include "tmem-error.h"
+#include "tmem-fault.h"
 #include "tmem-op.h"
 #include "tmem-stream.h"
 
@@ -222,7 +223,9 @@ static bool parse_directory(TmemLoader *loader, const StreamHeader *header,
 static bool read_directory(TmemLoader *loader, const StreamHeader *header,
                            GError **errp)
 {
-    g_autofree uint8_t *directory = g_try_malloc(header->directory_bytes);
+    g_autofree uint8_t *directory =
+        TMEM_FAULT("restore-directory") ? NULL :
+        g_try_malloc(header->directory_bytes);
 
     if (header->directory_bytes && !directory) {
         return refuse(errp, g_strerror(ENOMEM));
@@ -501,7 +504,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     }
     bundle->taken = true;
     *state_bytes = bundle->entry.state_bytes;
-    *state = g_try_malloc(*state_bytes);
+    *state = TMEM_FAULT("restore-state") ? NULL : g_try_malloc(*state_bytes);
     if (*state_bytes && !*state) {
         return refuse(errp, g_strerror(ENOMEM));
     }

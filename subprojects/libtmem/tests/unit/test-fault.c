@@ -7,6 +7,10 @@
  * of one allocation (which eviction and the retries may mend) and once with the
  * failure of all from the Nth on.
  */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "libtmem/tmem-save.h"
 #include "testlib.h"
 #include "tmem-fault.h"
 #include "tmem-upkeep.h"
@@ -504,6 +508,73 @@ static void test_fault_credit(void)
 
 /* --- All of them --- */
 
+/* --- What another process left --- */
+
+/* A stream with a page, and with what its door remembers. */
+static int leave_stream(void)
+{
+    TmemBundle bundle = {
+        .name = "door", .client = "test", .state = "abc", .state_bytes = 3,
+    };
+    int fd = memfd_create("stream", 0);
+    TmemSaver *saver;
+    Fixture f;
+
+    g_assert_cmpint(fd, >=, 0);
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    test_store(f.ctx, test_handle(f.persistent, 1, 1), TEST_PAGE_TEXT, 1);
+    saver = tmem_saver_new(f.store, fd);
+    g_assert_true(tmem_saver_add(saver, f.client, &bundle, 0, NULL));
+    g_assert_true(tmem_saver_finish(saver, NULL));
+    tmem_saver_free(saver);
+    tmem_context_free(f.ctx);
+    tmem_client_free(f.client);
+    tmem_store_free(f.store);
+    return fd;
+}
+
+static void expect_no_memory(GError **err, const char *point)
+{
+    g_assert_cmpstr(tmem_fault_disarm(), ==, point);
+    g_assert_nonnull(*err);
+    g_clear_error(err);
+}
+
+static void test_fault_restore(void)
+{
+    TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
+    TmemClientConfig client_config = { .name = "test" };
+    TmemStore *store = tmem_store_new(&config, NULL);
+    uint64_t state_bytes, host_pool;
+    int fd = leave_stream();
+    TmemLoader *loader;
+    TmemClient *client;
+    TmemContext *ctx;
+    GError *err = NULL;
+    void *state;
+
+    tmem_fault_arm("restore-directory", 1);
+    g_assert_null(tmem_loader_new(store, fd, &err));
+    expect_no_memory(&err, "restore-directory");
+    loader = tmem_loader_new(store, fd, &err);
+    g_assert_no_error(err);
+    client = tmem_client_new(store, &client_config, NULL);
+    ctx = tmem_context_new(client, NULL);
+    g_assert_true(tmem_loader_use(loader, NULL));
+    tmem_fault_arm("restore-state", 1);
+    g_assert_false(tmem_loader_take(loader, "door", ctx, &state, &state_bytes,
+                                    &host_pool, &err));
+    expect_no_memory(&err, "restore-state");
+    g_assert_null(state);
+    g_assert_cmpuint(tmem_client_persistent_pages(client), ==, 0);
+    test_check(store);
+    tmem_loader_free(loader);
+    tmem_context_free(ctx);
+    tmem_client_free(client);
+    tmem_store_free(store);
+    close(fd);
+}
+
 typedef struct Walk {
     const char *path;
     void (*func)(void);
@@ -520,6 +591,7 @@ static const Walk walks[] = {
     { "/tmem/fault/recompress", test_fault_recompress },
     { "/tmem/fault/group", test_fault_group },
     { "/tmem/fault/credit", test_fault_credit },
+    { "/tmem/fault/restore", test_fault_restore },
     { "/tmem/fault/no-memory-needed", test_no_memory_needed },
     { "/tmem/fault/table-cannot-grow", test_table_cannot_grow },
 };
