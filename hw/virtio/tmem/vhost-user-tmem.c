@@ -351,7 +351,7 @@ static void vhost_user_tmem_disconnected(DeviceState *dev)
         vhost_user_tmem_stop(s);
         vhost_dev_cleanup(&s->vhost_dev);
         warn_report("vhost-user-tmem: the server behind chardev '%s' is gone,"
-                    " and with it the pages it held",
+                    " and with it the pages that it hands over to no other",
                     vhost_user_tmem_chardev(s));
     }
     vhost_user_tmem_listen_to_chardev(s);
