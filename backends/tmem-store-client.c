@@ -84,20 +84,12 @@ static TmemStoreClient *tmem_store_client_new(TmemStoreObject *obj,
     return c;
 }
 
-/* Lets a further door of the guest in; its limits, if it gives some, count. */
-static bool tmem_store_client_join(TmemStoreClient *c,
-                                   const TmemClientConfig *config,
-                                   TmemDoor door, Error **errp)
+static bool tmem_store_client_join_limits(TmemStoreClient *c,
+                                          const TmemClientConfig *config,
+                                          Error **errp)
 {
-    ERRP_GUARD();
     GError *err = NULL;
 
-    if (tmem_door_is_device(door) && tmem_store_client_has_device(c)) {
-        error_setg(errp, "the client '%s' of the store has a virtio-tmem device"
-                   " already, and a guest has one; give this one another"
-                   " 'client'", config->name);
-        return false;
-    }
     if (!tmem_limits_given(&config->limits)) {
         return true;
     }
@@ -113,6 +105,34 @@ static bool tmem_store_client_join(TmemStoreClient *c,
         return false;
     }
     c->has_limits = true;
+    return true;
+}
+
+/*
+ * Lets a further door of the guest in.  Its limits, if it gives some, count;
+ * and a device, of which there is one, says what a device is offered.
+ */
+static bool tmem_store_client_join(TmemStoreClient *c,
+                                   const TmemClientConfig *config,
+                                   TmemDoor door, Error **errp)
+{
+    GError *err = NULL;
+
+    if (tmem_door_is_device(door) && tmem_store_client_has_device(c)) {
+        error_setg(errp, "the client '%s' of the store has a virtio-tmem device"
+                   " already, and a guest has one; give this one another"
+                   " 'client'", config->name);
+        return false;
+    }
+    if (!tmem_store_client_join_limits(c, config, errp)) {
+        return false;
+    }
+    if (tmem_door_is_device(door) &&
+        !tmem_client_set_device(c->client, config->max_pools, config->credit,
+                                &err)) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
     return true;
 }
 

@@ -8,9 +8,6 @@
  * before it sees the message; what is not in the table below it never sees.
  */
 #include "qemu/osdep.h"
-#include <sys/mman.h>
-#include <sys/vfs.h>
-#include <linux/magic.h>
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "qemu/range.h"
@@ -47,31 +44,16 @@ static VuDev *tmem_vu_dev(TmemVhostUserServer *s)
 static char *tmem_vu_check_file(const VhostUserMemoryRegion *region, int fd)
 {
     uint64_t end = region->mmap_offset + region->memory_size;
-    struct statfs fs;
+    const char *wrong = vhost_user_server_check_file(fd);
     struct stat st;
-    int seals;
 
-    if (fstat(fd, &st) || !S_ISREG(st.st_mode)) {
-        return g_strdup("a memory region is not that of a file");
+    if (wrong) {
+        return g_strdup(wrong);
     }
-    if (st.st_size < 0 || end > st.st_size) {
+    if (fstat(fd, &st) || st.st_size < 0 || end > st.st_size) {
         return g_strdup_printf("a memory region ends at byte %" PRIu64
                                " of a file of %" PRId64, end,
                                (int64_t)st.st_size);
-    }
-    /* Whoever can truncate the file can kill us with SIGBUS. */
-    seals = fcntl(fd, F_GET_SEALS);
-    if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
-        return g_strdup("the guest's memory is in a file that may shrink: use"
-                        " -object memory-backend-memfd,share=on, without"
-                        " seal=off");
-    }
-    /* A huge page that is not reserved is a SIGBUS when it is touched. */
-    if (fstatfs(fd, &fs) || fs.f_type == HUGETLBFS_MAGIC) {
-        return g_strdup("the guest's memory is in huge pages of hugetlbfs,"
-                        " which may be missing when they are used: use"
-                        " -object memory-backend-memfd,share=on, without"
-                        " hugetlb=on");
     }
     return NULL;
 }

@@ -6,19 +6,43 @@
  * left off, the one before a crash for instance, reads what this node never
  * held: that must be an error and not zeros, until the guest resets its device.
  *
- * Which it is, its queues tell (block/export/vhost-user-blk-server.c).  Once a
- * front end has started here from nothing, whatever it resumes later is known.
+ * Which it is, its queues tell (block/export/vhost-user-blk-server.c).
  */
 #include "qemu/osdep.h"
 #include "block/block.h"
+#include "block/thread-pool.h"
+#include "qemu/error-report.h"
+#include "system/block-backend.h"
 #include "tmem-int.h"
 #include "trace.h"
 
-/*
- * All pages are gone, wherever they are.  There is no front end whose requests
- * could be in progress, nor can one connect meanwhile.
- */
-static void tmem_drop_all(BDRVTmemState *s)
+/* --- Dropping what a node holds --- */
+
+typedef struct TmemDrop {
+    BlockDriverState *bs;
+    TmemClient *client;
+    uint64_t pool;
+} TmemDrop;
+
+/* Context: a worker thread. */
+static int tmem_drop_run(void *opaque)
+{
+    TmemDrop *drop = opaque;
+
+    tmem_pool_destroy(drop->client, drop->pool);
+    return 0;
+}
+
+static void tmem_drop_done(void *opaque, int ret)
+{
+    TmemDrop *drop = opaque;
+
+    bdrv_dec_in_flight(drop->bs);
+    g_free(drop);
+}
+
+/* Page by page, if there is no room for a second pool. */
+static void tmem_drop_slowly(BDRVTmemState *s)
 {
     int64_t pages = s->size / TMEM_PAGE_SIZE;
     TmemContext *ctx = tmem_get_context(s);
@@ -29,25 +53,89 @@ static void tmem_drop_all(BDRVTmemState *s)
         tmem_object_invalidate(ctx, &handle);
     }
     tmem_put_context(s, ctx);
-    memset(s->map, TMEM_PLACE_NONE, pages);
+}
+
+/*
+ * All pages are gone, wherever they are.  There is no front end whose requests
+ * could be in progress; the next begins with a pool of its own, so that nobody
+ * waits for the end of the old one, but who closes or drains the node.
+ */
+static void tmem_drop_all(BlockDriverState *bs)
+{
+    BDRVTmemState *s = bs->opaque;
+    uint64_t pool;
+    TmemDrop *drop;
+
+    trace_tmem_blk_drop(bdrv_get_node_name(bs));
+    if (tmem_pool_create_host(s->client, &pool) == TMEM_STATUS_OK) {
+        drop = g_new(TmemDrop, 1);
+        *drop = (TmemDrop) {
+            .bs = bs, .client = s->client, .pool = s->pool,
+        };
+        s->pool = pool;
+        bdrv_inc_in_flight(bs);
+        thread_pool_submit_aio(tmem_drop_run, drop, tmem_drop_done, drop);
+    } else {
+        tmem_drop_slowly(s);
+    }
+    memset(s->map, TMEM_PLACE_NONE, s->size / TMEM_PAGE_SIZE);
+    qatomic_set(&s->past_known, false);
+    qatomic_set(&s->handed_over, false);
+    qatomic_set(&s->past_unknown, false);
+}
+
+/* --- Front ends --- */
+
+static bool tmem_is_below(BlockDriverState *top, BlockDriverState *bs)
+{
+    BdrvChild *child;
+
+    if (top == bs) {
+        return true;
+    }
+    QLIST_FOREACH(child, &top->children, next) {
+        if (tmem_is_below(child->bs, bs)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Whether a device of this process has the node, which no export knows of. */
+static bool tmem_has_device(BlockDriverState *bs)
+{
+    BlockBackend *blk = NULL;
+
+    while ((blk = blk_all_next(blk))) {
+        if (blk_get_attached_dev(blk) && blk_bs(blk) &&
+            tmem_is_below(blk_bs(blk), bs)) {
+            return true;
+        }
+    }
+    return false;
 }
 
 static void tmem_disconnected(BlockDriverState *bs)
 {
     BDRVTmemState *s = bs->opaque;
 
-    if (qatomic_xchg(&s->front_end_started, false) &&
-        !qatomic_read(&s->past_unknown)) {
-        qatomic_set(&s->front_end_settled, true);
+    /* A node may have come below its export with the connection there. */
+    if (!s->front_ends || --s->front_ends) {
+        return;
     }
-    if (--s->front_ends || s->on_disconnect == TMEM_ON_DISCONNECT_KEEP ||
+    /* From here on the exports know where each queue was left. */
+    qatomic_set(&s->handed_over, false);
+    if (s->on_disconnect == TMEM_ON_DISCONNECT_KEEP ||
         tmem_store_handing_over(s->store)) {
         return;
     }
-    trace_tmem_blk_drop(bdrv_get_node_name(bs));
-    tmem_drop_all(s);
-    qatomic_set(&s->front_end_settled, false);
-    qatomic_set(&s->past_unknown, false);
+    if (tmem_has_device(bs)) {
+        warn_report("tmem node '%s': its last front end is gone, and a device"
+                    " of this process uses it: its pages stay, in spite of"
+                    " on-disconnect=drop", bdrv_get_node_name(bs));
+        return;
+    }
+    tmem_drop_all(bs);
 }
 
 void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
@@ -63,14 +151,23 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
         tmem_disconnected(bs);
         break;
     case BDRV_FRONT_END_STARTED:
-        qatomic_set(&s->front_end_started, true);
+        qatomic_set(&s->past_known, true);
         qatomic_set(&s->past_unknown, false);
         break;
-    case BDRV_FRONT_END_RESUMED:
-        if (!qatomic_read(&s->front_end_settled)) {
-            trace_tmem_blk_past_unknown(bdrv_get_node_name(bs));
-            qatomic_set(&s->past_unknown, true);
+    case BDRV_FRONT_END_CONTINUED:
+        if (qatomic_read(&s->past_known)) {
+            break;
         }
+        trace_tmem_blk_past_unknown(bdrv_get_node_name(bs));
+        qatomic_set(&s->past_unknown, true);
+        break;
+    case BDRV_FRONT_END_RESUMED:
+        /* Where it left the process before, which has told us all it knew. */
+        if (qatomic_read(&s->handed_over)) {
+            break;
+        }
+        trace_tmem_blk_past_unknown(bdrv_get_node_name(bs));
+        qatomic_set(&s->past_unknown, true);
         break;
     }
 }

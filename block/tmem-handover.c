@@ -13,18 +13,18 @@
 
 /*
  * What is remembered: this, the name of the overflow node's file, and the
- * places of the first pages, four in a byte; the other pages are nowhere.
+ * places of the first pages, two in a byte; the other pages are nowhere.
  */
 typedef struct TmemNodeState {
     uint64_t size;
     uint64_t nr_pages;
     uint32_t name_bytes;
-    uint8_t settled;            /* as in BDRVTmemState */
+    uint8_t past_known;         /* as in BDRVTmemState */
     uint8_t past_unknown;
     uint8_t zero[2];
 } TmemNodeState;
 
-#define PLACE_BITS      2
+#define PLACE_BITS      4
 #define PLACES_PER_BYTE (8 / PLACE_BITS)
 #define PLACE_MASK      ((1u << PLACE_BITS) - 1)
 
@@ -78,7 +78,7 @@ static void tmem_node_save(void *opaque, GByteArray *state, uint64_t *pool)
     TmemNodeState head = {
         .size = s->size,
         .name_bytes = strlen(name),
-        .settled = qatomic_read(&s->front_end_settled),
+        .past_known = qatomic_read(&s->past_known),
         .past_unknown = qatomic_read(&s->past_unknown),
     };
 
@@ -182,7 +182,8 @@ static bool tmem_node_restore(void *opaque, const uint8_t *state, size_t bytes,
                     bdrv_get_node_name(bs), lost, (int)head.name_bytes, state);
     }
     s->pool = pool;
-    qatomic_set(&s->front_end_settled, head.settled);
+    qatomic_set(&s->past_known, head.past_known);
+    qatomic_set(&s->handed_over, head.past_known);
     qatomic_set(&s->past_unknown, head.past_unknown);
     return true;
 }

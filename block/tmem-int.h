@@ -18,6 +18,7 @@ typedef struct BDRVTmemState BDRVTmemState;
 typedef enum TmemPlace {
     /* Never written, or discarded: zeros, an error while past_unknown is set */
     TMEM_PLACE_NONE,
+    TMEM_PLACE_ZERO,        /* discarded while past_unknown is set: zeros */
     TMEM_PLACE_STORE,
     TMEM_PLACE_OVERFLOW,
     TMEM_PLACE_LOST,        /* refused: reading it is an error */
@@ -45,9 +46,9 @@ struct BDRVTmemState {
     unsigned front_ends;        /* connected to exports of this node */
 
     /* Written where exports run, in turns; atomic. */
-    bool front_end_started;
-    bool front_end_settled;
-    bool past_unknown;
+    bool past_known;            /* a front end has begun here */
+    bool handed_over;           /* to this process, and this is the first */
+    bool past_unknown;          /* this one has not */
 };
 
 static inline TmemPlace tmem_place(BDRVTmemState *s, int64_t page)

@@ -187,9 +187,11 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
         case TMEM_PLACE_NONE:
             if (qatomic_read(&s->past_unknown)) {
                 ret = -EIO;
-            } else {
-                qemu_iovec_memset(qiov, at, 0, run * TMEM_PAGE_SIZE);
+                break;
             }
+            /* fallthrough */
+        case TMEM_PLACE_ZERO:
+            qemu_iovec_memset(qiov, at, 0, run * TMEM_PAGE_SIZE);
             break;
         case TMEM_PLACE_STORE:
             run = MIN(run, TMEM_PREFETCH_MAX);
@@ -294,6 +296,24 @@ tmem_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
 
 /* --- Discarding --- */
 
+/*
+ * Where a page is that has none.  What this process was told to forget, it need
+ * not be ashamed of not having; but only then it takes memory of the map.
+ */
+static TmemPlace tmem_nowhere(BDRVTmemState *s)
+{
+    return qatomic_read(&s->past_unknown) ? TMEM_PLACE_ZERO : TMEM_PLACE_NONE;
+}
+
+static void tmem_set_nowhere(BDRVTmemState *s, int64_t page, int64_t pages)
+{
+    TmemPlace place = tmem_nowhere(s);
+
+    for (int64_t i = 0; i < pages; i++) {
+        tmem_set_place(s, page + i, place);
+    }
+}
+
 static void tmem_drop_stored(BDRVTmemState *s, int64_t page, int64_t pages)
 {
     TmemContext *ctx = tmem_get_context(s);
@@ -308,9 +328,7 @@ static void tmem_drop_stored(BDRVTmemState *s, int64_t page, int64_t pages)
         } else {
             tmem_page_invalidate(ctx, &handle);
         }
-        for (int64_t j = 0; j < step; j++) {
-            tmem_set_place(s, page + i + j, TMEM_PLACE_NONE);
-        }
+        tmem_set_nowhere(s, page + i, step);
         i += step;
     }
     tmem_put_context(s, ctx);
@@ -329,6 +347,11 @@ tmem_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
 
         switch (tmem_place(s, page)) {
         case TMEM_PLACE_NONE:
+            if (tmem_nowhere(s) != TMEM_PLACE_NONE) {
+                tmem_set_nowhere(s, page, run);
+            }
+            break;
+        case TMEM_PLACE_ZERO:
             break;
         case TMEM_PLACE_STORE:
             tmem_drop_stored(s, page, run);
@@ -339,9 +362,7 @@ tmem_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
                              run * TMEM_PAGE_SIZE);
             /* fallthrough */
         default:
-            for (int64_t i = 0; i < run; i++) {
-                tmem_set_place(s, page + i, TMEM_PLACE_NONE);
-            }
+            tmem_set_nowhere(s, page, run);
             break;
         }
         page += run;
@@ -389,8 +410,9 @@ tmem_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
     *pnum = tmem_run(s, page, bytes / TMEM_PAGE_SIZE) * TMEM_PAGE_SIZE;
     *map = offset;
     *file = bs;
-    if (tmem_place(s, page) == TMEM_PLACE_NONE &&
-        !qatomic_read(&s->past_unknown)) {
+    if (tmem_place(s, page) == TMEM_PLACE_ZERO ||
+        (tmem_place(s, page) == TMEM_PLACE_NONE &&
+         !qatomic_read(&s->past_unknown))) {
         return BDRV_BLOCK_ZERO;
     }
     return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;

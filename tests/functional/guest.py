@@ -8,14 +8,16 @@ the test, which holds the daemon.
 import contextlib
 import os
 import re
+import shutil
 import signal
 import socket
 import struct
 import subprocess
+import tempfile
 import threading
 import time
 
-from servers import Server, TOP, check
+from servers import BIN, QMP, Server, TOP, check
 
 STOCK_QEMU = '/usr/bin/qemu-system-x86_64'
 MEMORY = 192        # MiB of the guest's RAM
@@ -31,6 +33,15 @@ def export_daemon(*node, size='512M'):
         'num-queues=2,addr.type=unix,addr.path={dir}/swap0')
 
 
+def nbd_daemon():
+    """A daemon with one node "swap0" behind NBD, at {dir}/nbd."""
+    return Server(
+        'qemu-storage-daemon', '--object', 'tmem-store,id=s0,size=512M',
+        '--blockdev', 'tmem,node-name=swap0,store=s0,size=1G',
+        '--nbd-server', 'addr.type=unix,addr.path={dir}/nbd',
+        '--export', 'nbd,id=export0,node-name=swap0,name=swap0,writable=on')
+
+
 def stock_qemu(program=STOCK_QEMU):
     """What makes tests/guest/run use the distribution's QEMU and no device."""
     return ['--qemu-binary', program, '--device', 'none',
@@ -44,6 +55,44 @@ def vhost_user_disk(path):
              '-chardev', f'socket,id=swap0,path={path},reconnect=1',
              '-device', 'vhost-user-blk-pci,chardev=swap0,num-queues=2']
     return [word for argument in words for word in ('--qemu', argument)]
+
+
+def nbd_disk(path):
+    """The same for a node behind an NBD export, as virtio-blk."""
+    words = ['-blockdev', 'nbd,node-name=swap0,server.type=unix,'
+             f'server.path={path},export=swap0,discard=unmap',
+             '-device', 'virtio-blk-pci,drive=swap0']
+    return [word for argument in words for word in ('--qemu', argument)]
+
+
+def inner_disk():
+    """Our QEMU with a store and a node of its own, as virtio-blk."""
+    words = ['-object', 'tmem-store,id=s0,size=512M',
+             '-blockdev', 'tmem,node-name=swap0,store=s0,size=1G',
+             '-device', 'virtio-blk-pci,drive=swap0']
+    return [word for argument in words for word in ('--qemu', argument)]
+
+
+class Inside:
+    """In the place of a daemon: the QEMU that runs the guest."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix='tmem-test-')
+        self.connection = None
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        if self.connection:
+            self.connection.close()
+        shutil.rmtree(self.dir)
+
+    @property
+    def qmp(self):
+        if not self.connection:
+            self.connection = QMP(f'{self.dir}/work/qmp', timeout=60)
+        return self.connection
 
 
 class Checks:

@@ -43,7 +43,7 @@ RING_BYTES = 0x8000
 DESC_NEXT, DESC_WRITE = 1, 2
 
 
-class Dropped(Exception):
+class Dropped(RuntimeError):
     """The server has closed the connection."""
 
 
@@ -172,12 +172,16 @@ class FrontEnd:
         return struct.pack('<IIQQQQ', index, 0, ring, ring + 0x4000,
                            ring + 0x2000, 0)
 
-    def start_queue(self, index, base=0):
+    def start_queue(self, index, base=0, enable=True):
         self.set(SET_VRING_NUM, struct.pack('<II', index, ENTRIES))
         self.set(SET_VRING_BASE, struct.pack('<II', index, base))
         self.set(SET_VRING_ADDR, self.ring_addr(index))
         self.set(SET_VRING_KICK, struct.pack('<Q', index), [self.kicks[index]])
         self.set(SET_VRING_CALL, struct.pack('<Q', index), [self.calls[index]])
+        if enable:
+            self.enable_queue(index)
+
+    def enable_queue(self, index):
         self.set(SET_VRING_ENABLE, struct.pack('<II', index, 1))
 
     def stop_queue(self, index):
@@ -188,12 +192,15 @@ class FrontEnd:
         self.negotiate(features)
         self.set_memory()
         for index in range(self.queues):
-            base = bases[index] if bases else 0
-            self.avail[index] = self.used[index] = base
-            ring = index * RING_BYTES
-            struct.pack_into('<HH', self.memory, ring + 0x2000, 0, base)
-            struct.pack_into('<HH', self.memory, ring + 0x4000, 0, base)
-            self.start_queue(index, base)
+            self.begin_queue(index, bases[index] if bases else 0)
+
+    def begin_queue(self, index, base=0, enable=True):
+        """A queue whose ring is new here, and stands at @base."""
+        self.avail[index] = self.used[index] = base
+        ring = index * RING_BYTES
+        struct.pack_into('<HH', self.memory, ring + 0x2000, 0, base)
+        struct.pack_into('<HH', self.memory, ring + 0x4000, 0, base)
+        self.start_queue(index, base, enable)
 
     def reconnect(self, path):
         """The same guest, with its rings as they are, at another server."""

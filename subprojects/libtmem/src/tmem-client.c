@@ -66,11 +66,39 @@ static bool attach_kept_up(TmemStore *store, TmemClient *client, GError **errp)
     return ok;
 }
 
+static bool device_ok(const char *name, uint32_t max_pools, uint32_t credit,
+                      GError **errp)
+{
+    if (max_pools > TMEM_CLIENT_POOLS_MAX) {
+        tmem_error_set(errp, "client '%s': %u pools are more than the %u that "
+                       "are possible", name, max_pools, TMEM_CLIENT_POOLS_MAX);
+        return false;
+    }
+    if (credit > TMEM_CLIENT_CREDIT_MAX) {
+        tmem_error_set(errp, "client '%s': a credit of %u pages is more than "
+                       "the %u that are possible", name, credit,
+                       TMEM_CLIENT_CREDIT_MAX);
+        return false;
+    }
+    return true;
+}
+
+bool tmem_client_set_device(TmemClient *client, uint32_t max_pools,
+                            uint32_t credit, GError **errp)
+{
+    if (!device_ok(client->name, max_pools, credit, errp)) {
+        return false;
+    }
+    tmem_lock(&client->lock);
+    client->max_pools = max_pools ? max_pools : TMEM_CLIENT_POOLS_DEFAULT;
+    tmem_unlock(&client->lock);
+    tmem_credit_set_target(client, credit);
+    return true;
+}
+
 TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                             GError **errp)
 {
-    uint32_t max_pools = config->max_pools ? config->max_pools :
-                                             TMEM_CLIENT_POOLS_DEFAULT;
     TmemClient *client;
 
     tmem_assert_unlocked();
@@ -78,21 +106,12 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
         tmem_error_set(errp, "a client of the store needs a name");
         return NULL;
     }
-    if (max_pools > TMEM_CLIENT_POOLS_MAX) {
-        tmem_error_set(errp, "client '%s': %u pools are more than the %u that "
-                       "are possible", config->name, max_pools,
-                       TMEM_CLIENT_POOLS_MAX);
-        return NULL;
-    }
-    if (config->credit > TMEM_CLIENT_CREDIT_MAX) {
-        tmem_error_set(errp, "client '%s': a credit of %u pages is more than "
-                       "the %u that are possible", config->name,
-                       config->credit, TMEM_CLIENT_CREDIT_MAX);
+    if (!device_ok(config->name, config->max_pools, config->credit, errp)) {
         return NULL;
     }
     client = TMEM_FAULT("client") ? NULL : g_try_new0(TmemClient, 1);
     if (client) {
-        client->pools_bytes = max_pools * sizeof(TmemPool);
+        client->pools_bytes = TMEM_CLIENT_POOLS_MAX * sizeof(TmemPool);
         client->pools = tmem_os_reserve(client->pools_bytes);
     }
     if (!client || !client->pools) {
@@ -106,7 +125,8 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     }
     client->store = store;
     client->name = g_strdup(config->name);
-    client->max_pools = max_pools;
+    client->max_pools = config->max_pools ? config->max_pools :
+                                            TMEM_CLIENT_POOLS_DEFAULT;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
     tmem_credit_init(client, config->credit);

@@ -26,7 +26,6 @@ struct TmemClient {
     TmemStore *store;
     char *name;
     TmemHeap heap;          /* all memory of its pages */
-    uint32_t max_pools;
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     /* As of no context, and of those freed; may be "negative".  Atomic. */
     uint64_t persistent_pages;
@@ -37,13 +36,15 @@ struct TmemClient {
     /* What is held because of no context, and of those freed; atomic. */
     TmemHeld held;
 
-    /* Reserved for max_pools once, so that operations need no lock. */
+    /* Reserved for all there can be once: operations need no lock. */
     TmemPool *pools;
     size_t pools_bytes;
 
     TmemLock lock;
     /* Guarded by lock. */
     uint32_t nr_pools;      /* in use, those being destroyed included */
+    uint32_t nr_host_pools; /* of these, out of the guest's reach */
+    uint32_t max_pools;     /* of the guest */
     uint32_t nr_quotas;     /* of these, with limits of their own; atomic */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */

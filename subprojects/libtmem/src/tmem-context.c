@@ -47,7 +47,7 @@ TmemContext *tmem_context_new(TmemClient *client, GError **errp)
         ctx->store = client->store;
         ctx->memory_bytes = TMEM_PAGE_SIZE + tmem_codec_memory();
         ctx->memory = tmem_os_reserve(ctx->memory_bytes);
-        ctx->tallies_bytes = client->max_pools * sizeof(TmemTally);
+        ctx->tallies_bytes = TMEM_CLIENT_POOLS_MAX * sizeof(TmemTally);
         if (ctx->memory) {
             ctx->tallies = tmem_os_reserve(ctx->tallies_bytes);
         }

@@ -24,6 +24,11 @@ void tmem_credit_init(TmemClient *client, uint32_t target)
     tmem_lock_init(&client->purse.lock, TMEM_RANK_PURSE);
 }
 
+void tmem_credit_set_target(TmemClient *client, uint32_t target)
+{
+    client->purse.target = target;
+}
+
 void tmem_credit_destroy(TmemClient *client)
 {
     tmem_lock_destroy(&client->purse.lock);

@@ -46,7 +46,7 @@ typedef struct TmemParts {
 
 typedef struct TmemPurse {
     TmemLock lock;
-    uint32_t target;        /* credit that is granted at most; constant */
+    uint32_t target;        /* credit that is granted at most */
     /* Guarded by lock, and also read without. */
     uint32_t credit;        /* granted and not used yet */
     uint64_t bytes;         /* of all parts */
@@ -61,6 +61,9 @@ typedef struct TmemClaim {
 
 /** Sets what @client is granted at most, when it is made. */
 void tmem_credit_init(TmemClient *client, uint32_t target);
+
+/** The same for a client that is in use; nothing may be granted meanwhile. */
+void tmem_credit_set_target(TmemClient *client, uint32_t target);
 void tmem_credit_destroy(TmemClient *client);
 
 /** Forgets all credit and frees the places; no request is in progress. */

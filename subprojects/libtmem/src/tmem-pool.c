@@ -97,7 +97,7 @@ TmemPool *tmem_pool_find(TmemClient *client, uint64_t id)
     uint32_t slot = tmem_pool_id_slot(id);
     TmemPool *pool;
 
-    if (!id || slot >= client->max_pools) {
+    if (!id || slot >= TMEM_CLIENT_POOLS_MAX) {
         return NULL;
     }
     pool = &client->pools[slot];
@@ -242,6 +242,14 @@ static void name_locked(TmemPool *pool, uint32_t slot, PoolSpec spec)
                      __ATOMIC_RELAXED);
 }
 
+/* Pools of the host's are not the guest's doing. */
+static bool full_locked(const TmemClient *client, PoolSpec spec)
+{
+    return client->nr_pools == TMEM_CLIENT_POOLS_MAX ||
+           (!spec.host &&
+            client->nr_pools - client->nr_host_pools >= client->max_pools);
+}
+
 static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
                                 uint64_t *id)
 {
@@ -250,11 +258,11 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     TmemStatus status;
     TmemPool *pool;
 
-    if (client->nr_pools == client->max_pools) {
+    if (full_locked(client, spec)) {
         return TMEM_STATUS_QUOTA;
     }
     slot = spec.id ? tmem_pool_id_slot(spec.id) : free_slot_locked(client);
-    if (slot >= client->max_pools ||
+    if (slot >= TMEM_CLIENT_POOLS_MAX ||
         (slot < client->nr_slots && client->pools[slot].in_use)) {
         return TMEM_STATUS_INVAL;
     }
@@ -288,6 +296,7 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     pool->in_use = true;
     order_append_locked(client, slot);
     client->nr_pools++;
+    client->nr_host_pools += tmem_pool_id_is_host(pool->key);
     if (spec.kind == TMEM_POOL_PERSISTENT) {
         __atomic_fetch_add(&client->nr_persistent, 1, __ATOMIC_RELAXED);
     }
@@ -307,7 +316,7 @@ static TmemStatus try_create(TmemClient *client, PoolSpec spec, uint64_t *id,
     if (spec.uuid) {
         status = tmem_group_check_locked(client, spec.uuid);
     }
-    *final = status != TMEM_STATUS_OK || client->nr_pools == client->max_pools;
+    *final = status != TMEM_STATUS_OK || full_locked(client, spec);
     if (status == TMEM_STATUS_OK) {
         status = create_locked(client, spec, id);
         *final |= status == TMEM_STATUS_INVAL;
@@ -351,7 +360,10 @@ TmemStatus tmem_pool_create(TmemClient *client, TmemPoolKind kind,
 
 TmemStatus tmem_pool_create_again(TmemClient *client, uint64_t id)
 {
-    PoolSpec spec = { .kind = tmem_pool_id_kind(id), .id = id };
+    PoolSpec spec = {
+        .kind = tmem_pool_id_kind(id), .id = id,
+        .host = tmem_pool_id_is_host(id),
+    };
 
     return is_own(id) ? create(client, spec, TMEM_PAGE_SHIFT, &id) :
                         TMEM_STATUS_INVAL;
@@ -439,6 +451,7 @@ static void retire_locked(TmemClient *client, uint32_t slot)
         __atomic_fetch_sub(&client->nr_persistent, 1, __ATOMIC_RELAXED);
     }
     client->nr_pools--;
+    client->nr_host_pools -= tmem_pool_id_is_host(pool->key);
     client->slot_hint = MIN(client->slot_hint, slot);
     while (nr_slots && !client->pools[nr_slots - 1].in_use) {
         nr_slots--;

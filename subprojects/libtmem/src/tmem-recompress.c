@@ -324,7 +324,7 @@ void tmem_recompress_forget(TmemRecompress *r, const TmemClient *client)
 {
     const TmemPool *pool = r->candidate.key.pool;
 
-    if (pool >= client->pools && pool < client->pools + client->max_pools) {
+    if (pool >= client->pools && pool < client->pools + TMEM_CLIENT_POOLS_MAX) {
         r->due = 0;
     }
 }

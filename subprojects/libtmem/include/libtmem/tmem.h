@@ -233,7 +233,7 @@ typedef struct TmemClientConfig {
      * never keeps its persistent pages out.
      */
     TmemLimits limits;
-    uint32_t max_pools;         /* 0: TMEM_CLIENT_POOLS_DEFAULT */
+    uint32_t max_pools;         /* of the guest; 0: TMEM_CLIENT_POOLS_DEFAULT */
     uint32_t credit;            /* pages; 0: no credit is granted */
 } TmemClientConfig;
 
@@ -255,6 +255,18 @@ typedef struct TmemClientConfig {
  */
 TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                             GError **errp);
+
+/**
+ * tmem_client_set_device() - what the guest's device is offered
+ * @max_pools: pools of the guest; 0: TMEM_CLIENT_POOLS_DEFAULT
+ * @credit: pages; 0: no credit is granted
+ *
+ * For a client that was there before its device; as in TmemClientConfig.  No
+ * request may be in progress.  Returns false and sets @errp if a number is out
+ * of range.
+ */
+bool tmem_client_set_device(TmemClient *client, uint32_t max_pools,
+                            uint32_t credit, GError **errp);
 
 /**
  * tmem_client_free() - drop all pools of @client and detach it

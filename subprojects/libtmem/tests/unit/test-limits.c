@@ -361,6 +361,54 @@ static void expect_order(const TmemPoolInfo *info, void *opaque)
     o->nr++;
 }
 
+/* What a device is offered that comes after a host's pools. */
+static void test_device(void)
+{
+    TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE, .seed = 1 };
+    TmemClientConfig client_config = { .name = "late", .max_pools = 1 };
+    TmemStore *store = tmem_store_new(&config, NULL);
+    TmemClient *client = tmem_client_new(store, &client_config, NULL);
+    TmemContext *ctx = tmem_context_new(client, NULL);
+    GError *err = NULL;
+    uint64_t host[3], id;
+
+    for (size_t i = 0; i < G_N_ELEMENTS(host); i++) {
+        g_assert_cmpint(tmem_pool_create_host(client, &host[i]), ==,
+                        TMEM_STATUS_OK);
+    }
+    g_assert_cmpint(tmem_pool_create(client, 0, TMEM_PAGE_SHIFT, &id), ==,
+                    TMEM_STATUS_OK);
+    g_assert_cmpint(tmem_pool_create(client, 0, TMEM_PAGE_SHIFT, &id), ==,
+                    TMEM_STATUS_QUOTA);
+    g_assert_cmpint(tmem_pool_destroy(client, host[0]), ==, TMEM_STATUS_OK);
+    g_assert_cmpint(tmem_pool_create(client, 0, TMEM_PAGE_SHIFT, &id), ==,
+                    TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(tmem_client_grant_credit(ctx), ==, 0);
+
+    g_assert_true(tmem_client_set_device(client, 5000, 7, &err));
+    g_assert_no_error(err);
+    for (unsigned i = 1; i < 5000; i++) {
+        g_assert_cmpint(tmem_pool_create(client, 0, TMEM_PAGE_SHIFT, &id), ==,
+                        TMEM_STATUS_OK);
+    }
+    g_assert_cmpint(tmem_pool_create(client, 0, TMEM_PAGE_SHIFT, &id), ==,
+                    TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(tmem_client_grant_credit(ctx), ==, 7);
+
+    g_assert_false(tmem_client_set_device(client, TMEM_CLIENT_POOLS_MAX + 1, 0,
+                                          &err));
+    g_assert_nonnull(err);
+    g_clear_error(&err);
+    g_assert_false(tmem_client_set_device(client, 0,
+                                          TMEM_CLIENT_CREDIT_MAX + 1, &err));
+    g_assert_nonnull(err);
+    g_clear_error(&err);
+    test_check(store);
+    tmem_context_free(ctx);
+    tmem_client_free(client);
+    tmem_store_free(store);
+}
+
 /* As many pools as allowed; descriptors are charged; order of creation. */
 static void test_pool_table(void)
 {
@@ -524,6 +572,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B8/give-back", test_give_back);
     g_test_add_func("/tmem/B24/pool-ids", test_pool_ids);
     g_test_add_func("/tmem/B8/pool-table", test_pool_table);
+    g_test_add_func("/tmem/limits/device", test_device);
     g_test_add_func("/tmem/limits/no-queue", test_no_queue);
     g_test_add_func("/tmem/stats/live-on", test_counters_live_on);
     g_test_add_func("/tmem/stats/persistent-pages", test_persistent_pages);
