@@ -402,7 +402,8 @@ static void damage_owner(Fixture *f, TmemOwnerType type, unsigned bit)
     uint64_t *slot;
     TestPeek p;
 
-    for (uint64_t i = 0; i < 3; i++) {
+    /* One bit from the second's place is the fourth, which goes after it. */
+    for (uint64_t i = 0; i < 4; i++) {
         test_store(f->ctx, test_handle(f->ephemeral, 1, i), TEST_PAGE_MIXED,
                    i);
     }
