@@ -211,7 +211,8 @@ CtlPlace *ctl_place_parse(pid_t pid, char *const *argv)
     if (!program) {
         return NULL;
     }
-    daemon = !strcmp(program, "qemu-storage-daemon");
+    /* Packages that install it beside another put something behind it. */
+    daemon = g_str_has_prefix(program, "qemu-storage-daemon");
     if (!daemon && strcmp(program, "qemu-kvm") && strcmp(program, "kvm") &&
         !g_str_has_prefix(program, "qemu-system-")) {
         return NULL;
