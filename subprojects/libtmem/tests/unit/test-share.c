@@ -280,9 +280,9 @@ static void overwrite(Guest *g, uint64_t nr, uint64_t full)
 }
 
 /*
- * One filled the store, and invalidates nothing: it only stores its pages again,
- * more often than the other stores anything.  What it loses by that leaves half
- * empty segments, which upkeep empties.
+ * One filled the store, and invalidates nothing: it only stores its pages
+ * again, more often than the other stores anything.  What it loses by that
+ * leaves half empty segments, which upkeep empties.
  */
 static void test_overwritten_weights(void)
 {
