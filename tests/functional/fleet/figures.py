@@ -100,6 +100,12 @@ class Window:
                         if client['name'] == name)
         return of(self.last).since(of(self.first))
 
+    def spread(self):
+        """Per cent that a client is off its share at most, now."""
+        return max(100 * abs(client['stats']['bytes'] /
+                             self.shares[client['name']] - 1)
+                   for client in self.last['clients'])
+
     @property
     def seconds(self):
         return time.monotonic() - self.begin

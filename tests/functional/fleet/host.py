@@ -170,7 +170,8 @@ class Guest:
             self.process = subprocess.Popen(
                 [TOP / 'tests/guest/run', '--kernel', '6.12', '--memory',
                  str(MEMORY), '--smp', '1',
-                 '--append', f'fleet_mib={work}', '--device', 'none',
+                 '--append', f'fleet_mib={work} watchdog_thresh=60',
+                 '--device', 'none',
                  '--front-end', 'none',
                  *(['--disk', str(DISK)] if name == B else []),
                  '--add', f'{HERE}/work.sh:/work.sh',
