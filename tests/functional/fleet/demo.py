@@ -79,7 +79,6 @@ class Demo:
             wait_until(lambda g=guest: 'ready' in g.notes(),
                        self.options.patience, f'{guest.name} swaps', guest)
             guest.monitor('stop')
-        self.host.calibrate()
 
     def together(self):
         """All at once: until the shares have settled, and then measured."""
@@ -132,7 +131,6 @@ class Demo:
         result.shares(together)
         result.minimums(together)
         result.latencies(alone, together)
-        result.memory(self.peak, self.host.size)
         self.view.say(result.cpu({**{f'{name} alone': window for name, window
                                      in alone.items()},
                                   'together': together}))
@@ -150,6 +148,7 @@ class Demo:
                             ' every byte right that it has read back')
         for name in (B, A):
             self.result.freed(name, self.kill(name))
+        self.result.memory(self.peak - self.host.beside(), self.host.size)
 
     def close(self):
         for guest in [*self.guests.values(), *self.ending]:

@@ -86,7 +86,7 @@ class Window:
     def sample(self):
         self.last = store = self.host.query()
         self.samples += 1
-        self.memory_peak = max(self.memory_peak, self.host.store_memory())
+        self.memory_peak = max(self.memory_peak, self.host.memory())
         self.shares = expected_shares(store, store['clients'])
         for client in store['clients']:
             name, used = client['name'], client['stats']['bytes']

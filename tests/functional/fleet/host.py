@@ -58,7 +58,6 @@ class Host:
         self.min_bytes = {name: size // 24 * weight
                           for name, weight in WEIGHTS.items()}
         self._open_doors()
-        self.beside = 0         # resident bytes that the budget leaves out
         self.empty = {client['name']: client['stats']['bytes']
                       for client in self.query()['clients']}
 
@@ -88,15 +87,14 @@ class Host:
     def path(self, name):
         return f'{self.dir}/{name}'
 
-    def calibrate(self):
-        """All doors are open, and the store is nearly empty."""
-        self.beside = self._memory() - self.query()['stats']['used-bytes']
+    def beside(self):
+        """Resident bytes that the budget leaves out: buffers of the doors.
 
-    def store_memory(self):
-        """Resident bytes of the store, but for what its doors have taken."""
-        return self._memory() - self.beside
+        To be asked when all doors have been in use and the store is empty.
+        """
+        return self.memory() - self.query()['stats']['used-bytes']
 
-    def _memory(self):
+    def memory(self):
         """Resident bytes that libtmem has from the system.
 
         They are mappings without a reservation of swap that say whether they
