@@ -66,6 +66,16 @@ static bool is_on(const char *value)
                      !strcmp(value, "true"));
 }
 
+/*
+ * Whether the process itself listens.  Otherwise somebody else does, and waits
+ * for that process (libqtest for one), who must not take us for it.
+ */
+static bool listens(GStrv parts)
+{
+    return is_on(get_key(parts, "server", NULL)) ||
+           g_strv_contains((const char *const *)parts, "server");
+}
+
 /* What we connect to for the @path of a socket made by @pid. */
 static char *make_path(pid_t pid, const char *path, GStrv parts)
 {
@@ -117,7 +127,7 @@ static char *find_chardev(pid_t pid, char *const *argv, const char *id)
         const char *path = parts ? get_key(parts, "path", NULL) : NULL;
 
         if (path && !g_strcmp0(get_key(parts, "id", NULL), id) &&
-            !strcmp(parts[0], "socket")) {
+            !strcmp(parts[0], "socket") && listens(parts)) {
             return make_path(pid, path, parts);
         }
     }
@@ -130,7 +140,8 @@ static char *find_qmp(pid_t pid, char *const *argv, const char *arg)
     g_auto(GStrv) parts = split_option(arg);
 
     if (g_str_has_prefix(arg, "unix:")) {
-        return make_path(pid, parts[0] + strlen("unix:"), parts);
+        return listens(parts) ?
+               make_path(pid, parts[0] + strlen("unix:"), parts) : NULL;
     }
     if (g_str_has_prefix(arg, "chardev:")) {
         return find_chardev(pid, argv, parts[0] + strlen("chardev:"));

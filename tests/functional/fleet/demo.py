@@ -15,7 +15,8 @@ import sys
 import time
 
 from figures import Verdict, Window
-from host import A, B, GREEDY, Guest, Host, Hostile, MIB, QMPError, WEIGHTS, wait_until
+from host import (A, B, GREEDY, Guest, Host, Hostile, MIB, QMPError, WEIGHTS,
+                  wait_until)
 from view import View, verdict
 
 LOADS = 300             # that a p99 takes at least

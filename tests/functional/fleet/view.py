@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
-"""The fleet as a table: written over itself on a terminal, else now and then."""
+"""The fleet as a table: over itself on a terminal, else now and then."""
 
 from figures import Histogram, expected_shares
 from host import DOORS, MIB, WEIGHTS
