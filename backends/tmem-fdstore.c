@@ -139,51 +139,101 @@ void tmem_fdstore_remove(const char *name)
 
 /* --- From the manager --- */
 
-/* Whether the files that were passed are meant for this process. */
-static bool tmem_fdstore_is_ours(Error **errp)
+/*
+ * What the manager passed and nobody has taken, by name.  The variables are
+ * read once, before the process opens anything: later the numbers in them may
+ * be those of files that are somebody else's.
+ */
+typedef struct TmemPassedFile {
+    char *name;
+    int fd;
+} TmemPassedFile;
+
+static GArray *tmem_passed;
+
+/* Set if the files are meant for another process. */
+static bool tmem_passed_astray;
+
+/* Returns how many files were passed to this process. */
+static unsigned long tmem_fdstore_count(void)
 {
     const char *pid = getenv("LISTEN_PID");
-    unsigned long number;
+    const char *fds = getenv("LISTEN_FDS");
+    unsigned long number, count;
 
-    if (!getenv("LISTEN_FDS")) {
-        return false;
+    if (!fds) {
+        return 0;
     }
     if (!pid || qemu_strtoul(pid, NULL, 10, &number) < 0 ||
         number != (unsigned long)getpid()) {
-        error_setg(errp, "'handover=fdstore' does not find the files of the"
-                   " service manager, which are for another process"
-                   " (LISTEN_PID): leave out --daemonize, and start this"
-                   " program without a shell before it");
-        return false;
+        tmem_passed_astray = true;
+        return 0;
     }
-    return true;
+    return qemu_strtoul(fds, NULL, 10, &count) < 0 ? 0 : count;
+}
+
+void tmem_fdstore_start(void)
+{
+    const char *listed = getenv("LISTEN_FDNAMES");
+    g_auto(GStrv) names = g_strsplit(listed ?: "", ":", -1);
+    unsigned long count = tmem_fdstore_count();
+
+    tmem_passed = g_array_new(false, false, sizeof(TmemPassedFile));
+    for (unsigned i = 0; i < count && names[i]; i++) {
+        TmemPassedFile file = { .fd = FIRST_FD + i };
+
+        if (!g_str_has_prefix(names[i], TMEM_FDSTORE_PREFIX) ||
+            fcntl(file.fd, F_GETFD) < 0) {
+            continue;
+        }
+        qemu_set_cloexec(file.fd);
+        file.name = g_strdup(names[i]);
+        g_array_append_val(tmem_passed, file);
+    }
+    if (!tmem_passed_astray) {
+        unsetenv("LISTEN_PID");
+        unsetenv("LISTEN_FDS");
+        unsetenv("LISTEN_FDNAMES");
+    }
 }
 
 int tmem_fdstore_take(const char *name, Error **errp)
 {
-    ERRP_GUARD();
-    const char *listed = getenv("LISTEN_FDNAMES");
-    g_auto(GStrv) names = g_strsplit(listed ?: "", ":", -1);
-    int found = -1;
+    unsigned found = 0;
+    int fd = -1;
 
-    if (!tmem_fdstore_is_ours(errp)) {
+    if (tmem_passed_astray) {
+        error_setg(errp, "'handover=fdstore' does not find the files of the"
+                   " service manager, which are for another process"
+                   " (LISTEN_PID): leave out --daemonize, and start this"
+                   " program without a shell before it");
         return -1;
     }
-    for (int i = 0; names[i]; i++) {
-        int fd = FIRST_FD + i;
+    for (unsigned i = 0; i < tmem_passed->len; ) {
+        TmemPassedFile *file = &g_array_index(tmem_passed, TmemPassedFile, i);
 
-        if (strcmp(names[i], name) || fcntl(fd, F_GETFD) < 0) {
+        if (strcmp(file->name, name)) {
+            i++;
             continue;
         }
-        if (found >= 0) {
-            error_setg(errp, "the service manager passes several files '%s',"
-                       " and which is the last one cannot be told", name);
-            return -1;
+        if (found++) {
+            close(fd);
         }
-        found = fd;
+        fd = file->fd;
+        g_free(file->name);
+        g_array_remove_index(tmem_passed, i);
     }
-    if (found >= 0) {
-        qemu_set_cloexec(found);
+    if (found > 1) {
+        error_setg(errp, "the service manager passes several files '%s',"
+                   " and which is the last one cannot be told", name);
+        close(fd);
+        return -1;
     }
-    return found;
+    return fd;
+}
+
+const char *tmem_fdstore_left(void)
+{
+    return !tmem_passed->len ? NULL :
+           g_array_index(tmem_passed, TmemPassedFile, 0).name;
 }

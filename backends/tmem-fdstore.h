@@ -13,13 +13,28 @@
 /** Whether there is a manager; else false, with @errp set to the way out. */
 bool tmem_fdstore_available(Error **errp);
 
+/* What the names of our files begin with. */
+#define TMEM_FDSTORE_PREFIX "tmem-"
+
+/**
+ * tmem_fdstore_start: note which files the manager has passed
+ *
+ * First of all, before the process opens or closes anything.  The files whose
+ * names begin otherwise are none of ours.
+ */
+void tmem_fdstore_start(void);
+
 /**
  * tmem_fdstore_take: the file of that name
  *
- * Returns -1 if there is none, and -1 with @errp set if there are several.  The
- * caller owns the file, of which the manager has one more.
+ * Returns -1 if there is none any more, and -1 with @errp set if there are
+ * several, which are closed.  The caller owns the file, of which the manager
+ * has one more.
  */
 int tmem_fdstore_take(const char *name, Error **errp);
+
+/** The name of a file that was not taken, or NULL. */
+const char *tmem_fdstore_left(void);
 
 /** Gives @fd to the manager, and waits until it has it.  @fd stays ours. */
 bool tmem_fdstore_put(const char *name, int fd, Error **errp);

@@ -252,6 +252,9 @@ static void tmem_handover_store(TmemStoreObject *obj, void *opaque)
     /* What came before and nobody asked for ends here. */
     tmem_store_handover_open(obj);
     tmem_handover_forget(h);
+    if (QTAILQ_EMPTY(&h->doors)) {
+        return;
+    }
     fd = memfd_create(h->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0) {
         tmem_handover_report(obj, NULL, "the pages are lost: no memory file");
@@ -295,6 +298,7 @@ static void tmem_handover_quiesce(TmemStoreObject *obj, void *opaque)
 
 void tmem_handover_enable(void)
 {
+    tmem_fdstore_start();
     tmem_handover_enabled = true;
 }
 
@@ -365,7 +369,7 @@ static void tmem_handover_void(TmemStoreObject *obj, const char *name)
 bool tmem_store_handover_start(TmemStoreObject *obj, Error **errp)
 {
     g_autofree char *id = tmem_store_object_id(obj);
-    g_autofree char *name = g_strdup_printf("tmem-%s", id);
+    g_autofree char *name = g_strdup_printf(TMEM_FDSTORE_PREFIX "%s", id);
     TmemStoreHandover *h;
 
     if (obj->handover_mode == TMEM_HANDOVER_OFF) {
