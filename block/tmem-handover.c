@@ -3,13 +3,24 @@
  * tmem: a node's pages go to the process that follows
  *
  * With its pool goes the map, so that a page that was lost stays lost, and what
- * is on the overflow node is found there, if that is the same file.
+ * is on the overflow node is found there, if that is the same file and nobody
+ * has touched it.
  */
 #include "qemu/osdep.h"
 #include "block/block.h"
 #include "qapi/error.h"
 #include "qemu/error-report.h"
 #include "tmem-int.h"
+
+/* What tells a file from another, and from itself after a change. */
+typedef struct TmemFileLook {
+    uint64_t known;             /* 0: it cannot be told */
+    uint64_t dev;
+    uint64_t ino;
+    uint64_t size;
+    int64_t mtime_ns;
+    int64_t ctime_ns;
+} TmemFileLook;
 
 /*
  * What is remembered: this, the name of the overflow node's file, and the
@@ -18,11 +29,15 @@
 typedef struct TmemNodeState {
     uint64_t size;
     uint64_t nr_pages;
+    TmemFileLook overflow;
     uint32_t name_bytes;
     uint8_t past_known;         /* as in BDRVTmemState */
     uint8_t past_unknown;
-    uint8_t zero[2];
+    uint8_t layout;             /* of this */
+    uint8_t zero;
 } TmemNodeState;
+
+#define NODE_STATE_LAYOUT   1
 
 #define PLACE_BITS      4
 #define PLACES_PER_BYTE (8 / PLACE_BITS)
@@ -35,7 +50,7 @@ static int64_t tmem_pages(const BDRVTmemState *s)
     return s->size / TMEM_PAGE_SIZE;
 }
 
-/* What tells the overflow node from another; "" if there is none. */
+/* For people; "" if there is none. */
 static char *tmem_overflow_name(BDRVTmemState *s)
 {
     char *name;
@@ -48,6 +63,53 @@ static char *tmem_overflow_name(BDRVTmemState *s)
     name = g_strdup(s->overflow->bs->filename);
     bdrv_graph_rdunlock_main_loop();
     return name;
+}
+
+static int64_t tmem_ns(struct timespec ts)
+{
+    return ts.tv_sec * NANOSECONDS_PER_SECOND + ts.tv_nsec;
+}
+
+/*
+ * Only a regular file can be told, by the name that its node was opened with.
+ * Behind a network, or another format, are others who change what is there.
+ */
+static bool tmem_overflow_stat(BDRVTmemState *s, struct stat *st)
+{
+    BlockDriverState *bs = s->overflow ? s->overflow->bs : NULL;
+
+    return bs && bs->drv && !strcmp(bs->drv->format_name, "file") &&
+           !stat(bs->exact_filename, st) && S_ISREG(st->st_mode);
+}
+
+void tmem_note_overflow(BDRVTmemState *s)
+{
+    struct stat st;
+
+    s->overflow_known = tmem_overflow_stat(s, &st);
+    if (s->overflow_known) {
+        s->overflow_dev = st.st_dev;
+        s->overflow_ino = st.st_ino;
+    }
+}
+
+/* If the name is still that of the file that the node has open. */
+static TmemFileLook tmem_overflow_look(BDRVTmemState *s)
+{
+    struct stat st;
+
+    if (!s->overflow_known || !tmem_overflow_stat(s, &st) ||
+        st.st_dev != s->overflow_dev || st.st_ino != s->overflow_ino) {
+        return (TmemFileLook) { };
+    }
+    return (TmemFileLook) {
+        .known = true,
+        .dev = st.st_dev,
+        .ino = st.st_ino,
+        .size = st.st_size,
+        .mtime_ns = tmem_ns(st.st_mtim),
+        .ctime_ns = tmem_ns(st.st_ctim),
+    };
 }
 
 /* --- Handing over --- */
@@ -80,7 +142,13 @@ static void tmem_node_save(void *opaque, GByteArray *state, uint64_t *pool)
         .name_bytes = strlen(name),
         .past_known = qatomic_read(&s->past_known),
         .past_unknown = qatomic_read(&s->past_unknown),
+        .layout = NODE_STATE_LAYOUT,
     };
+
+    /* What could not be written is not there, and no later write moves times */
+    if (s->overflow && bdrv_flush(s->overflow->bs) >= 0) {
+        head.overflow = tmem_overflow_look(s);
+    }
 
     g_byte_array_append(state, (void *)&head, sizeof(head));
     g_byte_array_append(state, (void *)name, head.name_bytes);
@@ -115,6 +183,11 @@ static void tmem_node_start_empty(void *opaque)
 static bool tmem_check_state(BDRVTmemState *s, const TmemNodeState *head,
                              size_t bytes, Error **errp)
 {
+    if (head->layout != NODE_STATE_LAYOUT) {
+        error_setg(errp, "the pages that were handed over are lost: they are"
+                   " those of a program of another version");
+        return false;
+    }
     if (head->size > s->size) {
         error_setg(errp, "the pages that were handed over are lost: the node"
                    " was %" PRIu64 " bytes large and is %" PRId64 " now; give"
@@ -129,6 +202,14 @@ static bool tmem_check_state(BDRVTmemState *s, const TmemNodeState *head,
         return false;
     }
     return true;
+}
+
+/* Whether the overflow node is as the process before has left it. */
+static bool tmem_overflow_is_same(BDRVTmemState *s, const TmemFileLook *before)
+{
+    TmemFileLook now = tmem_overflow_look(s);
+
+    return now.known && !memcmp(&now, before, sizeof(now));
 }
 
 /* Returns how many pages of the overflow node are lost. */
@@ -157,9 +238,7 @@ static bool tmem_node_restore(void *opaque, const uint8_t *state, size_t bytes,
 {
     BlockDriverState *bs = opaque;
     BDRVTmemState *s = bs->opaque;
-    g_autofree char *name = tmem_overflow_name(s);
     TmemNodeState head = { };
-    bool same;
     int64_t lost;
 
     if (bytes < sizeof(head)) {
@@ -172,13 +251,12 @@ static bool tmem_node_restore(void *opaque, const uint8_t *state, size_t bytes,
     if (!tmem_check_state(s, &head, bytes - sizeof(head), errp)) {
         return false;
     }
-    same = *name && strlen(name) == head.name_bytes &&
-           !memcmp(name, state, head.name_bytes);
     lost = tmem_restore_places(s, state + head.name_bytes, head.nr_pages,
-                               same);
+                               tmem_overflow_is_same(s, &head.overflow));
     if (lost) {
         warn_report("tmem node '%s': %" PRId64 " pages are on the overflow node"
-                    " '%.*s', which is not there any more: reading them fails",
+                    " '%.*s', which is not a file that nobody has touched"
+                    " since: reading them fails",
                     bdrv_get_node_name(bs), lost, (int)head.name_bytes, state);
     }
     s->pool = pool;

@@ -30,6 +30,9 @@ struct BDRVTmemState {
     uint64_t pool;
     int64_t size;
     BdrvChild *overflow;
+    bool overflow_known;        /* these are of its file */
+    dev_t overflow_dev;
+    ino_t overflow_ino;
     TmemOnDisconnect on_disconnect;
     Error *migration_blocker;
     TmemStoreDoor door;
@@ -79,6 +82,9 @@ void tmem_put_context(BDRVTmemState *s, TmemContext *ctx);
 
 /** tmem-handover.c: over to another process */
 extern const TmemStoreDoorOps tmem_node_door_ops;
+
+/** tmem_note_overflow: the overflow node, if any, has just been opened */
+void tmem_note_overflow(BDRVTmemState *s);
 
 /** BlockDriver.bdrv_front_end */
 void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event);

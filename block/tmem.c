@@ -515,6 +515,7 @@ static bool tmem_open_overflow(BlockDriverState *bs, QDict *options,
                    s->size);
         return false;
     }
+    tmem_note_overflow(s);
     return true;
 }
 
