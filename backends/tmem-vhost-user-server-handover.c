@@ -63,6 +63,7 @@ static bool tmem_vu_restore(void *opaque, const uint8_t *state, size_t bytes,
                sizeof(uint16_t));
         s->queues[i].has_base = true;
     }
+    s->unclaimed = true;
     return true;
 }
 
@@ -77,7 +78,10 @@ const TmemStoreDoorOps tmem_vu_door_ops = {
 void tmem_vu_keep(TmemVhostUserServer *s)
 {
     for (unsigned i = 0; i < s->num_vqs; i++) {
-        s->queues[i].base =
-            vu_get_queue(&s->vu_server.vu_dev, i)->last_avail_idx;
+        /* One that was not set since is where the process before left it. */
+        if (!s->queues[i].has_base) {
+            s->queues[i].base =
+                vu_get_queue(&s->vu_server.vu_dev, i)->last_avail_idx;
+        }
     }
 }

@@ -82,6 +82,8 @@ struct TmemVhostUserServer {
     VuServer vu_server;
     bool resumed;               /* said that pages of before are lost */
     bool handing_over;          /* the end of a connection changes nothing */
+    bool unclaimed;             /* handed over, and no ring was set since */
+    bool violated;              /* the guest broke the protocol */
 };
 
 /* Ends the connection and takes no other.  Context: BQL held. */
@@ -117,7 +119,7 @@ void tmem_vu_drain(TmemVhostUserServer *s);
  */
 void tmem_vu_forget(TmemVhostUserServer *s);
 
-/* The rings alone are forgotten. */
+/* The rings alone are forgotten, but for where they were handed over. */
 void tmem_vu_forget_rings(TmemVhostUserServer *s);
 
 /* Ends the connection, in words.  Later calls do nothing. */
@@ -148,6 +150,9 @@ void tmem_vu_poll_stop(TmemVhostUserServer *s);
 
 /* VuDevIface.process_msg: checks what libvhost-user does not. */
 int tmem_vu_process_msg(VuDev *dev, VhostUserMsg *msg, int *do_reply);
+
+/* A ring starts, and the front end may not have said where it is. */
+void tmem_vu_ring_starts(TmemVhostUserServer *s, unsigned index);
 
 /*
  * Maps the ring of @vq anew, where the front end's table of memory regions

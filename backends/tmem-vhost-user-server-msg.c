@@ -233,6 +233,27 @@ static char *tmem_vu_check_vring_addr(TmemVhostUserServer *s,
     return wrong;
 }
 
+/* All that the client holds is another guest's, or that of one before reset. */
+static void tmem_vu_ring_elsewhere(TmemVhostUserServer *s, unsigned base)
+{
+    tmem_vu_drain(s);
+    for (unsigned i = 0; i < s->num_vqs; i++) {
+        s->queues[i].has_base = false;
+    }
+    if (!base) {
+        /* A front end that cannot say so has reset the device. */
+        tmem_client_reset(s->client);
+        s->resumed = false;
+    } else if (!s->resumed) {
+        tmem_client_reset(s->client);
+        s->resumed = true;
+        warn_report("tmem-vhost-user-server '%s': the guest of client '%s' used"
+                    " its device before this connection: the pages it had are"
+                    " lost, and reading them fails until it resets the device",
+                    s->id, tmem_client_name(s->client));
+    }
+}
+
 /*
  * A ring that goes on where no connection of this object has left it is that
  * of a device that was in use before: with a daemon that is gone, or over a
@@ -254,6 +275,7 @@ static char *tmem_vu_check_vring_base(TmemVhostUserServer *s,
     if (wrong) {
         return wrong;
     }
+    s->unclaimed = false;
     vq = vu_get_queue(tmem_vu_dev(s), index);
     if (base == (s->queues[index].has_base ? s->queues[index].base :
                                              vq->last_avail_idx)) {
@@ -263,23 +285,19 @@ static char *tmem_vu_check_vring_base(TmemVhostUserServer *s,
     if (vq->started) {
         return g_strdup_printf("virtqueue %u is moved while it runs", index);
     }
-    tmem_vu_drain(s);
-    for (unsigned i = 0; i < s->num_vqs; i++) {
-        s->queues[i].has_base = false;
-    }
-    if (!base) {
-        /* A front end that cannot say so has reset the device. */
-        tmem_client_reset(s->client);
-        s->resumed = false;
-    } else if (!s->resumed) {
-        tmem_client_reset(s->client);
-        s->resumed = true;
-        warn_report("tmem-vhost-user-server '%s': the guest of client '%s' used"
-                    " its device before this connection: the pages it had are"
-                    " lost, and reading them fails until it resets the device",
-                    s->id, tmem_client_name(s->client));
-    }
+    tmem_vu_ring_elsewhere(s, base);
     return NULL;
+}
+
+void tmem_vu_ring_starts(TmemVhostUserServer *s, unsigned index)
+{
+    unsigned base = vu_get_queue(tmem_vu_dev(s), index)->last_avail_idx;
+
+    s->unclaimed = false;
+    if (s->queues[index].has_base && base != s->queues[index].base) {
+        tmem_vu_ring_elsewhere(s, base);
+    }
+    s->queues[index].has_base = false;
 }
 
 static char *tmem_vu_check_vring_stop(TmemVhostUserServer *s,

@@ -48,6 +48,7 @@ void tmem_vu_drop(TmemVhostUserServer *s, const char *fmt, ...)
     error_report("tmem-vhost-user-server '%s': %s; the connection of client"
                  " '%s' is closed", s->id, what, tmem_client_name(s->client));
     server->vu_dev.broken = true;
+    s->violated = true;
     qio_channel_shutdown(server->ioc, QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
 }
 
@@ -241,6 +242,7 @@ bool tmem_vu_queue_run(TmemVuQueue *q)
     found = tmem_vu_serve(q);
     if (dev->broken) {
         /* Also where libvhost-user has found something, in its own words. */
+        s->violated = true;
         qio_channel_shutdown(s->vu_server.ioc, QIO_CHANNEL_SHUTDOWN_BOTH,
                              NULL);
     }
@@ -305,7 +307,6 @@ void tmem_vu_forget_rings(TmemVhostUserServer *s)
         vq->inuse = 0;
         vq->enable = false;
         vq->started = false;
-        s->queues[i].has_base = false;
     }
 }
 
@@ -314,15 +315,20 @@ void tmem_vu_forget(TmemVhostUserServer *s)
     tmem_vu_forget_rings(s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         s->queues[i].base = 0;
+        s->queues[i].has_base = false;
     }
     tmem_client_reset(s->client);
     s->resumed = false;
+    s->unclaimed = false;
 }
 
 static void tmem_vu_set_started(VuDev *dev, int index, bool started)
 {
     TmemVhostUserServer *s = tmem_vu_of(dev);
 
+    if (started) {
+        tmem_vu_ring_starts(s, index);
+    }
     /* Notifications are on again after its first turn. */
     s->queues[index].polled = false;
     vu_set_queue_handler(dev, vu_get_queue(dev, index),

@@ -72,13 +72,19 @@ static void tmem_vu_disconnected(VuServer *server)
     TmemVhostUserServer *s = container_of(server, TmemVhostUserServer,
                                           vu_server);
 
-    if (!s->handing_over || server->vu_dev.broken) {
+    /*
+     * Who has set no ring has had nothing to do with what was handed over.  A
+     * connection that broke is not the guest's doing, and costs it nothing when
+     * all connections end.
+     */
+    if (!s->unclaimed && (!s->handing_over || s->violated)) {
         tmem_vu_forget(s);
-        return;
+    } else {
+        tmem_vu_drain(s);
+        tmem_vu_keep(s);
+        tmem_vu_forget_rings(s);
     }
-    tmem_vu_drain(s);
-    tmem_vu_keep(s);
-    tmem_vu_forget_rings(s);
+    s->violated = false;
 }
 
 /* Context: BQL held. */

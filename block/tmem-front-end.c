@@ -123,8 +123,14 @@ static void tmem_disconnected(BlockDriverState *bs)
     if (!s->front_ends || --s->front_ends) {
         return;
     }
-    /* From here on the exports know where each queue was left. */
-    qatomic_set(&s->handed_over, false);
+    if (qatomic_read(&s->handed_over)) {
+        /* Who only looked in changes nothing for whom it belongs to. */
+        if (!qatomic_read(&s->claimed)) {
+            return;
+        }
+        /* From here on the exports know where each queue was left. */
+        qatomic_set(&s->handed_over, false);
+    }
     if (s->on_disconnect == TMEM_ON_DISCONNECT_KEEP ||
         tmem_store_handing_over(s->store)) {
         return;
@@ -142,6 +148,10 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
 {
     BDRVTmemState *s = bs->opaque;
 
+    if (event != BDRV_FRONT_END_CONNECTED &&
+        event != BDRV_FRONT_END_DISCONNECTED) {
+        qatomic_set(&s->claimed, true);
+    }
     switch (event) {
     case BDRV_FRONT_END_CONNECTED:
         tmem_store_handover_open(s->store);

@@ -51,6 +51,7 @@ struct BDRVTmemState {
     /* Written where exports run, in turns; atomic. */
     bool past_known;            /* a front end has begun here */
     bool handed_over;           /* to this process, and this is the first */
+    bool claimed;               /* by a front end that has set its queues */
     bool past_unknown;          /* this one has not */
 };
 
