@@ -255,7 +255,8 @@ uint32_t tmem_heap_oldest_locked(const TmemHeap *heap)
  */
 static void set_slack_locked(TmemHeap *heap)
 {
-    uint64_t n = heap->bytes >> heap->arena->step_shift;
+    uint64_t bytes = MAX(heap->bytes, heap->coming_bytes);
+    uint64_t n = bytes >> heap->arena->step_shift;
     uint32_t root = 1;
 
     while ((uint64_t)root * root < n && root < 256) {
@@ -267,7 +268,7 @@ static void set_slack_locked(TmemHeap *heap)
 
 /* Growth that an allocation asks for. */
 typedef struct Growth {
-    bool for_upkeep;        /* which may have what is kept in reserve */
+    bool past_share;        /* and what is kept in reserve: for upkeep */
     TmemStatus why;         /* it was refused */
 } Growth;
 
@@ -277,7 +278,7 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
 {
     TmemArena *arena = heap->arena;
     uint64_t idle = (uint64_t)arena->nr_idle << arena->segment_shift;
-    uint64_t want = bytes + (growth->for_upkeep ? 0 : arena->reserve_bytes);
+    uint64_t want = bytes + (growth->past_share ? 0 : arena->reserve_bytes);
 
     growth->why = over_limit_locked(heap, want) ? TMEM_STATUS_QUOTA :
                                                   TMEM_STATUS_NOSPC;
@@ -286,7 +287,7 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
         want > tmem_arena_room_locked(arena) + idle) {
         return false;
     }
-    return growth->for_upkeep || space != TMEM_SPACE_PERSISTENT ||
+    return growth->past_share || space != TMEM_SPACE_PERSISTENT ||
            tmem_share_admits_locked(heap, bytes);
 }
 
@@ -657,7 +658,7 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why)
 {
     uint32_t class_nr = class_of(heap->arena, bytes);
-    Growth growth = {};
+    Growth growth = { .past_share = tmem_heap_takes_over(heap) };
     TmemRef ref;
 
     *why = TMEM_STATUS_NOSPC;
@@ -708,7 +709,7 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
 {
     TmemArena *arena = heap->arena;
     uint32_t class_nr = class_of(arena, bytes);
-    Growth growth = { .for_upkeep = true };
+    Growth growth = { .past_share = true };
     TmemRef ref;
 
     if (arena->classes[class_nr].slot_bytes >= below ||

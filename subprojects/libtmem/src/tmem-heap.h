@@ -103,6 +103,7 @@ struct TmemHeap {
     uint64_t min_bytes;     /* guaranteed */
     uint64_t max_bytes;     /* 0: no limit but the store's size */
     uint32_t weight;
+    uint64_t coming_bytes;  /* see tmem_share_take_over() */
     uint64_t share_bytes;   /* see tmem-share.h */
     uint32_t nr_segments;
     uint32_t nr_victims;    /* of these, owned by an evictor */
@@ -153,6 +154,12 @@ static inline TmemClass *tmem_segment_class(const TmemSegment *seg)
  * Returns OK, QUOTA or NOSPC; always OK if @bytes is not above 0.
  */
 TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes);
+
+/** Whether what comes was the heap's in another process. */
+static inline bool tmem_heap_takes_over(const TmemHeap *heap)
+{
+    return __atomic_load_n(&heap->coming_bytes, __ATOMIC_RELAXED);
+}
 
 /** What the heap is charged with. */
 static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)

@@ -494,6 +494,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       GError **errp)
 {
     Bundle *bundle = find_bundle(loader, name);
+    bool ok;
     Reader r;
 
     tmem_assert_unlocked();
@@ -510,7 +511,11 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     }
     r = read_section(loader, bundle);
     r.gives_back = true;
-    if (take_section(&r, ctx, bundle, *state, host_pool, errp)) {
+    /* Whatever is in it, some comes. */
+    tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1);
+    ok = take_section(&r, ctx, bundle, *state, host_pool, errp);
+    tmem_share_take_over(&ctx->client->heap, 0);
+    if (ok) {
         return true;
     }
     if (*host_pool) {

@@ -141,6 +141,14 @@ void tmem_share_set_locked(TmemHeap *heap, const TmemLimits *limits)
     update_shares_locked(heap->arena);
 }
 
+void tmem_share_take_over(TmemHeap *heap, uint64_t bytes)
+{
+    tmem_lock(&heap->arena->lock);
+    __atomic_store_n(&heap->coming_bytes, bytes ? heap->bytes + bytes : 0,
+                     __ATOMIC_RELAXED);
+    tmem_unlock(&heap->arena->lock);
+}
+
 bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                              const char *name, const TmemLimits *limits,
                              GError **errp)
@@ -184,7 +192,7 @@ bool tmem_share_admits_locked(const TmemHeap *heap, uint64_t bytes)
                      promised(heap, heap->pinned_bytes) +
                      promised(heap, pinned);
 
-    if (after == arena->promised_bytes) {
+    if (after == arena->promised_bytes || tmem_heap_takes_over(heap)) {
         return true;
     }
     if (after + overhead_locked(arena) > arena->budget_bytes) {
@@ -211,7 +219,8 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
     uint64_t share = __atomic_load_n(&heap->share_bytes, __ATOMIC_RELAXED);
     uint64_t used = bytes;
 
-    if (__atomic_load_n(&heap->pinned_bytes, __ATOMIC_RELAXED) <= share) {
+    if (__atomic_load_n(&heap->pinned_bytes, __ATOMIC_RELAXED) <= share ||
+        tmem_heap_takes_over(heap)) {
         return true;
     }
     /* What it does not use of its segments others cannot have either. */

@@ -52,6 +52,16 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                              const char *name, const TmemLimits *limits,
                              GError **errp);
 
+/**
+ * tmem_share_take_over() - what comes now was there in another process
+ * @bytes: as many, about; 0: no more comes
+ *
+ * Meanwhile the heap's share does not count, nor what is promised to others or
+ * kept in reserve: what it held above its share, because there was room, is not
+ * taken from it for having to come back.  Takes the lock.
+ */
+void tmem_share_take_over(TmemHeap *heap, uint64_t bytes);
+
 /** Books @bytes, which may be negative, as pinned by @heap. */
 void tmem_share_pin_locked(TmemHeap *heap, int64_t bytes);
 

@@ -109,9 +109,11 @@ const char *tmem_loader_left(const TmemLoader *loader, unsigned nth);
  * @host_pool: set to the pool of the host, whose id is a new one; 0 if the
  *             bundle is a guest's
  *
- * All of it or nothing: returns false and sets @errp to a sentence if the
- * client has no room for it, or if it is damaged.  Then its pages are lost.
- * The bundle is taken in either case, and its memory in the file is given back.
+ * All of it or nothing: returns false and sets @errp to a sentence if there is
+ * no room for it, or if it is damaged.  Room there is up to the client's max
+ * and the store's size: neither its share nor what others are promised counts.
+ * Else its pages are lost.  The bundle is taken in either case, and its memory
+ * in the file is given back.
  */
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       void **state, uint64_t *state_bytes, uint64_t *host_pool,

@@ -127,7 +127,8 @@ static TmemHandle handle_of(uint64_t pool, unsigned i)
 {
     static const uint64_t far[] = { 0, 1ull << 40, UINT64_MAX - 255 };
 
-    return test_handle(pool, i % 7, i / 21 + far[i / 7 % 3]);
+    return test_handle(pool, i % 7, i / 21 % 128 + far[i / 7 % 3] +
+                       (uint64_t)(i / (21 * 128)) * 4096);
 }
 
 static void fill(Fixture *f, uint64_t pool, unsigned nr)
@@ -460,6 +461,139 @@ static void test_no_room(void)
     fixture_tear_down(&f);
 }
 
+/* --- Clients that share a store --- */
+
+#define NR_SHARING  2
+
+/* Two clients of one store, each with a persistent pool. */
+typedef struct Sharing {
+    Fixture f[NR_SHARING];
+    unsigned nr_pages[NR_SHARING];
+    uint64_t granted;
+} Sharing;
+
+static void sharing_set_up(Sharing *s, uint64_t size_bytes)
+{
+    TmemStoreConfig config = { .size_bytes = size_bytes };
+    GError *err = NULL;
+
+    *s = (Sharing) {};
+    s->f[0].store = s->f[1].store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+}
+
+static void sharing_add_client(Sharing *s, unsigned i)
+{
+    g_autofree char *name = g_strdup_printf("sharing-%u", i);
+    TmemClientConfig config = { .name = name, .credit = 16 };
+    GError *err = NULL;
+
+    s->f[i].client = tmem_client_new(s->f[i].store, &config, &err);
+    g_assert_no_error(err);
+    s->f[i].ctx = tmem_context_new(s->f[i].client, &err);
+    g_assert_no_error(err);
+}
+
+static void sharing_tear_down(Sharing *s)
+{
+    test_check(s->f[0].store);
+    for (unsigned i = 0; i < NR_SHARING; i++) {
+        tmem_context_free(s->f[i].ctx);
+        tmem_client_free(s->f[i].client);
+    }
+    tmem_store_free(s->f[0].store);
+}
+
+/* Client @i stores until it is refused. */
+static void sharing_fill(Sharing *s, unsigned i)
+{
+    Fixture *f = &s->f[i];
+    unsigned nr = 0;
+
+    g_assert_cmpint(tmem_pool_create(f->client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &f->persistent), ==,
+                    TMEM_STATUS_OK);
+    if (i == 0) {
+        s->granted = tmem_client_grant_credit(f->ctx);
+    }
+    while (test_store(f->ctx, handle_of(f->persistent, nr),
+                      nr % TEST_PAGE__MAX, nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    s->nr_pages[i] = nr;
+}
+
+/* Moves what all clients have to a new stream; bundle "0" is of client 0. */
+static int sharing_save(Sharing *s)
+{
+    int fd = new_file();
+    TmemSaver *saver = tmem_saver_new(s->f[0].store, fd);
+    GError *err = NULL;
+
+    for (unsigned i = 0; i < NR_SHARING; i++) {
+        g_autofree char *name = g_strdup_printf("%u", i);
+        TmemBundle bundle = {
+            .name = name, .client = tmem_client_name(s->f[i].client),
+        };
+
+        tmem_saver_add(saver, s->f[i].client, &bundle, 0, &err);
+        g_assert_no_error(err);
+    }
+    tmem_saver_finish(saver, &err);
+    g_assert_no_error(err);
+    tmem_saver_free(saver);
+    return fd;
+}
+
+/*
+ * Caught: a client that grew above its share while there was room is refused in
+ * the next process, where all are there from the start.
+ */
+static void test_above_share(void)
+{
+    TmemLoader *loader;
+    GError *err = NULL;
+    TmemClientStats stats;
+    Sharing s, t;
+    int fd;
+
+    sharing_set_up(&s, FIXTURE_SIZE);
+    for (unsigned i = 0; i < NR_SHARING; i++) {
+        sharing_add_client(&s, i);
+    }
+    for (unsigned i = 0; i < NR_SHARING; i++) {
+        sharing_fill(&s, i);
+    }
+    tmem_client_get_stats(s.f[0].client, &stats);
+    g_assert_cmpuint(stats.pinned_bytes, >, FIXTURE_SIZE / 4 * 3);
+    fd = sharing_save(&s);
+
+    sharing_set_up(&t, FIXTURE_SIZE);
+    loader = tmem_loader_new(t.f[0].store, fd, &err);
+    g_assert_no_error(err);
+    for (unsigned i = 0; i < NR_SHARING; i++) {
+        sharing_add_client(&t, i);
+    }
+    for (int i = NR_SHARING - 1; i >= 0; i--) {
+        g_autofree char *name = g_strdup_printf("%d", i);
+
+        take(loader, &t.f[i], name, "", &(uint64_t) { 0 });
+        g_assert_cmpuint(pages_of(t.f[i].client), ==, s.nr_pages[i]);
+        expect_filled(&t.f[i], s.f[i].persistent, s.nr_pages[i]);
+    }
+    g_assert_cmpuint(s.granted, >, 0);
+    tmem_client_get_stats(t.f[0].client, &stats);
+    g_assert_cmpuint(stats.credit, ==, s.granted);
+    /* From here on it is as any client above its share. */
+    g_assert_cmpint(test_store(t.f[0].ctx,
+                               handle_of(s.f[0].persistent, s.nr_pages[0]),
+                               TEST_PAGE_NOISE, 1), ==, TMEM_STATUS_NOSPC);
+    tmem_loader_free(loader);
+    close(fd);
+    sharing_tear_down(&t);
+    sharing_tear_down(&s);
+}
+
 /* A pool of the next process's own is where one of the stream belongs. */
 static void test_taken_place(void)
 {
@@ -533,6 +667,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/save/sealed", test_sealed);
     g_test_add_func("/tmem/save/not-whole", test_not_whole);
     g_test_add_func("/tmem/save/no-room", test_no_room);
+    g_test_add_func("/tmem/save/above-share", test_above_share);
     g_test_add_func("/tmem/save/taken-place", test_taken_place);
     g_test_add_func("/tmem/save/full-file", test_full_file);
     return g_test_run();
