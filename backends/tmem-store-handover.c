@@ -19,6 +19,7 @@
 #include "qemu/error-report.h"
 #include "qemu/memfd.h"
 #include "tmem-fdstore.h"
+#include "tmem-handover-orphans.h"
 #include "tmem-store-internal.h"
 
 struct TmemStoreHandover {
@@ -306,6 +307,7 @@ void tmem_handover_ready(void)
 {
     tmem_handover_started = true;
     tmem_store_object_foreach(tmem_handover_ready_store, NULL);
+    tmem_orphans_find();
 }
 
 void tmem_handover_begin(void)
@@ -317,6 +319,7 @@ void tmem_handover_finish(void)
 {
     tmem_store_object_foreach(tmem_handover_quiesce, NULL);
     tmem_store_object_foreach(tmem_handover_store, NULL);
+    tmem_orphans_drop();
 }
 
 /* --- Life --- */
@@ -328,6 +331,11 @@ static void tmem_handover_find(TmemStoreObject *obj)
     GError *gerr = NULL;
     Error *err = NULL;
 
+    h->loader = tmem_orphans_take(h->name, &h->fd);
+    if (h->loader) {
+        tmem_loader_set_store(h->loader, obj->store);
+        return;
+    }
     h->fd = tmem_fdstore_take(h->name, &err);
     if (h->fd >= 0) {
         h->loader = tmem_loader_new(obj->store, h->fd, &gerr);
@@ -349,13 +357,18 @@ static void tmem_handover_find(TmemStoreObject *obj)
  */
 static void tmem_handover_void(TmemStoreObject *obj, const char *name)
 {
-    TmemLoader *loader;
-    int fd = tmem_fdstore_take(name, NULL);
+    int fd = -1;
+    TmemLoader *loader = tmem_orphans_take(name, &fd);
 
+    if (!loader) {
+        fd = tmem_fdstore_take(name, NULL);
+    }
     if (fd < 0) {
         return;
     }
-    loader = tmem_loader_new(obj->store, fd, NULL);
+    if (!loader) {
+        loader = tmem_loader_new(obj->store, fd, NULL);
+    }
     if (loader && tmem_loader_use(loader, NULL)) {
         tmem_handover_report(obj, NULL, "the pages that were handed over are"
                              " lost: this store does not have"

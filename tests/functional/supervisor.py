@@ -39,6 +39,7 @@ class Supervisor:
         self.size = size
         self.handover = handover
         self.store = store
+        self.without_store = False
         self.files = []             # (name, number)
         self.env = {}
         self.process = None
@@ -83,11 +84,12 @@ class Supervisor:
 
     def command(self):
         handover = f',handover={self.handover}' if self.handover else ''
+        store = [] if self.without_store else [
+            '--object',
+            f'tmem-store,id=s0,size={self.size}{handover}{self.store}']
         return [BIN / 'qemu-storage-daemon', '--chardev',
                 f'socket,id=q,path={self.dir}/qmp,server=on,wait=off',
-                '--monitor', 'chardev=q', '--object',
-                f'tmem-store,id=s0,size={self.size}{handover}{self.store}',
-                *self.arguments]
+                '--monitor', 'chardev=q', *store, *self.arguments]
 
     def launch(self):
         env = dict(os.environ, NOTIFY_SOCKET=f'{self.dir}/notify',

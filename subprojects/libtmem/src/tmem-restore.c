@@ -29,8 +29,8 @@ typedef struct Bundle {
 } Bundle;
 
 struct TmemLoader {
-    TmemStore *store;
     int fd;
+    uint64_t next_generation;   /* of pool ids */
     GArray *bundles;        /* Bundle */
     uint8_t *block;
     uint8_t page[TMEM_PAGE_SIZE];
@@ -266,8 +266,6 @@ TmemLoader *tmem_loader_new(TmemStore *store, int fd, GError **errp)
     TmemLoader *loader = g_new0(TmemLoader, 1);
     StreamHeader header;
 
-    g_assert(!store->clients);
-    loader->store = store;
     loader->fd = fd;
     loader->block = g_malloc(TMEM_STREAM_BLOCK);
     loader->bundles = g_array_new(false, false, sizeof(Bundle));
@@ -278,10 +276,19 @@ TmemLoader *tmem_loader_new(TmemStore *store, int fd, GError **errp)
         tmem_loader_free(loader);
         return NULL;
     }
-    /* No id that the stream has seen is given again. */
-    __atomic_store_n(&store->next_generation, header.next_generation,
-                     __ATOMIC_RELAXED);
+    loader->next_generation = header.next_generation;
+    if (store) {
+        tmem_loader_set_store(loader, store);
+    }
     return loader;
+}
+
+void tmem_loader_set_store(TmemLoader *loader, TmemStore *store)
+{
+    g_assert(!store->clients);
+    /* No id that the stream has seen is given again. */
+    __atomic_store_n(&store->next_generation, loader->next_generation,
+                     __ATOMIC_RELAXED);
 }
 
 void tmem_loader_free(TmemLoader *loader)

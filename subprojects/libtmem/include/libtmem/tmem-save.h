@@ -73,13 +73,22 @@ void tmem_saver_free(TmemSaver *saver);
 
 /**
  * tmem_loader_new() - open and verify a stream
- * @store: without clients; its pool ids go on where those of the stream end
+ * @store: as in tmem_loader_set_store(), or NULL: then that is called later
  * @fd: which stays the caller's, and open until tmem_loader_free()
  *
  * Reads all of it once.  Returns NULL and sets @errp to a sentence that says
  * what is wrong with it: then the store is as it was.
  */
 TmemLoader *tmem_loader_new(TmemStore *store, int fd, GError **errp);
+
+/**
+ * tmem_loader_set_store() - say into which store the bundles are taken
+ * @store: without clients; its pool ids go on where those of the stream end
+ *
+ * Once, and before the first tmem_loader_take().
+ */
+void tmem_loader_set_store(TmemLoader *loader, TmemStore *store);
+
 void tmem_loader_free(TmemLoader *loader);
 
 /**
