@@ -18,9 +18,6 @@ OBJECT_DECLARE_SIMPLE_TYPE(TmemVhostUserServer, TMEM_VHOST_USER_SERVER)
 /* The protocol names a ring in 8 bits; one is the control queue. */
 #define TMEM_VU_NUM_QUEUES_MAX      255
 
-/* Entries of a ring, at most; libvhost-user's arrays end there. */
-#define TMEM_VU_RING_SIZE_MAX       1024
-
 typedef struct TmemVuElement TmemVuElement;
 
 /*
@@ -153,11 +150,5 @@ int tmem_vu_process_msg(VuDev *dev, VhostUserMsg *msg, int *do_reply);
 
 /* A ring starts, and the front end may not have said where it is. */
 void tmem_vu_ring_starts(TmemVhostUserServer *s, unsigned index);
-
-/*
- * Maps the ring of @vq anew, where the front end's table of memory regions
- * has it now.  Returns false if it is not, or not as a whole, in one region.
- */
-bool tmem_vu_map_ring(VuDev *dev, VuVirtq *vq);
 
 #endif /* TMEM_VHOST_USER_SERVER_INTERNAL_H */

@@ -13,6 +13,7 @@
 #include "qemu/bswap.h"
 #include "qemu/error-report.h"
 #include "qemu/iov.h"
+#include "qemu/vhost-user-check.h"
 #include "tmem-vhost-user-server-internal.h"
 
 struct TmemVuElement {
@@ -221,7 +222,7 @@ bool tmem_vu_queue_run(TmemVuQueue *q)
         return false;
     }
     vq = tmem_vu_ring(q);
-    if (!tmem_vu_map_ring(dev, vq)) {
+    if (!vhost_user_map_ring(dev, vq)) {
         tmem_vu_drop(s, "virtqueue %u is in use, and its ring is not in the"
                      " memory that was shared", q->index);
         return false;
