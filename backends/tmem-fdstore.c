@@ -151,34 +151,36 @@ typedef struct TmemPassedFile {
 
 static GArray *tmem_passed;
 
-/* Set if the files are meant for another process. */
-static bool tmem_passed_astray;
+/* The names of files that are meant for another process, or NULL. */
+static char **tmem_passed_astray;
 
-/* Returns how many files were passed to this process. */
-static unsigned long tmem_fdstore_count(void)
+/* Returns how many files were passed; sets @ours, if they are for us. */
+static unsigned long tmem_fdstore_count(bool *ours)
 {
     const char *pid = getenv("LISTEN_PID");
     const char *fds = getenv("LISTEN_FDS");
     unsigned long number, count;
 
-    if (!fds) {
+    if (!fds || qemu_strtoul(fds, NULL, 10, &count) < 0) {
         return 0;
     }
-    if (!pid || qemu_strtoul(pid, NULL, 10, &number) < 0 ||
-        number != (unsigned long)getpid()) {
-        tmem_passed_astray = true;
-        return 0;
-    }
-    return qemu_strtoul(fds, NULL, 10, &count) < 0 ? 0 : count;
+    *ours = pid && qemu_strtoul(pid, NULL, 10, &number) >= 0 &&
+            number == (unsigned long)getpid();
+    return count;
 }
 
 void tmem_fdstore_start(void)
 {
     const char *listed = getenv("LISTEN_FDNAMES");
     g_auto(GStrv) names = g_strsplit(listed ?: "", ":", -1);
-    unsigned long count = tmem_fdstore_count();
+    bool ours = true;
+    unsigned long count = tmem_fdstore_count(&ours);
 
     tmem_passed = g_array_new(false, false, sizeof(TmemPassedFile));
+    if (!ours) {
+        tmem_passed_astray = g_steal_pointer(&names);
+        return;
+    }
     for (unsigned i = 0; i < count && names[i]; i++) {
         TmemPassedFile file = { .fd = FIRST_FD + i };
 
@@ -190,11 +192,9 @@ void tmem_fdstore_start(void)
         file.name = g_strdup(names[i]);
         g_array_append_val(tmem_passed, file);
     }
-    if (!tmem_passed_astray) {
-        unsetenv("LISTEN_PID");
-        unsetenv("LISTEN_FDS");
-        unsetenv("LISTEN_FDNAMES");
-    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    unsetenv("LISTEN_FDNAMES");
 }
 
 int tmem_fdstore_take(const char *name, Error **errp)
@@ -202,7 +202,8 @@ int tmem_fdstore_take(const char *name, Error **errp)
     unsigned found = 0;
     int fd = -1;
 
-    if (tmem_passed_astray) {
+    if (tmem_passed_astray &&
+        g_strv_contains((const char *const *)tmem_passed_astray, name)) {
         error_setg(errp, "'handover=fdstore' does not find the files of the"
                    " service manager, which are for another process"
                    " (LISTEN_PID): leave out --daemonize, and start this"

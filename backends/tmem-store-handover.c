@@ -105,8 +105,8 @@ static void tmem_door_restore(TmemStoreObject *obj, TmemStoreDoor *door)
                          "the pages that were handed over are lost: the stream"
                          " makes no sense");
     error_free(err);
-    if (door->ops->start_empty) {
-        door->ops->start_empty(door->opaque);
+    if (door->ops->lost) {
+        door->ops->lost(door->opaque);
     }
 }
 
@@ -144,6 +144,24 @@ static void tmem_handover_restore(TmemStoreObject *obj, TmemStoreDoor *only)
     }
 }
 
+/* The stream is of no use: to doors that come later, too. */
+static void tmem_handover_lose(TmemStoreObject *obj, const char *why)
+{
+    TmemStoreDoor *door;
+
+    tmem_handover_report(obj, NULL, why);
+    obj->handover_lost = true;
+    if (!obj->handover) {
+        return;
+    }
+    tmem_handover_forget(obj->handover);
+    QTAILQ_FOREACH(door, &obj->handover->doors, next) {
+        if (door->ops->lost) {
+            door->ops->lost(door->opaque);
+        }
+    }
+}
+
 void tmem_store_handover_open(TmemStoreObject *obj)
 {
     TmemStoreHandover *h = obj->handover;
@@ -154,9 +172,8 @@ void tmem_store_handover_open(TmemStoreObject *obj)
     }
     h->opened = true;
     if (h->loader && !tmem_loader_use(h->loader, &err)) {
-        tmem_handover_report(obj, NULL, err->message);
+        tmem_handover_lose(obj, err->message);
         g_error_free(err);
-        tmem_handover_forget(h);
     }
     /* Also what is of no use: it will be older still next time. */
     tmem_fdstore_remove(h->name);
@@ -184,6 +201,9 @@ void tmem_store_door_add(TmemStoreObject *obj, TmemStoreDoor *door)
 {
     TmemStoreHandover *h = obj->handover;
 
+    if (obj->handover_lost && door->ops->lost) {
+        door->ops->lost(door->opaque);
+    }
     if (!h) {
         return;
     }
@@ -341,13 +361,12 @@ static void tmem_handover_find(TmemStoreObject *obj)
         h->loader = tmem_loader_new(obj->store, h->fd, &gerr);
     }
     if (err) {
-        tmem_handover_report(obj, NULL, error_get_pretty(err));
+        tmem_handover_lose(obj, error_get_pretty(err));
         error_free(err);
     }
     if (gerr) {
-        tmem_handover_report(obj, NULL, gerr->message);
+        tmem_handover_lose(obj, gerr->message);
         g_error_free(gerr);
-        tmem_handover_forget(h);
     }
 }
 
@@ -370,9 +389,8 @@ static void tmem_handover_void(TmemStoreObject *obj, const char *name)
         loader = tmem_loader_new(obj->store, fd, NULL);
     }
     if (loader && tmem_loader_use(loader, NULL)) {
-        tmem_handover_report(obj, NULL, "the pages that were handed over are"
-                             " lost: this store does not have"
-                             " 'handover=fdstore'");
+        tmem_handover_lose(obj, "the pages that were handed over are lost: this"
+                           " store does not have 'handover=fdstore'");
     }
     tmem_loader_free(loader);
     close(fd);

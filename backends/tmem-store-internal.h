@@ -24,6 +24,7 @@ struct TmemStoreObject {
     TmemStoreEvents *events;                    /* while the store exists */
     TmemHandover handover_mode;
     TmemStoreHandover *handover;    /* NULL if the mode is TMEM_HANDOVER_OFF */
+    bool handover_lost;         /* all that was handed over, whosever it was */
     QTAILQ_ENTRY(TmemStoreObject) next;
 };
 

@@ -172,12 +172,15 @@ static void tmem_node_vacate(void *opaque)
  * Without a pool, where there is not even room for that, writes fail; nothing
  * was written that could be read.
  */
-static void tmem_node_start_empty(void *opaque)
+static void tmem_node_lost(void *opaque)
 {
     BlockDriverState *bs = opaque;
     BDRVTmemState *s = bs->opaque;
 
-    tmem_pool_create_host(s->client, &s->pool);
+    if (!s->pool) {
+        tmem_pool_create_host(s->client, &s->pool);
+    }
+    qatomic_set(&s->past_unknown, true);
 }
 
 static bool tmem_check_state(BDRVTmemState *s, const TmemNodeState *head,
@@ -270,5 +273,5 @@ const TmemStoreDoorOps tmem_node_door_ops = {
     .save = tmem_node_save,
     .vacate = tmem_node_vacate,
     .restore = tmem_node_restore,
-    .start_empty = tmem_node_start_empty,
+    .lost = tmem_node_lost,
 };

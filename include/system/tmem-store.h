@@ -104,8 +104,12 @@ typedef struct TmemStoreDoorOps {
     bool (*restore)(void *opaque, const uint8_t *state, size_t bytes,
                     uint64_t pool, Error **errp);
 
-    /* After vacate(), if there was nothing to restore. */
-    void (*start_empty)(void *opaque);
+    /*
+     * What was handed over to it is lost, or what was lost may have been for
+     * it: what was never written here is unknown, and not zeros.  After
+     * vacate() or without.  Optional: a device is told where its rings are.
+     */
+    void (*lost)(void *opaque);
 } TmemStoreDoorOps;
 
 typedef struct TmemStoreDoor {
