@@ -116,7 +116,20 @@ static const char *get_option(char *const *argv, int *i, const char *name)
     return arg[length] || !argv[*i + 1] ? NULL : argv[++*i];
 }
 
-/* The socket of the chardev @id, if it is one that listens by a path. */
+/* The socket that the process was given as @fd; not libvirt's own monitor. */
+static char *make_fd_path(pid_t pid, const char *fd, const char *id)
+{
+    static const char *const none[] = { "", NULL };
+    g_autofree char *path = strcmp(id, "charmonitor") ?
+                            ctl_socket_of_fd(pid, fd) : NULL;
+
+    if (!path || *path == '@') {
+        return g_steal_pointer(&path);
+    }
+    return make_path(pid, path, (GStrv)none);
+}
+
+/* The socket of the chardev @id, if it is one that listens. */
 static char *find_chardev(pid_t pid, char *const *argv, const char *id)
 {
     int i;
@@ -124,11 +137,19 @@ static char *find_chardev(pid_t pid, char *const *argv, const char *id)
     for (i = 1; argv[i]; i++) {
         const char *arg = get_option(argv, &i, "chardev");
         g_auto(GStrv) parts = arg ? split_option(arg) : NULL;
-        const char *path = parts ? get_key(parts, "path", NULL) : NULL;
+        const char *path, *fd;
 
-        if (path && !g_strcmp0(get_key(parts, "id", NULL), id) &&
-            !strcmp(parts[0], "socket") && listens(parts)) {
+        if (!parts || g_strcmp0(get_key(parts, "id", NULL), id) ||
+            strcmp(parts[0], "socket") || !listens(parts)) {
+            continue;
+        }
+        path = get_key(parts, "path", NULL);
+        fd = get_key(parts, "fd", NULL);
+        if (path) {
             return make_path(pid, path, parts);
+        }
+        if (fd) {
+            return make_fd_path(pid, fd, id);
         }
     }
     return NULL;

@@ -38,9 +38,18 @@ CtlPlace *ctl_find_place(const char *proc, pid_t pid);
 /**
  * ctl_find_places() - all of them, by pid
  *
- * Reads @proc/PID/cmdline ("/proc") and nothing else.
+ * Reads @proc/PID/cmdline ("/proc"), and of a socket that came as a descriptor
+ * what the kernel has about it in /proc.
  */
 GPtrArray *ctl_find_places(const char *proc);
+
+/**
+ * ctl_socket_of_fd() - what the socket that @pid has as descriptor @fd is bound to
+ *
+ * Returns a path, or @NAME for one in the abstract namespace; NULL if it is no
+ * such socket, or if that cannot be seen or is not certain.
+ */
+char *ctl_socket_of_fd(pid_t pid, const char *fd);
 
 G_DEFINE_AUTOPTR_CLEANUP_FUNC(CtlPlace, ctl_place_free)
 
