@@ -246,6 +246,59 @@ static bool tmem_door_save(TmemStoreDoor *door, TmemSaver *saver,
     return tmem_saver_add(saver, door->client, &bundle, pool, errp);
 }
 
+/*
+ * The bundle @name goes from the one stream to the other, through a client of
+ * its own.  Returns false and sets @errp if the new stream is of no use.
+ */
+static bool tmem_bundle_pass_on(TmemStoreObject *obj, const char *name,
+                                TmemSaver *saver, GError **errp)
+{
+    TmemClientConfig config = {
+        .name = name,
+        .max_pools = TMEM_CLIENT_POOLS_MAX,
+        .credit = TMEM_CLIENT_CREDIT_MAX,
+    };
+    TmemBundle bundle = { };
+    g_autoptr(GError) gerr = NULL;
+    g_autofree void *state = NULL;
+    TmemClient *client = tmem_client_new(obj->store, &config, &gerr);
+    TmemContext *ctx = client ? tmem_context_new(client, &gerr) : NULL;
+    uint64_t pool;
+    bool ok = true;
+
+    tmem_loader_find(obj->handover->loader, name, &bundle);
+    if (ctx && tmem_loader_take(obj->handover->loader, name, ctx, &state,
+                                &bundle.state_bytes, &pool, &gerr)) {
+        bundle.state = state;
+        ok = tmem_saver_add(saver, client, &bundle, pool, errp);
+    } else {
+        tmem_handover_report(obj, name, gerr->message);
+    }
+    tmem_context_free(ctx);
+    if (client) {
+        tmem_client_free(client);
+    }
+    return ok;
+}
+
+/* What came before and nobody asked for; after the doors, which make room. */
+static bool tmem_handover_pass_on(TmemStoreObject *obj, TmemSaver *saver,
+                                  GError **errp)
+{
+    TmemLoader *loader = obj->handover->loader;
+    g_autoptr(GPtrArray) names = g_ptr_array_new();
+    const char *name;
+    bool ok = true;
+
+    while (loader && (name = tmem_loader_left(loader, names->len))) {
+        g_ptr_array_add(names, (void *)name);
+    }
+    for (unsigned i = 0; ok && i < names->len; i++) {
+        ok = tmem_bundle_pass_on(obj, g_ptr_array_index(names, i), saver, errp);
+    }
+    return ok;
+}
+
 static bool tmem_handover_save(TmemStoreObject *obj, int fd, GError **errp)
 {
     TmemSaver *saver = tmem_saver_new(obj->store, fd);
@@ -255,6 +308,7 @@ static bool tmem_handover_save(TmemStoreObject *obj, int fd, GError **errp)
     QTAILQ_FOREACH(door, &obj->handover->doors, next) {
         ok = ok && tmem_door_save(door, saver, errp);
     }
+    ok = ok && tmem_handover_pass_on(obj, saver, errp);
     ok = ok && tmem_saver_finish(saver, errp);
     tmem_saver_free(saver);
     return ok;
@@ -270,10 +324,8 @@ static void tmem_handover_store(TmemStoreObject *obj, void *opaque)
     if (!h) {
         return;
     }
-    /* What came before and nobody asked for ends here. */
     tmem_store_handover_open(obj);
-    tmem_handover_forget(h);
-    if (QTAILQ_EMPTY(&h->doors)) {
+    if (QTAILQ_EMPTY(&h->doors) && !h->loader) {
         return;
     }
     fd = memfd_create(h->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
@@ -292,6 +344,7 @@ static void tmem_handover_store(TmemStoreObject *obj, void *opaque)
         }
     }
     close(fd);
+    tmem_handover_forget(h);
 }
 
 static void tmem_handover_begin_store(TmemStoreObject *obj, void *opaque)
