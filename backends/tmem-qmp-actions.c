@@ -117,7 +117,12 @@ void qmp_tmem_set_client(const char *store, const char *client,
     }
     if (!tmem_client_set_limits(target.client, &limits, &err)) {
         tmem_propagate_gerror(errp, err);
+        return;
     }
+    tmem_store_client_operated(target.obj, target.client,
+                               (has_min_size ? TMEM_LIMIT_MIN_SIZE : 0) |
+                               (has_max_size ? TMEM_LIMIT_MAX_SIZE : 0) |
+                               (has_weight ? TMEM_LIMIT_WEIGHT : 0));
 }
 
 /* --- Freezing --- */

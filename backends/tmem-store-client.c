@@ -4,7 +4,8 @@
  *
  * A guest may have several doors into one store: block nodes and one device of
  * virtio-tmem.  Those that name the same client are one client: one row of
- * figures and one set of limits, which one of them gives.
+ * figures and one set of limits.  Each limit is what a door gave, until an
+ * operator sets it.
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
@@ -14,7 +15,8 @@ typedef struct TmemStoreClient {
     TmemClient *client;
     unsigned doors[TMEM_DOOR__MAX];
     unsigned pins;              /* commands at work on it */
-    bool has_limits;            /* somebody has given some */
+    TmemLimits given;           /* by doors; 0: by none */
+    unsigned operated;          /* TMEM_LIMIT_*: by an operator since */
     Object *owner;              /* of its virtio-tmem device; may be NULL */
     QTAILQ_ENTRY(TmemStoreClient) next;
 } TmemStoreClient;
@@ -53,15 +55,44 @@ static bool tmem_limits_given(const TmemLimits *limits)
     return limits->min_bytes || limits->max_bytes || limits->weight;
 }
 
-/* Whether @new says anything that is not so already. */
-static bool tmem_limits_contradict(TmemClient *client, const TmemLimits *new)
+static bool tmem_limit_contradicts(uint64_t one, uint64_t other)
 {
-    TmemLimits now;
+    return one && other && one != other;
+}
 
-    tmem_client_get_limits(client, &now);
-    return (new->min_bytes && new->min_bytes != now.min_bytes) ||
-           (new->max_bytes && new->max_bytes != now.max_bytes) ||
-           (new->weight && new->weight != now.weight);
+/* As libtmem does, which does not see those that an operator has overruled. */
+static bool tmem_limits_in_range(const TmemClientConfig *config, Error **errp)
+{
+    const TmemLimits *limits = &config->limits;
+
+    if (limits->weight > TMEM_WEIGHT_MAX) {
+        error_setg(errp, "client '%s': weight %" PRIu32 " is out of range;"
+                   " possible are 1 to %d", config->name, limits->weight,
+                   TMEM_WEIGHT_MAX);
+        return false;
+    }
+    if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
+        error_setg(errp, "client '%s': the minimum of %" PRIu64 " bytes is"
+                   " above the maximum of %" PRIu64 " bytes", config->name,
+                   limits->min_bytes, limits->max_bytes);
+        return false;
+    }
+    return true;
+}
+
+/* Those that @from has go to @to, but for @except. */
+static void tmem_limits_merge(TmemLimits *to, const TmemLimits *from,
+                              unsigned except)
+{
+    if (from->min_bytes && !(except & TMEM_LIMIT_MIN_SIZE)) {
+        to->min_bytes = from->min_bytes;
+    }
+    if (from->max_bytes && !(except & TMEM_LIMIT_MAX_SIZE)) {
+        to->max_bytes = from->max_bytes;
+    }
+    if (from->weight && !(except & TMEM_LIMIT_WEIGHT)) {
+        to->weight = from->weight;
+    }
 }
 
 static TmemStoreClient *tmem_store_client_new(TmemStoreObject *obj,
@@ -78,7 +109,7 @@ static TmemStoreClient *tmem_store_client_new(TmemStoreObject *obj,
     }
     c = g_new0(TmemStoreClient, 1);
     c->client = client;
-    c->has_limits = tmem_limits_given(&config->limits);
+    c->given = config->limits;
     QTAILQ_INSERT_TAIL(&obj->clients, c, next);
     tmem_store_events_client(obj, config->name, true);
     return c;
@@ -88,29 +119,37 @@ static bool tmem_store_client_join_limits(TmemStoreClient *c,
                                           const TmemClientConfig *config,
                                           Error **errp)
 {
+    const TmemLimits *new = &config->limits;
+    TmemLimits limits;
     GError *err = NULL;
 
-    if (!tmem_limits_given(&config->limits)) {
+    if (!tmem_limits_given(new)) {
         return true;
     }
-    if (c->has_limits && tmem_limits_contradict(c->client, &config->limits)) {
+    if (!tmem_limits_in_range(config, errp)) {
+        return false;
+    }
+    if (tmem_limit_contradicts(c->given.min_bytes, new->min_bytes) ||
+        tmem_limit_contradicts(c->given.max_bytes, new->max_bytes) ||
+        tmem_limit_contradicts(c->given.weight, new->weight)) {
         error_setg(errp, "the limits given for client '%s' contradict those"
                    " that it has from another door of its guest; give them"
                    " once", config->name);
         return false;
     }
-    if (!c->has_limits &&
-        !tmem_client_set_limits(c->client, &config->limits, &err)) {
+    tmem_client_get_limits(c->client, &limits);
+    tmem_limits_merge(&limits, new, c->operated);
+    if (!tmem_client_set_limits(c->client, &limits, &err)) {
         tmem_propagate_gerror(errp, err);
         return false;
     }
-    c->has_limits = true;
+    tmem_limits_merge(&c->given, new, 0);
     return true;
 }
 
 /*
- * Lets a further door of the guest in.  Its limits, if it gives some, count;
- * and a device, of which there is one, says what a device is offered.
+ * Lets a further door of the guest in.  Limits that it gives count, unless an
+ * operator has set them; and a device, of which there is one, says what a device is offered.
  */
 static bool tmem_store_client_join(TmemStoreClient *c,
                                    const TmemClientConfig *config,
@@ -173,6 +212,13 @@ TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
         return NULL;
     }
     return c->client;
+}
+
+void tmem_store_client_operated(TmemStoreObject *obj, TmemClient *client,
+                                unsigned limits)
+{
+    tmem_store_client_by_name(obj, tmem_client_name(client))->operated |=
+        limits;
 }
 
 bool tmem_store_client_only_door(TmemStoreObject *obj, const char *name,

@@ -36,6 +36,19 @@ struct TmemStoreObject {
 TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
                                    Error **errp);
 
+/* Limits of a client, as bits. */
+#define TMEM_LIMIT_MIN_SIZE     (1u << 0)
+#define TMEM_LIMIT_MAX_SIZE     (1u << 1)
+#define TMEM_LIMIT_WEIGHT       (1u << 2)
+
+/**
+ * tmem_store_client_operated: an operator has set these of its limits
+ *
+ * They stay, whatever a door that comes later gives.
+ */
+void tmem_store_client_operated(TmemStoreObject *obj, TmemClient *client,
+                                unsigned limits);
+
 /**
  * tmem_store_client_only_door: the kind of door that the client @name has
  *

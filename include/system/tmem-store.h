@@ -58,9 +58,10 @@ typedef enum TmemDoor {
  * tmem_store_client_get: the client of that name, new or shared
  *
  * The doors that give the same name are those of one guest.  Limits that are
- * not 0 must be the same for all that give some.  Each call is undone by
- * tmem_store_client_put() after the door's own contexts and, of a block node,
- * its pool are gone; what a device created is dropped there.
+ * not 0 must be the same for all that give some; what an operator has set by
+ * then counts instead.  Each call is undone by tmem_store_client_put() after
+ * the door's own contexts and, of a block node, its pool are gone; what a
+ * device created is dropped there.
  *
  * Returns NULL and sets @errp to a sentence.
  */
