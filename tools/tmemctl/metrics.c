@@ -5,6 +5,10 @@
  * The metrics are what the replies have, so a counter that a newer QEMU has
  * is exported too; what it means comes from libtmem's table.  Both formats
  * want all samples of one metric together, so they are collected by metric.
+ *
+ * Anybody's process may answer, with whatever members it likes.  A text that
+ * breaks the format's rules is refused as a whole, so what is not known comes
+ * last, and only where it takes the name of nothing else.
  */
 #include <string.h>
 
@@ -22,6 +26,7 @@ typedef struct Family {
 typedef struct Families {
     GPtrArray *list;
     GHashTable *by_name;
+    GHashTable *seen;           /* each sample up to its value */
 } Families;
 
 static void family_free(Family *family)
@@ -71,13 +76,21 @@ static void add_label(GString *labels, const char *name, const char *value)
     g_string_append_c(labels, '"');
 }
 
-/* Counters end in _total in OpenMetrics, and so they do here in both. */
-static void add_sample(Family *family, const char *suffix, const char *labels,
-                       const char *value)
+/*
+ * Counters end in _total in OpenMetrics, and so they do here in both.  The same
+ * sample a second time, as of two clients of one name, is left out.
+ */
+static void add_sample(Families *families, Family *family, const char *suffix,
+                       const char *labels, const char *value)
 {
-    g_string_append_printf(family->samples, "%s%s%s%s%s %s\n", family->name,
-                           suffix, *labels ? "{" : "", labels,
-                           *labels ? "}" : "", value);
+    char *sample = g_strdup_printf("%s%s%s%s%s", family->name, suffix,
+                                   *labels ? "{" : "", labels,
+                                   *labels ? "}" : "");
+
+    if (!g_hash_table_contains(families->seen, sample)) {
+        g_string_append_printf(family->samples, "%s %s\n", sample, value);
+    }
+    g_hash_table_add(families->seen, sample);
 }
 
 static void add_uint(Families *families, const char *name, const char *type,
@@ -87,8 +100,8 @@ static void add_uint(Families *families, const char *name, const char *type,
     g_autofree char *text = g_strdup_printf("%" G_GUINT64_FORMAT, number);
     Family *family = get_family(families, name, type, unit, help);
 
-    add_sample(family, !strcmp(type, "counter") ? "_total" :
-                       !strcmp(type, "info") ? "_info" : "", labels, text);
+    add_sample(families, family, !strcmp(type, "counter") ? "_total" :
+               !strcmp(type, "info") ? "_info" : "", labels, text);
 }
 
 /* --- Names --- */
@@ -120,6 +133,23 @@ static char *name_with_unit(const char *prefix, const char *name,
     return g_string_free(out, false);
 }
 
+/* Whether a member that is not known may be called @name. */
+static bool name_is_free(const Families *families, const char *name)
+{
+    static const char *const taken[] = {
+        "_total", "_info", "_count", "_sum", "_bucket", "_created",
+    };
+    const Family *family = g_hash_table_lookup(families->by_name, name);
+    size_t i;
+
+    for (i = 0; i < G_N_ELEMENTS(taken); i++) {
+        if (g_str_has_suffix(name, taken[i])) {
+            return false;
+        }
+    }
+    return !family || !strcmp(family->type, "unknown");
+}
+
 static void add_member(Families *families, CtlScope scope, const char *prefix,
                        JsonObject *object, const char *member,
                        const char *labels)
@@ -130,7 +160,8 @@ static void add_member(Families *families, CtlScope scope, const char *prefix,
     const char *type = !counter ? "unknown" :
                        counter->growth == CUMULATIVE ? "counter" : "gauge";
     const char *unit = bytes ? "bytes" : ns ? "seconds" : NULL;
-    const char *help = counter ? counter->text : member;
+    const char *help = counter ? counter->text :
+                       "what this is, this version of tmemctl does not know";
     g_autofree char *clean = clean_name(member);
     g_autofree char *name = NULL;
     g_autofree char *seconds = NULL;
@@ -146,26 +177,32 @@ static void add_member(Families *families, CtlScope scope, const char *prefix,
     } else {
         name = g_strconcat(prefix, "_", clean, NULL);
     }
+    if (!counter && !name_is_free(families, name)) {
+        return;
+    }
     if (ns) {
         seconds = g_strdup_printf("%" G_GUINT64_FORMAT ".%09u",
                                   number / 1000000000,
                                   (unsigned)(number % 1000000000));
-        add_sample(get_family(families, name, type, unit, help),
+        add_sample(families, get_family(families, name, type, unit, help),
                    !strcmp(type, "counter") ? "_total" : "", labels, seconds);
     } else {
         add_uint(families, name, type, unit, help, labels, number);
     }
 }
 
+/* The members of @object that are known, or those that are not. */
 static void add_members(Families *families, CtlScope scope, const char *prefix,
-                        JsonObject *object, const char *labels)
+                        JsonObject *object, const char *labels, bool known)
 {
     g_autoptr(GList) names = object ? json_object_get_members(object) : NULL;
     GList *l;
 
     names = g_list_sort(names, (GCompareFunc)strcmp);
     for (l = names; l; l = l->next) {
-        add_member(families, scope, prefix, object, l->data, labels);
+        if (known == (ctl_counter_find(scope, l->data) != NULL)) {
+            add_member(families, scope, prefix, object, l->data, labels);
+        }
     }
 }
 
@@ -209,6 +246,7 @@ static void add_latency(Families *families, JsonObject *info,
     for (l = names; l; l = l->next) {
         JsonObject *kind = ctl_get_object(latency, l->data);
         g_autoptr(GString) all = g_string_new(labels);
+        g_autofree char *count = NULL;
         uint64_t number;
         size_t i;
 
@@ -229,12 +267,11 @@ static void add_latency(Families *families, JsonObject *info,
                 seconds = g_strdup_printf("%" G_GUINT64_FORMAT ".%09u",
                                           ns / 1000000000,
                                           (unsigned)(ns % 1000000000));
-                add_sample(family, "", one->str, seconds);
+                add_sample(families, family, "", one->str, seconds);
             }
         }
-        g_string_append_printf(family->samples,
-                               "%s_count{%s} %" G_GUINT64_FORMAT "\n",
-                               family->name, all->str, number);
+        count = g_strdup_printf("%" G_GUINT64_FORMAT, number);
+        add_sample(families, family, "_count", all->str, count);
     }
 }
 
@@ -255,7 +292,7 @@ static void add_store(Families *families, const CtlStore *store)
     const char *compressor = ctl_get_string(store->info, "compressor");
 
     add_members(families, CTL_SCOPE_STORE, "tmem_store",
-                ctl_get_object(store->info, "stats"), labels->str);
+                ctl_get_object(store->info, "stats"), labels->str, true);
     add_frozen(families, "tmem_store_frozen",
                "1 if the stores of all its clients are refused", store->info,
                labels->str);
@@ -271,9 +308,9 @@ static void add_client(Families *families, const CtlClient *client)
 
     add_label(labels, "client", client->name);
     add_members(families, CTL_SCOPE_CLIENT, "tmem_client",
-                ctl_get_object(client->info, "stats"), labels->str);
+                ctl_get_object(client->info, "stats"), labels->str, true);
     add_members(families, CTL_SCOPE_POOL, "tmem_client",
-                ctl_get_object(client->info, "total"), labels->str);
+                ctl_get_object(client->info, "total"), labels->str, true);
     add_gauge(families, "tmem_client_min_bytes", "bytes",
               "memory of the store kept for the client", client->info,
               "limits", "min-size", labels->str);
@@ -290,6 +327,30 @@ static void add_client(Families *families, const CtlClient *client)
     add_label(labels, "door", door ? door : "");
     add_uint(families, "tmem_client", "info", NULL, "what cannot be counted",
              labels->str, 1);
+}
+
+/* What a newer QEMU counts, or somebody has made up. */
+static void add_unknown(Families *families, const CtlView *view)
+{
+    guint i;
+
+    for (i = 0; i < view->stores->len; i++) {
+        const CtlStore *store = view->stores->pdata[i];
+        g_autoptr(GString) labels = store_labels(store);
+
+        add_members(families, CTL_SCOPE_STORE, "tmem_store",
+                    ctl_get_object(store->info, "stats"), labels->str, false);
+    }
+    for (i = 0; i < view->clients->len; i++) {
+        const CtlClient *client = view->clients->pdata[i];
+        g_autoptr(GString) labels = store_labels(client->store);
+
+        add_label(labels, "client", client->name);
+        add_members(families, CTL_SCOPE_CLIENT, "tmem_client",
+                    ctl_get_object(client->info, "stats"), labels->str, false);
+        add_members(families, CTL_SCOPE_POOL, "tmem_client",
+                    ctl_get_object(client->info, "total"), labels->str, false);
+    }
 }
 
 /* --- The text --- */
@@ -331,6 +392,8 @@ char *ctl_metrics(const CtlView *view, CtlFormat format)
     families.list =
         g_ptr_array_new_with_free_func((GDestroyNotify)family_free);
     families.by_name = g_hash_table_new(g_str_hash, g_str_equal);
+    families.seen = g_hash_table_new_full(g_str_hash, g_str_equal, g_free,
+                                          NULL);
     add_uint(&families, "tmem_up", "gauge", NULL,
              "1 if every process with tmem could be asked", "",
              view && !view->complaints->len);
@@ -340,12 +403,16 @@ char *ctl_metrics(const CtlView *view, CtlFormat format)
     for (i = 0; view && i < view->clients->len; i++) {
         add_client(&families, view->clients->pdata[i]);
     }
+    if (view) {
+        add_unknown(&families, view);
+    }
     for (i = 0; i < families.list->len; i++) {
         print_family(out, families.list->pdata[i], format);
     }
     if (format == CTL_OPENMETRICS) {
         g_string_append(out, "# EOF\n");
     }
+    g_hash_table_unref(families.seen);
     g_hash_table_unref(families.by_name);
     g_ptr_array_unref(families.list);
     return g_string_free(out, false);
