@@ -6,6 +6,7 @@
  * (-readconfig) makes is not seen; --socket names it.
  */
 #include <string.h>
+#include <sys/stat.h>
 
 #include "find.h"
 
@@ -13,6 +14,7 @@ void ctl_place_free(CtlPlace *place)
 {
     if (place) {
         g_free(place->program);
+        g_ptr_array_unref(place->given);
         g_ptr_array_unref(place->sockets);
         g_free(place->libvirt);
         g_free(place);
@@ -76,6 +78,23 @@ static bool listens(GStrv parts)
            g_strv_contains((const char *const *)parts, "server");
 }
 
+/*
+ * @path, or what @pid has there if it is in a container with files of its own:
+ * where both are something else, the one that @inside says.
+ */
+static char *choose_path(pid_t pid, const char *path, bool inside)
+{
+    g_autofree char *own = g_strdup_printf("/proc/%d/root%s", (int)pid, path);
+    struct stat here, there;
+
+    if (stat(own, &there) < 0 ||
+        (!stat(path, &here) && (!inside || (here.st_dev == there.st_dev &&
+                                            here.st_ino == there.st_ino)))) {
+        return g_strdup(path);
+    }
+    return g_steal_pointer(&own);
+}
+
 /* What we connect to for the @path of a socket made by @pid. */
 static char *make_path(pid_t pid, const char *path, GStrv parts)
 {
@@ -85,16 +104,7 @@ static char *make_path(pid_t pid, const char *path, GStrv parts)
     if (*path != '/') {
         return g_strdup_printf("/proc/%d/cwd/%s", (int)pid, path);
     }
-    /* A process in a container has files of its own. */
-    if (!g_file_test(path, G_FILE_TEST_EXISTS)) {
-        g_autofree char *inside = g_strdup_printf("/proc/%d/root%s", (int)pid,
-                                                  path);
-
-        if (g_file_test(inside, G_FILE_TEST_EXISTS)) {
-            return g_steal_pointer(&inside);
-        }
-    }
-    return g_strdup(path);
+    return choose_path(pid, path, true);
 }
 
 /* The argument of option @name at @argv[*i], or NULL; steps over it. */
@@ -117,20 +127,24 @@ static const char *get_option(char *const *argv, int *i, const char *name)
 }
 
 /* The socket that the process was given as @fd; not libvirt's own monitor. */
-static char *make_fd_path(pid_t pid, const char *fd, const char *id)
+static char *make_fd_path(CtlPlace *place, const char *fd, const char *id)
 {
-    static const char *const none[] = { "", NULL };
-    g_autofree char *path = strcmp(id, "charmonitor") ?
-                            ctl_socket_of_fd(pid, fd) : NULL;
+    g_autofree char *name = strcmp(id, "charmonitor") ?
+                            ctl_socket_of_fd(place->pid, fd) : NULL;
+    char *path;
 
-    if (!path || *path == '@') {
-        return g_steal_pointer(&path);
+    if (!name) {
+        return NULL;
     }
-    return make_path(pid, path, (GStrv)none);
+    path = *name == '@' ? g_steal_pointer(&name) :
+                          choose_path(place->pid, name, false);
+    g_ptr_array_add(place->given, path);
+    return path;
 }
 
 /* The socket of the chardev @id, if it is one that listens. */
-static char *find_chardev(pid_t pid, char *const *argv, const char *id)
+static char *find_chardev(CtlPlace *place, char *const *argv,
+                          const char *id)
 {
     int i;
 
@@ -146,33 +160,33 @@ static char *find_chardev(pid_t pid, char *const *argv, const char *id)
         path = get_key(parts, "path", NULL);
         fd = get_key(parts, "fd", NULL);
         if (path) {
-            return make_path(pid, path, parts);
+            return make_path(place->pid, path, parts);
         }
         if (fd) {
-            return make_fd_path(pid, fd, id);
+            return make_fd_path(place, fd, id);
         }
     }
     return NULL;
 }
 
 /* -qmp unix:PATH,server=on or -qmp chardev:ID */
-static char *find_qmp(pid_t pid, char *const *argv, const char *arg)
+static char *find_qmp(CtlPlace *place, char *const *argv, const char *arg)
 {
     g_auto(GStrv) parts = split_option(arg);
 
     if (g_str_has_prefix(arg, "unix:")) {
         return listens(parts) ?
-               make_path(pid, parts[0] + strlen("unix:"), parts) : NULL;
+               make_path(place->pid, parts[0] + strlen("unix:"), parts) : NULL;
     }
     if (g_str_has_prefix(arg, "chardev:")) {
-        return find_chardev(pid, argv, parts[0] + strlen("chardev:"));
+        return find_chardev(place, argv, parts[0] + strlen("chardev:"));
     }
     return NULL;
 }
 
 /* -mon chardev=ID,mode=control, and --monitor ID of the storage daemon */
-static char *find_monitor(pid_t pid, char *const *argv, const char *arg,
-                          bool control)
+static char *find_monitor(CtlPlace *place, char *const *argv,
+                          const char *arg, bool control)
 {
     g_auto(GStrv) parts = split_option(arg);
     const char *mode = get_key(parts, "mode", NULL);
@@ -181,7 +195,7 @@ static char *find_monitor(pid_t pid, char *const *argv, const char *arg,
     if (!id || (mode ? strcmp(mode, "control") : !control)) {
         return NULL;
     }
-    return find_chardev(pid, argv, id);
+    return find_chardev(place, argv, id);
 }
 
 static void find_sockets(CtlPlace *place, char *const *argv, bool daemon)
@@ -196,11 +210,11 @@ static void find_sockets(CtlPlace *place, char *const *argv, bool daemon)
             arg = get_option(argv, &i, "qmp-pretty");
         }
         if (arg) {
-            found = find_qmp(place->pid, argv, arg);
+            found = find_qmp(place, argv, arg);
         } else {
             arg = get_option(argv, &i, daemon ? "monitor" : "mon");
             if (arg) {
-                found = find_monitor(place->pid, argv, arg, daemon);
+                found = find_monitor(place, argv, arg, daemon);
             }
         }
         if (found) {
@@ -253,6 +267,7 @@ CtlPlace *ctl_place_parse(pid_t pid, char *const *argv)
     place->pid = pid;
     place->libvirt = find_libvirt(argv);
     place->sockets = g_ptr_array_new_with_free_func(g_free);
+    place->given = g_ptr_array_new();
     find_sockets(place, argv, daemon);
     place->program = g_steal_pointer(&program);
     for (i = 1; argv[i]; i++) {

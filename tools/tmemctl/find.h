@@ -14,6 +14,7 @@ typedef struct CtlPlace {
     pid_t pid;
     char *program;              /* the last part of its name */
     GPtrArray *sockets;         /* its QMP sockets, in the order of options */
+    GPtrArray *given;           /* those of @sockets it did not make itself */
     char *libvirt;              /* domain of libvirt, or NULL */
     bool tmem;                  /* its command line speaks of tmem */
     bool mem_lock;              /* and of locking its memory */

@@ -180,6 +180,32 @@ static void question_free(Question *question)
     g_free(question);
 }
 
+/*
+ * Whether it is the process @place that answers.  The path may have been taken
+ * over by another one with the same command line, or by anybody.
+ */
+static bool check_peer(const Qmp *qmp, const CtlPlace *place,
+                       const char *socket, GError **errp)
+{
+    pid_t pid = qmp_pid(qmp);
+    g_autoptr(CtlPlace) other = NULL;
+
+    if (!pid || pid == place->pid) {
+        return true;
+    }
+    if (g_ptr_array_find(place->given, socket, NULL)) {
+        /* Whoever listened first, a manager, is who the kernel names. */
+        other = ctl_find_place("/proc", pid);
+        if (!other) {
+            return true;
+        }
+    }
+    g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED,
+                "%s is now the socket of process %d: start this one with a "
+                "socket of its own", socket, (int)pid);
+    return false;
+}
+
 /* @place is NULL where only the socket is known. */
 static CtlServer *ask(const char *socket, const CtlPlace *place,
                       const CtlOptions *options, GError **errp)
@@ -190,7 +216,7 @@ static CtlServer *ask(const char *socket, const CtlPlace *place,
     CtlServer *server;
     pid_t pid;
 
-    if (!qmp) {
+    if (!qmp || (place && !check_peer(qmp, place, socket, errp))) {
         return NULL;
     }
     reply = qmp_run(qmp, "query-tmem", NULL, errp);
