@@ -19,7 +19,8 @@
 #include "value.h"
 
 #define SERVE_THREADS       4
-#define SERVE_TIMEOUT       10          /* seconds */
+/* Seconds for the head of a request, and for the answer to be taken. */
+#define SERVE_TIMEOUT       10
 #define SERVE_REQUEST_MAX   8192
 
 typedef struct Serve {
@@ -29,14 +30,30 @@ typedef struct Serve {
     GMainLoop *loop;
 } Serve;
 
-/* Reads up to the empty line that ends the head. */
-static bool read_request(GInputStream *in, GString *request)
+/*
+ * The socket gives up at @deadline.  Its timeout begins anew with every byte,
+ * so that a few that send or take one now and then would hold all threads.
+ */
+static bool set_deadline(GSocketConnection *connection, gint64 deadline)
 {
+    gint64 left = deadline - g_get_monotonic_time();
+
+    g_socket_set_timeout(g_socket_connection_get_socket(connection),
+                         left / G_USEC_PER_SEC + 1);
+    return left > 0;
+}
+
+/* Reads up to the empty line that ends the head. */
+static bool read_request(GSocketConnection *connection, GString *request)
+{
+    gint64 deadline = g_get_monotonic_time() + SERVE_TIMEOUT * G_USEC_PER_SEC;
+    GInputStream *in = g_io_stream_get_input_stream(G_IO_STREAM(connection));
     char buffer[1024];
 
     while (!strstr(request->str, "\r\n\r\n") &&
            !strstr(request->str, "\n\n")) {
-        gssize got = g_input_stream_read(in, buffer, sizeof(buffer), NULL,
+        gssize got = !set_deadline(connection, deadline) ? -1 :
+                     g_input_stream_read(in, buffer, sizeof(buffer), NULL,
                                          NULL);
 
         if (got <= 0 || request->len + got > SERVE_REQUEST_MAX ||
@@ -44,6 +61,25 @@ static bool read_request(GInputStream *in, GString *request)
             return false;
         }
         g_string_append_len(request, buffer, got);
+    }
+    return true;
+}
+
+static bool write_text(GSocketConnection *connection, const char *text,
+                       gint64 deadline)
+{
+    GOutputStream *out = g_io_stream_get_output_stream(G_IO_STREAM(connection));
+    size_t left = strlen(text);
+
+    while (left) {
+        gssize done = !set_deadline(connection, deadline) ? -1 :
+                      g_output_stream_write(out, text, left, NULL, NULL);
+
+        if (done <= 0) {
+            return false;
+        }
+        text += done;
+        left -= done;
     }
     return true;
 }
@@ -79,17 +115,14 @@ static gboolean answer(GThreadedSocketService *service,
                        GSocketConnection *connection, GObject *source,
                        gpointer opaque)
 {
-    GIOStream *stream = G_IO_STREAM(connection);
-    GOutputStream *out = g_io_stream_get_output_stream(stream);
     g_autoptr(GString) request = g_string_new(NULL);
     g_autofree char *body = NULL;
     g_autofree char *head = NULL;
     const char *type = "text/plain; charset=utf-8";
     const char *status = "200 OK";
+    gint64 deadline;
 
-    g_socket_set_timeout(g_socket_connection_get_socket(connection),
-                         SERVE_TIMEOUT);
-    if (!read_request(g_io_stream_get_input_stream(stream), request)) {
+    if (!read_request(connection, request)) {
         status = "400 Bad Request";
         body = g_strdup("This is no HTTP request.\n");
     } else if (!g_str_has_prefix(request->str, "GET ")) {
@@ -109,10 +142,11 @@ static gboolean answer(GThreadedSocketService *service,
     head = g_strdup_printf("HTTP/1.1 %s\r\nContent-Type: %s\r\n"
                            "Content-Length: %zu\r\nConnection: close\r\n\r\n",
                            status, type, strlen(body));
-    if (g_output_stream_write_all(out, head, strlen(head), NULL, NULL, NULL)) {
-        g_output_stream_write_all(out, body, strlen(body), NULL, NULL, NULL);
+    deadline = g_get_monotonic_time() + SERVE_TIMEOUT * G_USEC_PER_SEC;
+    if (write_text(connection, head, deadline)) {
+        write_text(connection, body, deadline);
     }
-    g_io_stream_close(stream, NULL, NULL);
+    g_io_stream_close(G_IO_STREAM(connection), NULL, NULL);
     return true;
 }
 
