@@ -75,6 +75,13 @@ static void print_json(JsonObject *event, const CtlServer *server)
     puts(text);
 }
 
+static bool is_asked(const CtlOptions *options, JsonObject *event)
+{
+    const char *store = ctl_get_string(ctl_get_object(event, "data"), "store");
+
+    return !store || ctl_store_asked(options, store);
+}
+
 /* Prints what has come, *@left at most; false if the server is gone. */
 static bool take_events(const CtlOptions *options, Watched *watched,
                         int *left, GError **errp)
@@ -85,7 +92,8 @@ static bool take_events(const CtlOptions *options, Watched *watched,
     while (*left && (event = qmp_take_event(watched->qmp, &err))) {
         const char *name = ctl_get_string(event, "event");
 
-        if (name && g_str_has_prefix(name, "TMEM_")) {
+        if (name && g_str_has_prefix(name, "TMEM_") &&
+            is_asked(options, event)) {
             if (options->json) {
                 print_json(event, watched->server);
             } else {
@@ -118,23 +126,33 @@ static void take_all(const CtlOptions *options, GPtrArray *all, int *left)
     }
 }
 
+/* Those that cannot be watched are told of, and *@done is false then. */
 static GPtrArray *watch_all(const CtlView *view, const CtlOptions *options,
-                            GError **errp)
+                            bool *done)
 {
     g_autoptr(GPtrArray) all =
         g_ptr_array_new_with_free_func((GDestroyNotify)watched_free);
     guint i;
 
     for (i = 0; i < view->servers->len; i++) {
-        Watched *watched = g_new0(Watched, 1);
+        const CtlServer *server = view->servers->pdata[i];
+        g_autoptr(GError) err = NULL;
+        Qmp *qmp;
 
-        watched->server = view->servers->pdata[i];
-        watched->qmp = ctl_server_open(watched->server, options, errp);
-        if (!watched->qmp) {
-            g_free(watched);
-            return NULL;
+        if (options->store && !ctl_view_has_store(view, server)) {
+            continue;
         }
-        g_ptr_array_add(all, watched);
+        qmp = ctl_server_open(server, options, &err);
+        if (!qmp) {
+            ctl_complain(err->message);
+            *done = false;
+        } else {
+            Watched *watched = g_new0(Watched, 1);
+
+            watched->server = server;
+            watched->qmp = qmp;
+            g_ptr_array_add(all, watched);
+        }
     }
     return g_steal_pointer(&all);
 }
@@ -146,6 +164,7 @@ static bool run_events(const CtlOptions *options, int argc, char **argv,
     g_autoptr(GPtrArray) all = NULL;
     g_autofree struct pollfd *fds = NULL;
     int left = event_count ? event_count : -1;
+    bool done = true;
     guint watched, i;
 
     if (event_count < 0) {
@@ -154,17 +173,17 @@ static bool run_events(const CtlOptions *options, int argc, char **argv,
         return false;
     }
     view = ctl_view_take(options, errp);
-    all = view ? watch_all(view, options, errp) : NULL;
-    if (!all) {
+    if (!view) {
         return false;
     }
-    ctl_view_complain(view);
+    done = !ctl_view_complain(view);
+    all = watch_all(view, options, &done);
     fds = g_new0(struct pollfd, all->len);
     watched = all->len;
     for (;;) {
         take_all(options, all, &left);
         if (!left || ferror(stdout) || !all->len) {
-            return all->len == watched;
+            return done && all->len == watched;
         }
         for (i = 0; i < all->len; i++) {
             fds[i].fd = qmp_fd(((Watched *)all->pdata[i])->qmp);

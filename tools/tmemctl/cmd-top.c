@@ -261,11 +261,15 @@ static bool print_lines(Top *top)
     return true;
 }
 
-/* What could not be looked at is not printed once more as if it were new. */
-static void run_plain(Top *top)
+/*
+ * What could not be looked at is not printed once more as if it were new.
+ * False if there was such a look.
+ */
+static bool run_plain(Top *top)
 {
     int rounds = 0;
     bool fresh = true;
+    bool done = true;
 
     for (;;) {
         if (fresh) {
@@ -273,12 +277,13 @@ static void run_plain(Top *top)
         }
         if (fflush(stdout) || ferror(stdout) ||
             (iterations && ++rounds >= iterations)) {
-            return;
+            return done;
         }
         g_usleep(interval * 1e6);
         fresh = look(top);
         if (top->trouble) {
             ctl_complain(top->trouble);
+            done = false;
         }
         if (fresh && !top->options->json) {
             puts("");
@@ -326,7 +331,7 @@ static bool run_top(const CtlOptions *options, int argc, char **argv,
         run_screen(&top);
     } else if (done) {
         done = !ctl_view_complain(top.now);
-        run_plain(&top);
+        done &= run_plain(&top);
     }
     g_clear_pointer(&top.chosen, g_ptr_array_unref);
     ctl_view_free(top.now);

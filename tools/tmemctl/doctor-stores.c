@@ -196,7 +196,9 @@ void ctl_doctor_stores(GPtrArray *findings, const CtlView *view,
         check_client(findings, view->clients->pdata[i]);
     }
     for (i = 0; i < view->servers->len; i++) {
-        check_reporting(findings, view->servers->pdata[i], options);
+        if (ctl_view_has_store(view, view->servers->pdata[i])) {
+            check_reporting(findings, view->servers->pdata[i], options);
+        }
     }
 }
 
@@ -217,18 +219,24 @@ static void add_check(GPtrArray *findings, JsonObject *answer)
     }
 }
 
-static void check_structures(GPtrArray *findings, const CtlServer *server,
+static void check_structures(GPtrArray *findings, const CtlStore *store,
                              const CtlOptions *options)
 {
     g_autoptr(GError) err = NULL;
-    g_autoptr(Qmp) qmp = ctl_server_open(server, options, &err);
-    g_autoptr(JsonNode) reply =
-        qmp ? qmp_run(qmp, "x-tmem-check", NULL, &err) : NULL;
-    JsonArray *list = reply && JSON_NODE_HOLDS_ARRAY(reply) ?
-                      json_node_get_array(reply) : NULL;
-    guint n = list ? json_array_get_length(list) : 0;
-    guint i;
+    g_autoptr(Qmp) qmp = ctl_server_open(store->server, options, &err);
+    g_autoptr(JsonNode) reply = NULL;
+    JsonArray *list;
+    guint n, i;
 
+    if (qmp) {
+        JsonObject *arguments = json_object_new();
+
+        json_object_set_string_member(arguments, "store", store->id);
+        reply = qmp_run(qmp, "x-tmem-check", arguments, &err);
+    }
+    list = reply && JSON_NODE_HOLDS_ARRAY(reply) ?
+           json_node_get_array(reply) : NULL;
+    n = list ? json_array_get_length(list) : 0;
     if (err) {
         ctl_finding_add(findings, true, "not-checked",
                         g_strdup(err->message),
@@ -248,7 +256,7 @@ void ctl_doctor_check(GPtrArray *findings, const CtlView *view,
 {
     guint i;
 
-    for (i = 0; i < view->servers->len; i++) {
-        check_structures(findings, view->servers->pdata[i], options);
+    for (i = 0; i < view->stores->len; i++) {
+        check_structures(findings, view->stores->pdata[i], options);
     }
 }

@@ -359,22 +359,34 @@ static void set_nothing(const CtlView *view, const CtlOptions *options,
     }
 }
 
+bool ctl_store_asked(const CtlOptions *options, const char *id)
+{
+    const char *asked = options->store;
+
+    if (!asked || !strcmp(asked, id)) {
+        return true;
+    }
+    /* Replies have the path of what has no ID, and nothing else. */
+    return g_str_has_prefix(asked, "/objects/") &&
+           !strcmp(asked + strlen("/objects/"), id);
+}
+
 /* What --store does not ask for goes. */
-static void filter_store(CtlView *view, const char *id)
+static void filter_store(CtlView *view, const CtlOptions *options)
 {
     guint i;
 
-    for (i = view->clients->len; id && i-- > 0;) {
+    for (i = view->clients->len; i-- > 0;) {
         const CtlClient *client = view->clients->pdata[i];
 
-        if (strcmp(client->store->id, id)) {
+        if (!ctl_store_asked(options, client->store->id)) {
             g_ptr_array_remove_index(view->clients, i);
         }
     }
-    for (i = view->stores->len; id && i-- > 0;) {
+    for (i = view->stores->len; i-- > 0;) {
         const CtlStore *store = view->stores->pdata[i];
 
-        if (strcmp(store->id, id)) {
+        if (!ctl_store_asked(options, store->id)) {
             g_ptr_array_remove_index(view->stores, i);
         }
     }
@@ -423,7 +435,7 @@ CtlView *ctl_view_take(const CtlOptions *options, GError **errp)
     if (!take_answers(view, questions, errp)) {
         return NULL;
     }
-    filter_store(view, options->store);
+    filter_store(view, options);
     view->time_us = g_get_monotonic_time();
     if (!view->stores->len) {
         set_nothing(view, options, errp);
@@ -478,6 +490,18 @@ const CtlStore *ctl_view_store(const CtlView *view,
                 second->server->socket,
                 options->store ? "--socket" : "--store or --socket");
     return NULL;
+}
+
+bool ctl_view_has_store(const CtlView *view, const CtlServer *server)
+{
+    guint i;
+
+    for (i = 0; i < view->stores->len; i++) {
+        if (((CtlStore *)view->stores->pdata[i])->server == server) {
+            return true;
+        }
+    }
+    return false;
 }
 
 Qmp *ctl_server_open(const CtlServer *server, const CtlOptions *options,

@@ -70,6 +70,14 @@ const CtlClient *ctl_view_client(const CtlView *view, const char *name,
 const CtlStore *ctl_view_store(const CtlView *view,
                                const CtlOptions *options, GError **errp);
 
+/**
+ * ctl_store_asked() - whether --store lets @id through, an ID or a QOM path
+ */
+bool ctl_store_asked(const CtlOptions *options, const char *id);
+
+/** ctl_view_has_store() - whether a store of @view is @server's */
+bool ctl_view_has_store(const CtlView *view, const CtlServer *server);
+
 /** ctl_server_open() - a connection to @server */
 Qmp *ctl_server_open(const CtlServer *server, const CtlOptions *options,
                      GError **errp);

@@ -126,6 +126,17 @@ def answers(reply):
     return talk
 
 
+def answers_once(reply):
+    """As answers() for one connection; later ones are closed at once."""
+    talk = iter([answers(reply)])
+
+    def once(connection):
+        for first in talk:
+            first(connection)
+            break
+    return once
+
+
 def with_socket(server):
     """The tests have the first QMP socket, and tmemctl the second."""
     server.ctl = f'{server.dir}/ctl'
