@@ -7,10 +7,9 @@
  * that follows finds it when it makes the store of the same ID.
  *
  * Two things must not happen.  A process that fails to start must not take the
- * pages along: so nothing is taken before all options have been found good, or
- * somebody connects, which is later.  And a stream must not be used twice,
- * since its pages have changed by then: so it is marked as used before anybody
- * can connect.
+ * pages along: so nothing is taken before all options have been found good.
+ * And a stream must not be used twice, since its pages have changed by then: so
+ * it is marked as used before anybody can connect.
  */
 #include "qemu/osdep.h"
 #include <sys/mman.h>
@@ -162,7 +161,8 @@ static void tmem_handover_lose(TmemStoreObject *obj, const char *why)
     }
 }
 
-void tmem_store_handover_open(TmemStoreObject *obj)
+/* From now on pages may change. */
+static void tmem_store_handover_open(TmemStoreObject *obj)
 {
     TmemStoreHandover *h = obj->handover;
     GError *err = NULL;

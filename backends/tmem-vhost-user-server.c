@@ -87,17 +87,6 @@ static void tmem_vu_disconnected(VuServer *server)
     s->violated = false;
 }
 
-/* Context: BQL held. */
-static void tmem_vu_connection(VuServer *server, bool connected)
-{
-    TmemVhostUserServer *s = container_of(server, TmemVhostUserServer,
-                                          vu_server);
-
-    if (connected) {
-        tmem_store_handover_open(s->store);
-    }
-}
-
 static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
 {
     if (!tmem_vu_check_path(s->addr, errp) ||
@@ -108,7 +97,6 @@ static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
     /* The main loop, where we are, accepts connections. */
     s->vu_server.name = s->id;
     s->vu_server.disconnected = tmem_vu_disconnected;
-    s->vu_server.connection_func = tmem_vu_connection;
     s->listening = true;
     return true;
 }

@@ -55,6 +55,18 @@ static void tmem_drop_slowly(BDRVTmemState *s)
     tmem_put_context(s, ctx);
 }
 
+/* What was never written to takes no memory of the map, and goes on so. */
+static void tmem_clear_map(BDRVTmemState *s)
+{
+    int64_t pages = s->size / TMEM_PAGE_SIZE;
+
+    for (int64_t page = 0; page < pages; page++) {
+        if (tmem_place(s, page) != TMEM_PLACE_NONE) {
+            tmem_set_place(s, page, TMEM_PLACE_NONE);
+        }
+    }
+}
+
 /*
  * All pages are gone, wherever they are.  There is no front end whose requests
  * could be in progress; the next begins with a pool of its own, so that nobody
@@ -78,7 +90,7 @@ static void tmem_drop_all(BlockDriverState *bs)
     } else {
         tmem_drop_slowly(s);
     }
-    memset(s->map, TMEM_PLACE_NONE, s->size / TMEM_PAGE_SIZE);
+    tmem_clear_map(s);
     qatomic_set(&s->past_known, false);
     qatomic_set(&s->handed_over, false);
     qatomic_set(&s->past_unknown, false);
@@ -154,7 +166,6 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
     }
     switch (event) {
     case BDRV_FRONT_END_CONNECTED:
-        tmem_store_handover_open(s->store);
         s->front_ends++;
         break;
     case BDRV_FRONT_END_DISCONNECTED:

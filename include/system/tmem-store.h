@@ -126,18 +126,11 @@ typedef struct TmemStoreDoor {
 /**
  * tmem_store_door_add: a door is there, and gets what was handed over to it
  *
- * Before its first connection, by tmem_store_handover_open() at the latest.
- * Does nothing if the store hands nothing over.
+ * Before its first connection: none is accepted before tmem_handover_ready().
+ * A store that hands nothing over only tells it what was lost.
  */
 void tmem_store_door_add(TmemStoreObject *obj, TmemStoreDoor *door);
 void tmem_store_door_remove(TmemStoreObject *obj, TmemStoreDoor *door);
-
-/**
- * tmem_store_handover_open: from now on pages may change
- *
- * A door calls it when somebody connects.
- */
-void tmem_store_handover_open(TmemStoreObject *obj);
 
 /** Whether connections end because the process does: their pages are kept. */
 bool tmem_store_handing_over(TmemStoreObject *obj);
