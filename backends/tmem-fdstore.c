@@ -8,6 +8,7 @@
 #include <sys/un.h>
 #include "qapi/error.h"
 #include "qemu/cutils.h"
+#include "qemu/id.h"
 #include "qemu/sockets.h"
 #include "tmem-fdstore.h"
 
@@ -169,6 +170,16 @@ static unsigned long tmem_fdstore_count(bool *ours)
     return count;
 }
 
+/* A store's, and not the socket of a unit, whose name may begin like ours. */
+static bool tmem_fdstore_is_store(const char *name, int fd)
+{
+    struct stat st;
+
+    return g_str_has_prefix(name, TMEM_FDSTORE_PREFIX) &&
+           id_wellformed(name + strlen(TMEM_FDSTORE_PREFIX)) &&
+           !fstat(fd, &st) && !S_ISSOCK(st.st_mode);
+}
+
 void tmem_fdstore_start(void)
 {
     const char *listed = getenv("LISTEN_FDNAMES");
@@ -184,8 +195,7 @@ void tmem_fdstore_start(void)
     for (unsigned i = 0; i < count && names[i]; i++) {
         TmemPassedFile file = { .fd = FIRST_FD + i };
 
-        if (!g_str_has_prefix(names[i], TMEM_FDSTORE_PREFIX) ||
-            fcntl(file.fd, F_GETFD) < 0) {
+        if (!tmem_fdstore_is_store(names[i], file.fd)) {
             continue;
         }
         qemu_set_cloexec(file.fd);

@@ -19,8 +19,8 @@ bool tmem_fdstore_available(Error **errp);
 /**
  * tmem_fdstore_start: note which files the manager has passed
  *
- * First of all, before the process opens or closes anything.  The files whose
- * names begin otherwise are none of ours.
+ * First of all, before the process opens or closes anything.  Sockets, and
+ * what has another kind of name, are none of ours.
  */
 void tmem_fdstore_start(void);
 
