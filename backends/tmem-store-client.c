@@ -149,7 +149,8 @@ static bool tmem_store_client_join_limits(TmemStoreClient *c,
 
 /*
  * Lets a further door of the guest in.  Limits that it gives count, unless an
- * operator has set them; and a device, of which there is one, says what a device is offered.
+ * operator has set them; and a device, of which there is one, says what a
+ * device is offered.
  */
 static bool tmem_store_client_join(TmemStoreClient *c,
                                    const TmemClientConfig *config,
