@@ -38,6 +38,7 @@ static bool attach(TmemStore *store, TmemClient *client, GError **errp)
     bool taken;
 
     tmem_lock(&store->clients_lock);
+    client->host_slots = tmem_loader_slots(store->loader, client->name);
     taken = g_list_find_custom(store->clients, client, compare_names);
     if (!taken) {
         store->clients = g_list_insert_sorted(store->clients, client,
@@ -104,6 +105,12 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     tmem_assert_unlocked();
     if (!config->name || !*config->name) {
         tmem_error_set(errp, "a client of the store needs a name");
+        return NULL;
+    }
+    if (strlen(config->name) > TMEM_CLIENT_NAME_MAX) {
+        tmem_error_set(errp, "the name of a client of the store has %zu bytes; "
+                       "possible are %u", strlen(config->name),
+                       TMEM_CLIENT_NAME_MAX);
         return NULL;
     }
     if (!device_ok(config->name, config->max_pools, config->credit, errp)) {

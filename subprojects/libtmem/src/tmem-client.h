@@ -27,8 +27,8 @@ struct TmemClient {
     char *name;
     TmemHeap heap;          /* all memory of its pages */
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
-    /* As of no context, and of those freed; may be "negative".  Atomic. */
-    uint64_t persistent_pages;
+    /* Persistent pages, of no context and of those freed; atomic. */
+    TmemTurnover persistent;
     uint32_t nr_persistent;     /* of its pools; atomic */
     bool frozen;            /* atomic */
     TmemPurse purse;        /* what its credit is covered by */
@@ -48,6 +48,7 @@ struct TmemClient {
     uint32_t nr_quotas;     /* of these, with limits of their own; atomic */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */
+    uint32_t host_slots;    /* and below this, not for pools of the host's */
     uint32_t first;         /* slots in the order of creation */
     uint32_t last;
     GList *contexts;
@@ -83,7 +84,7 @@ struct TmemContext {
     TmemHist hist;
     TmemAhead ahead;
     TmemHeld held;
-    uint64_t persistent_pages;  /* that it stored, less those it dropped */
+    TmemTurnover persistent;    /* pages that it stored, and dropped */
     TmemJob job;            /* the request in hand */
 };
 
@@ -94,8 +95,8 @@ uint64_t tmem_tallies_bytes(uint32_t nr_slots);
 uint64_t tmem_client_table_bytes_locked(const TmemClient *client,
                                         uint32_t nr_slots);
 
-/** What the client's contexts have counted; its lock is held. */
-int64_t tmem_client_persistent_pages_locked(const TmemClient *client);
+/** What the client holds, or a little more; its lock is held. */
+uint64_t tmem_client_persistent_pages_locked(const TmemClient *client);
 
 /** Adds @ctx's tally of @slot to the pool's shared one and clears it. */
 void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot);

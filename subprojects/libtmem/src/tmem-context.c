@@ -98,8 +98,8 @@ static void fold_hist_locked(TmemContext *ctx)
     }
     __atomic_fetch_add(&client->held.bytes, ctx->held.bytes,
                        __ATOMIC_RELAXED);
-    __atomic_fetch_add(&client->persistent_pages, ctx->persistent_pages,
-                       __ATOMIC_RELAXED);
+    tmem_turnover_add(&client->persistent, ctx->persistent.came,
+                      ctx->persistent.went);
 }
 
 void tmem_context_free(TmemContext *ctx)

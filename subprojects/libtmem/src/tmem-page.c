@@ -4,6 +4,8 @@
  *
  * The page is encoded and its record is written with no lock held; then, under
  * the lock of the handle's shard, the record takes the place of what was there.
+ * Where the new record fits the slot of the old one it is written into that, in
+ * place, under the same lock.
  * If anything is missing, what was there goes all the same, under the same lock
  * (invariant B1).
  */

@@ -50,7 +50,7 @@ void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
     if (delta->pages) {
-        tmem_count(&ctx->persistent_pages, persistent_pages(pool, delta));
+        tmem_turnover_count(&ctx->persistent, persistent_pages(pool, delta));
     }
 }
 
@@ -76,8 +76,10 @@ void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
     if (delta->pages) {
-        __atomic_fetch_add(&pool->client->persistent_pages,
-                           persistent_pages(pool, delta), __ATOMIC_RELAXED);
+        int64_t pages = persistent_pages(pool, delta);
+
+        tmem_turnover_add(&pool->client->persistent, MAX(pages, 0),
+                          -MIN(pages, 0));
     }
 }
 
@@ -138,14 +140,27 @@ bool tmem_pool_set_codec(TmemClient *client, uint64_t id,
 
 /* --- Creation --- */
 
-static uint32_t free_slot_locked(TmemClient *client)
+/*
+ * Pools of the host's keep out of where those of the guest will come that are
+ * still to be taken over: their ids are known to it, and say where they are.
+ */
+static uint32_t free_slot_locked(TmemClient *client, bool host)
 {
+    uint32_t slot;
+
     /* All slots below the hint are in use. */
     while (client->slot_hint < client->nr_slots &&
            client->pools[client->slot_hint].in_use) {
         client->slot_hint++;
     }
-    return client->slot_hint;
+    slot = client->slot_hint;
+    if (host) {
+        slot = MAX(slot, client->host_slots);
+        while (slot < client->nr_slots && client->pools[slot].in_use) {
+            slot++;
+        }
+    }
+    return slot < TMEM_CLIENT_POOLS_MAX ? slot : client->slot_hint;
 }
 
 /* Gives back what lies behind @nr slots of @each bytes, of @nr_old in use. */
@@ -242,12 +257,15 @@ static void name_locked(TmemPool *pool, uint32_t slot, PoolSpec spec)
                      __ATOMIC_RELAXED);
 }
 
-/* Pools of the host's are not the guest's doing. */
+/*
+ * Pools of the host's are not the guest's doing, and one that comes again was
+ * allowed.
+ */
 static bool full_locked(const TmemClient *client, PoolSpec spec)
 {
-    return client->nr_pools == TMEM_CLIENT_POOLS_MAX ||
+    return !spec.id && (client->nr_pools == TMEM_CLIENT_POOLS_MAX ||
            (!spec.host &&
-            client->nr_pools - client->nr_host_pools >= client->max_pools);
+            client->nr_pools - client->nr_host_pools >= client->max_pools));
 }
 
 static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
@@ -261,7 +279,8 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     if (full_locked(client, spec)) {
         return TMEM_STATUS_QUOTA;
     }
-    slot = spec.id ? tmem_pool_id_slot(spec.id) : free_slot_locked(client);
+    slot = spec.id ? tmem_pool_id_slot(spec.id) :
+                     free_slot_locked(client, spec.host);
     if (slot >= TMEM_CLIENT_POOLS_MAX ||
         (slot < client->nr_slots && client->pools[slot].in_use)) {
         return TMEM_STATUS_INVAL;

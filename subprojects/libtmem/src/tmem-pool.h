@@ -151,6 +151,48 @@ static inline void tmem_count(uint64_t *counter, uint64_t n)
                      __ATOMIC_RELAXED);
 }
 
+/*
+ * Pages that came and pages that went, each only growing.  Who sums up several
+ * reads all that went before the first that came: a page that is counted as
+ * gone was counted as come before that, so the sum is never below what there
+ * is.
+ */
+typedef struct TmemTurnover {
+    uint64_t came;
+    uint64_t went;
+} TmemTurnover;
+
+/** Adds @pages, which may be negative; @turnover has one writer. */
+static inline void tmem_turnover_count(TmemTurnover *turnover, int64_t pages)
+{
+    if (pages > 0) {
+        tmem_count(&turnover->came, pages);
+    } else {
+        /* Pairs with tmem_turnover_went(). */
+        __atomic_store_n(&turnover->went,
+                         __atomic_load_n(&turnover->went, __ATOMIC_RELAXED) -
+                         pages, __ATOMIC_RELEASE);
+    }
+}
+
+/** The same with any number of writers. */
+static inline void tmem_turnover_add(TmemTurnover *turnover, uint64_t came,
+                                     uint64_t went)
+{
+    __atomic_fetch_add(&turnover->came, came, __ATOMIC_RELAXED);
+    __atomic_fetch_add(&turnover->went, went, __ATOMIC_RELEASE);
+}
+
+static inline uint64_t tmem_turnover_went(const TmemTurnover *turnover)
+{
+    return __atomic_load_n(&turnover->went, __ATOMIC_ACQUIRE);
+}
+
+static inline uint64_t tmem_turnover_came(const TmemTurnover *turnover)
+{
+    return __atomic_load_n(&turnover->came, __ATOMIC_RELAXED);
+}
+
 /** How a page that is stored in @pool now is to be compressed. */
 TmemCodecChoice tmem_pool_codec(TmemStore *store, const TmemPool *pool);
 

@@ -29,6 +29,7 @@ typedef struct Bundle {
 } Bundle;
 
 struct TmemLoader {
+    TmemStore *store;       /* or NULL, until one is there */
     int fd;
     uint64_t next_generation;   /* of pool ids */
     GArray *bundles;        /* Bundle */
@@ -175,6 +176,7 @@ static bool check_entry(const TmemLoader *loader, const StreamEntry *e,
            e->state_bytes <= e->bytes &&
            e->state_bytes <= TMEM_BUNDLE_STATE_MAX &&
            e->nr_pools <= TMEM_CLIENT_POOLS_MAX &&
+           e->nr_slots <= TMEM_CLIENT_POOLS_MAX &&
            e->credit <= TMEM_CLIENT_CREDIT_MAX &&
            (!e->is_host || (e->nr_pools == 1 && !e->credit));
 }
@@ -261,6 +263,14 @@ static void clear_bundle(void *data)
     g_free(bundle->client);
 }
 
+/* What tmem_client_new() asks. */
+static void set_loader(TmemStore *store, TmemLoader *loader)
+{
+    tmem_lock(&store->clients_lock);
+    store->loader = loader;
+    tmem_unlock(&store->clients_lock);
+}
+
 TmemLoader *tmem_loader_new(TmemStore *store, int fd, GError **errp)
 {
     TmemLoader *loader = g_new0(TmemLoader, 1);
@@ -289,11 +299,31 @@ void tmem_loader_set_store(TmemLoader *loader, TmemStore *store)
     /* No id that the stream has seen is given again. */
     __atomic_store_n(&store->next_generation, loader->next_generation,
                      __ATOMIC_RELAXED);
+    loader->store = store;
+    set_loader(store, loader);
+}
+
+uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client)
+{
+    uint32_t nr_slots = 0;
+
+    for (unsigned i = 0; loader && i < loader->bundles->len; i++) {
+        const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+        if (!bundle->taken && !bundle->entry.is_host &&
+            !strcmp(bundle->client, client)) {
+            nr_slots = MAX(nr_slots, bundle->entry.nr_slots);
+        }
+    }
+    return nr_slots;
 }
 
 void tmem_loader_free(TmemLoader *loader)
 {
     if (loader) {
+        if (loader->store) {
+            set_loader(loader->store, NULL);
+        }
         g_array_unref(loader->bundles);
         g_free(loader->block);
         g_free(loader);
@@ -437,7 +467,7 @@ static bool make_pool(TmemClient *client, uint64_t id, bool is_host,
         return true;
     case TMEM_STATUS_INVAL:
         return refuse(errp, "the place of one of their pools in the client is "
-                      "taken, or beyond its max-pools");
+                      "taken");
     case TMEM_STATUS_QUOTA:
         return refuse(errp, "the client has no room for their pools; give it "
                       "a larger max-size");
@@ -496,6 +526,25 @@ static bool take_section(Reader *r, TmemContext *ctx, const Bundle *bundle,
                   "size");
 }
 
+/* The bundle is taken, and what is left of its memory goes back. */
+static void drop_rest(Bundle *bundle, Reader *r)
+{
+    bundle->taken = true;
+    r->gives_back = true;
+    skip_rest(r);
+}
+
+void tmem_loader_drop(TmemLoader *loader, const char *name)
+{
+    Bundle *bundle = find_bundle(loader, name);
+
+    if (bundle) {
+        Reader r = read_section(loader, bundle);
+
+        drop_rest(bundle, &r);
+    }
+}
+
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       void **state, uint64_t *state_bytes, uint64_t *host_pool,
                       GError **errp)
@@ -511,13 +560,14 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
         return refuse(errp, "the stream has none of that name");
     }
     bundle->taken = true;
+    r = read_section(loader, bundle);
+    r.gives_back = true;
     *state_bytes = bundle->entry.state_bytes;
     *state = TMEM_FAULT("restore-state") ? NULL : g_try_malloc(*state_bytes);
     if (*state_bytes && !*state) {
+        drop_rest(bundle, &r);
         return refuse(errp, g_strerror(ENOMEM));
     }
-    r = read_section(loader, bundle);
-    r.gives_back = true;
     /* Whatever is in it, some comes. */
     tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1);
     ok = take_section(&r, ctx, bundle, *state, host_pool, errp);
@@ -531,7 +581,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     } else if (!bundle->entry.is_host) {
         tmem_client_reset(ctx->client);
     }
-    skip_rest(&r);
+    drop_rest(bundle, &r);
     g_clear_pointer(state, g_free);
     return false;
 }

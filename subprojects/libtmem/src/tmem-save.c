@@ -243,8 +243,10 @@ bool tmem_saver_add(TmemSaver *saver, TmemClient *client,
         return false;
     }
     for (unsigned i = 0; i < heads->len; i++) {
-        if (!save_pool(saver, client, &g_array_index(heads, StreamPool, i),
-                       errp)) {
+        const StreamPool *head = &g_array_index(heads, StreamPool, i);
+
+        entry.nr_slots = MAX(entry.nr_slots, tmem_pool_id_slot(head->id) + 1);
+        if (!save_pool(saver, client, head, errp)) {
             return false;
         }
     }

@@ -107,28 +107,30 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes)
     }
 }
 
-int64_t tmem_client_persistent_pages_locked(const TmemClient *client)
+uint64_t tmem_client_persistent_pages_locked(const TmemClient *client)
 {
-    uint64_t sum = __atomic_load_n(&client->persistent_pages, __ATOMIC_RELAXED);
+    uint64_t went = tmem_turnover_went(&client->persistent), came;
 
     for (const GList *l = client->contexts; l; l = l->next) {
-        const TmemContext *ctx = l->data;
-
-        sum += __atomic_load_n(&ctx->persistent_pages, __ATOMIC_RELAXED);
+        went += tmem_turnover_went(&((TmemContext *)l->data)->persistent);
     }
-    return sum;
+    /* Only now: see TmemTurnover. */
+    came = tmem_turnover_came(&client->persistent);
+    for (const GList *l = client->contexts; l; l = l->next) {
+        came += tmem_turnover_came(&((TmemContext *)l->data)->persistent);
+    }
+    return came - went;
 }
 
 uint64_t tmem_client_persistent_pages(TmemClient *client)
 {
-    int64_t pages;
+    uint64_t pages;
 
     /* Whoever comes later with the lock sees what was counted before. */
     tmem_lock(&client->lock);
     pages = tmem_client_persistent_pages_locked(client);
     tmem_unlock(&client->lock);
-    /* A page of one context may just be dropped by another. */
-    return MAX(pages, 0);
+    return pages;
 }
 
 void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,

@@ -6,6 +6,7 @@
 #define TMEM_STORE_H
 
 #include "libtmem/tmem.h"
+#include "libtmem/tmem-save.h"
 #include "tmem-admit.h"
 #include "tmem-arena.h"
 #include "tmem-client.h"
@@ -44,10 +45,20 @@ struct TmemStore {
     TmemLock clients_lock;
     GList *clients;             /* by name; clients_lock */
     uint32_t nr_clients;        /* atomic */
+    TmemLoader *loader;         /* of what may still come; clients_lock */
 };
 
 /** A generation for a pool id: never 0, never the same again. */
 uint64_t tmem_store_generation(TmemStore *store);
+
+/**
+ * tmem_loader_slots() - the places that a guest's pools will need
+ * @loader: or NULL
+ * @client: the name of the client that they were of
+ *
+ * They are below the one returned, as long as they have not been taken.
+ */
+uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client);
 
 #ifdef TMEM_DEBUG
 /** Tests: what tmem_store_check() calls between its two looks at slots. */

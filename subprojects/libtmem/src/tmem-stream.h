@@ -57,7 +57,7 @@ typedef struct StreamEntry {
     uint32_t nr_pools;
     uint32_t credit;
     uint32_t is_host;           /* one pool, of the host's */
-    uint32_t zero;
+    uint32_t nr_slots;          /* its pools' places are below; 0: not said */
 } StreamEntry;
 
 typedef struct StreamPool {

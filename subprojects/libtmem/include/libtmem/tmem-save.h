@@ -32,7 +32,7 @@ typedef struct TmemSaver TmemSaver;
 typedef struct TmemLoader TmemLoader;
 
 /* Of the name of a bundle, and of that of its client; in bytes. */
-#define TMEM_BUNDLE_NAME_MAX    1024
+#define TMEM_BUNDLE_NAME_MAX    TMEM_CLIENT_NAME_MAX
 
 /* Of what a door remembers; in bytes. */
 #define TMEM_BUNDLE_STATE_MAX   (1ull << 32)
@@ -127,6 +127,13 @@ const char *tmem_loader_left(const TmemLoader *loader, unsigned nth);
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       void **state, uint64_t *state_bytes, uint64_t *host_pool,
                       GError **errp);
+
+/**
+ * tmem_loader_drop() - give the bundle @name up, if there is one
+ *
+ * Its pages are lost: who was told so must not see them come back later.
+ */
+void tmem_loader_drop(TmemLoader *loader, const char *name);
 
 G_END_DECLS
 

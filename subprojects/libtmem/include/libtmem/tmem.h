@@ -248,6 +248,9 @@ typedef struct TmemClientConfig {
 #define TMEM_CLIENT_POOLS_DEFAULT   1024
 #define TMEM_CLIENT_POOLS_MAX       65536
 
+/* Of its name; in bytes. */
+#define TMEM_CLIENT_NAME_MAX        1024
+
 /**
  * tmem_client_new() - attach a client to @store
  *

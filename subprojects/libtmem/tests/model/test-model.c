@@ -449,6 +449,7 @@ typedef struct Happened {
     uint64_t credit_places_used;
     uint64_t evicted;           /* bytes, on command */
     uint64_t smaller;           /* pages, recompressed on command */
+    uint64_t handed_over;       /* clients with pages that the next one has */
 } Happened;
 
 static void add_happened(Happened *h, const TmemPoolStats *s)
@@ -530,18 +531,21 @@ static void lose(World *w, unsigned client, bool all)
 }
 
 /* All of a client comes over, or nothing, where the store is too small. */
-static void take_all(World *w, TmemLoader *loader)
+static void take_all(World *w, TmemLoader *loader, Happened *happened)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         Client *c = &w->clients[i];
         uint64_t bytes, host_pool;
         void *state;
+        bool taken;
 
         model_set_frozen(w->model, i, false);
         attach(w, i);
-        lose(w, i, !tmem_loader_take(loader, tmem_client_name(c->client),
-                                     c->ctx, &state, &bytes, &host_pool,
-                                     NULL));
+        taken = tmem_loader_take(loader, tmem_client_name(c->client), c->ctx,
+                                 &state, &bytes, &host_pool, NULL);
+        lose(w, i, !taken);
+        happened->handed_over += taken &&
+                                 tmem_client_persistent_pages(c->client);
     }
 }
 
@@ -562,7 +566,7 @@ static void hand_over(World *w, Happened *happened)
     operator_init(&w->operator, w->store, w->model);
     loader = tmem_loader_new(w->store, fd, NULL);
     g_assert_nonnull(loader);
-    take_all(w, loader);
+    take_all(w, loader, happened);
     tmem_loader_free(loader);
     close(fd);
     compare(w);
@@ -592,6 +596,7 @@ static void check_happened(const Happened *h, bool wanted)
         { "places of credit used", h->credit_places_used },
         { "evicted on command", h->evicted },
         { "recompressed", h->smaller },
+        { "clients handed over with pages", h->handed_over },
     };
 
     for (unsigned i = 0; i < G_N_ELEMENTS(all); i++) {

@@ -230,7 +230,7 @@ static void pool_objects(World *w)
 
 static void persistent_pages(World *w)
 {
-    PLANT(w, w->f.client->persistent_pages, 1);
+    PLANT(w, w->f.client->persistent.came, 1);
 }
 
 static void client_pools(World *w)

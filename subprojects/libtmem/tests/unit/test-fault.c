@@ -8,11 +8,13 @@
  * failure of all from the Nth on.
  */
 #include <sys/mman.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "libtmem/tmem-save.h"
 #include "testlib.h"
 #include "tmem-fault.h"
+#include "tmem-stream.h"
 #include "tmem-upkeep.h"
 
 #define ROUNDS_MAX  200
@@ -506,8 +508,6 @@ static void test_fault_credit(void)
     }
 }
 
-/* --- All of them --- */
-
 /* --- What another process left --- */
 
 /* A stream with a page, and with what its door remembers. */
@@ -551,6 +551,7 @@ static void test_fault_restore(void)
     TmemClient *client;
     TmemContext *ctx;
     GError *err = NULL;
+    char left[3];
     void *state;
 
     tmem_fault_arm("restore-directory", 1);
@@ -566,6 +567,9 @@ static void test_fault_restore(void)
                                     &host_pool, &err));
     expect_no_memory(&err, "restore-state");
     g_assert_null(state);
+    /* Memory of the file that is given back reads as zeros. */
+    g_assert_cmpint(pread(fd, left, 3, TMEM_STREAM_ALIGN), ==, 3);
+    g_assert_cmpmem(left, 3, "\0\0\0", 3);
     g_assert_cmpuint(tmem_client_persistent_pages(client), ==, 0);
     test_check(store);
     tmem_loader_free(loader);
@@ -574,6 +578,8 @@ static void test_fault_restore(void)
     tmem_store_free(store);
     close(fd);
 }
+
+/* --- All of them --- */
 
 typedef struct Walk {
     const char *path;

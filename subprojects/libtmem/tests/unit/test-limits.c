@@ -511,6 +511,66 @@ static void test_counters_live_on(void)
     fixture_tear_down(&f);
 }
 
+/* Enough for a look at all of them to take its time. */
+#define NR_IDLE_CONTEXTS    200
+
+typedef struct Look {
+    TmemClient *client;
+    bool end;               /* atomic */
+    uint64_t fewest;        /* pages seen */
+} Look;
+
+static void *look_on(void *opaque)
+{
+    Look *look = opaque;
+
+    while (!__atomic_load_n(&look->end, __ATOMIC_ACQUIRE)) {
+        look->fewest = MIN(look->fewest,
+                           tmem_client_persistent_pages(look->client));
+    }
+    return NULL;
+}
+
+/*
+ * Caught: a client that always holds a page is found to hold none, as one
+ * context stores and another drops while their counters are summed up.
+ */
+static void test_never_too_few(void)
+{
+    TmemContext *ctx[NR_IDLE_CONTEXTS + 2];
+    Look look = { .fewest = UINT64_MAX };
+    GThread *thread;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    look.client = f.client;
+    for (unsigned i = 0; i < G_N_ELEMENTS(ctx); i++) {
+        ctx[i] = tmem_context_new(f.client, NULL);
+        g_assert_nonnull(ctx[i]);
+    }
+    test_store(f.ctx, test_handle(f.persistent, 0, 0), TEST_PAGE_ZERO, 0);
+    thread = g_thread_new("look", look_on, &look);
+    for (uint64_t i = 1; i < 300000; i++) {
+        TmemHandle old = test_handle(f.persistent, 0, i - 1);
+        /* Whichever of the two is read first. */
+        bool turn = i >> 10 & 1;
+
+        g_assert_cmpint(test_store(ctx[turn ? 0 : NR_IDLE_CONTEXTS + 1],
+                                   test_handle(f.persistent, 0, i),
+                                   TEST_PAGE_ZERO, 0), ==, TMEM_STATUS_OK);
+        tmem_page_invalidate(ctx[turn ? NR_IDLE_CONTEXTS + 1 : 0], &old);
+    }
+    __atomic_store_n(&look.end, true, __ATOMIC_RELEASE);
+    g_thread_join(thread);
+    g_assert_cmpuint(look.fewest, >=, 1);
+    g_assert_cmpuint(tmem_client_persistent_pages(f.client), ==, 1);
+    for (unsigned i = 0; i < G_N_ELEMENTS(ctx); i++) {
+        tmem_context_free(ctx[i]);
+    }
+    g_assert_cmpuint(tmem_client_persistent_pages(f.client), ==, 1);
+    fixture_tear_down(&f);
+}
+
 static void test_persistent_pages(void)
 {
     Fixture f;
@@ -576,6 +636,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/limits/no-queue", test_no_queue);
     g_test_add_func("/tmem/stats/live-on", test_counters_live_on);
     g_test_add_func("/tmem/stats/persistent-pages", test_persistent_pages);
+    g_test_add_func("/tmem/stats/never-too-few", test_never_too_few);
     g_test_add_func("/tmem/stats/pinned", test_pinned);
     return g_test_run();
 }

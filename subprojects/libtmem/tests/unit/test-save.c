@@ -594,30 +594,37 @@ static void test_above_share(void)
     sharing_tear_down(&s);
 }
 
-/* A pool of the next process's own is where one of the stream belongs. */
-static void test_taken_place(void)
+/*
+ * The next process makes a pool of the host's for @client before the guest's
+ * bundle is taken, as a new door does; the bundle fits beside it unless @why.
+ */
+static void take_beside_host(const char *client, const char *why)
 {
+    TmemClientConfig config = { .name = client };
     TmemLoader *loader;
-    uint64_t host;
+    uint64_t host, pool;
     Fixture f, g;
     int fd;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     fill(&f, f.persistent, 20);
     fd = save(&f, 0);
-    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    loader = set_up_next(&g, FIXTURE_SIZE, &config, fd, NULL);
     g_assert_cmpint(tmem_pool_create_host(g.client, &host), ==,
                     TMEM_STATUS_OK);
     g_assert_cmpint(test_store(g.ctx, test_handle(host, 1, 1), TEST_PAGE_ZERO,
                                0), ==, TMEM_STATUS_OK);
-    {
-        uint64_t bytes, pool;
+    if (why) {
+        uint64_t bytes;
         GError *err = NULL;
         void *state;
 
         g_assert_false(tmem_loader_take(loader, GUEST, g.ctx, &state, &bytes,
                                         &pool, &err));
-        expect_refused(err, "is taken");
+        expect_refused(err, why);
+    } else {
+        take(loader, &g, GUEST, "abc", &pool);
+        expect_filled(&g, f.persistent, 20);
     }
     /* Which is none of their business. */
     test_expect_page(g.ctx, test_handle(host, 1, 1), TEST_PAGE_ZERO, 0);
@@ -625,6 +632,83 @@ static void test_taken_place(void)
     tmem_loader_free(loader);
     close(fd);
     fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: a new pool of the host's lies where one of the stream belongs. */
+static void test_kept_place(void)
+{
+    take_beside_host("test", NULL);
+}
+
+/* Nobody knew that the pages would go to this client. */
+static void test_taken_place(void)
+{
+    take_beside_host("other", "is taken");
+}
+
+/* Caught: a guest's pools do not come back, for a limit on new ones. */
+static void test_fewer_pools(void)
+{
+    TmemClientConfig config = { .name = "test", .max_pools = 1 };
+    TmemLoader *loader;
+    uint64_t pool;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, f.persistent, 20);
+    fd = save(&f, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, &config, fd, NULL);
+    take(loader, &g, GUEST, "abc", &pool);
+    expect_filled(&g, f.persistent, 20);
+    g_assert_cmpint(tmem_pool_create(g.client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &pool), ==,
+                    TMEM_STATUS_QUOTA);
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: pages that were called lost, and can be had later, or need memory. */
+static void test_dropped(void)
+{
+    TmemLoader *loader;
+    struct stat st;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (unsigned i = 0; i < 600; i++) {
+        test_store(f.ctx, test_handle(f.persistent, i, 0), TEST_PAGE_NOISE, i);
+    }
+    fd = save(&f, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    tmem_loader_drop(loader, HOST);
+    g_assert_cmpstr(tmem_loader_left(loader, 0), ==, GUEST);
+    tmem_loader_drop(loader, GUEST);
+    g_assert_null(tmem_loader_left(loader, 0));
+    expect_not_taken(loader, &g, GUEST, "none of that name");
+    g_assert_cmpint(fstat(fd, &st), ==, 0);
+    g_assert_cmpint(st.st_blocks, <=, 64);
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
+/* Caught: a name that makes the stream of the whole store fail at its end. */
+static void test_long_name(void)
+{
+    g_autofree char *name = g_strnfill(TMEM_CLIENT_NAME_MAX + 1, 'x');
+    TmemClientConfig config = { .name = name };
+    GError *err = NULL;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    g_assert_null(tmem_client_new(f.store, &config, &err));
+    expect_refused(err, "has 1025 bytes; possible are 1024");
     fixture_tear_down(&f);
 }
 
@@ -668,7 +752,11 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/save/not-whole", test_not_whole);
     g_test_add_func("/tmem/save/no-room", test_no_room);
     g_test_add_func("/tmem/save/above-share", test_above_share);
+    g_test_add_func("/tmem/save/kept-place", test_kept_place);
     g_test_add_func("/tmem/save/taken-place", test_taken_place);
+    g_test_add_func("/tmem/save/fewer-pools", test_fewer_pools);
+    g_test_add_func("/tmem/save/dropped", test_dropped);
+    g_test_add_func("/tmem/save/long-name", test_long_name);
     g_test_add_func("/tmem/save/full-file", test_full_file);
     return g_test_run();
 }

@@ -273,10 +273,6 @@ static void test_compressor_none(void)
     tmem_store_free(store);
 }
 
-/*
- * The record of one page in the place of another's is damage, also if the words
- * of their handles are the same ones.
- */
 /* --- Where a page goes that is stored over another --- */
 
 static TmemRef place_of(Fixture *f, TmemHandle h)
@@ -363,6 +359,12 @@ static void test_over_marked(void)
     fixture_tear_down(&f);
 }
 
+/* --- Damage --- */
+
+/*
+ * The record of one page in the place of another's is damage, also if the words
+ * of their handles are the same ones.
+ */
 static void test_exchanged_records(void)
 {
     TmemHandle a, b;
