@@ -103,6 +103,7 @@ static bool run_evict(const CtlOptions *options, int argc, char **argv,
 {
     g_autoptr(JsonObject) arguments = NULL;
     g_autoptr(JsonNode) reply = NULL;
+    g_autoptr(GError) err = NULL;
     g_autoptr(Qmp) qmp = NULL;
     g_autofree char *text = NULL;
     uint64_t size = 0, pages = 0, freed = 0;
@@ -119,8 +120,16 @@ static bool run_evict(const CtlOptions *options, int argc, char **argv,
     if (evict_size) {
         json_object_set_int_member(arguments, "bytes", size);
     }
-    reply = qmp_run(qmp, "tmem-evict", g_steal_pointer(&arguments), errp);
+    reply = qmp_run(qmp, "tmem-evict", g_steal_pointer(&arguments), &err);
+    if (g_error_matches(err, CTL_ERROR, CTL_ERROR_LATE)) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_LATE,
+                    "the eviction is not over after %d s, and goes on: see "
+                    "with tmemctl show what is left, or wait longer with "
+                    "--timeout", options->timeout);
+        return false;
+    }
     if (!reply) {
+        g_propagate_error(errp, g_steal_pointer(&err));
         return false;
     }
     if (JSON_NODE_HOLDS_OBJECT(reply)) {

@@ -224,28 +224,35 @@ static bool set_property(Qmp *qmp, const char *path, const char *key,
     return reply != NULL;
 }
 
+/*
+ * Makes all of @changes or, as far as that can be had, none: one whose answer
+ * did not come may be made yet, and is put back as well.
+ */
 static bool make_changes(Qmp *qmp, const char *path, GPtrArray *changes,
                          GError **errp)
 {
+    GError *failed = NULL;
     guint i;
 
-    for (i = 0; i < changes->len; i++) {
+    for (i = 0; i < changes->len && !failed; i++) {
         const Change *change = changes->pdata[i];
 
-        if (!set_property(qmp, path, change->key, change->after, errp)) {
-            break;
-        }
+        set_property(qmp, path, change->key, change->after, &failed);
     }
-    if (i == changes->len) {
+    if (!failed) {
         return true;
     }
+    if (g_error_matches(failed, CTL_ERROR, CTL_ERROR_REFUSED)) {
+        i--;
+    }
+    g_propagate_error(errp, failed);
     while (i-- > 0) {
         const Change *change = changes->pdata[i];
         g_autoptr(GError) err = NULL;
 
         if (!set_property(qmp, path, change->key, change->before, &err)) {
-            g_prefix_error(errp, "%s stays changed, as it cannot be put back "
-                           "(%s): ", change->key, err->message);
+            g_prefix_error(errp, "%s may stay changed, as it cannot be put "
+                           "back (%s): ", change->key, err->message);
         }
     }
     return false;

@@ -45,7 +45,7 @@ CtlPlace *ctl_find_place(const char *proc, pid_t pid);
 GPtrArray *ctl_find_places(const char *proc);
 
 /**
- * ctl_socket_of_fd() - what the socket that @pid has as descriptor @fd is bound to
+ * ctl_socket_of_fd() - the name of the socket that is descriptor @fd of @pid
  *
  * Returns a path, or @NAME for one in the abstract namespace; NULL if it is no
  * such socket, or if that cannot be seen or is not certain.

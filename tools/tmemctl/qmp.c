@@ -27,6 +27,7 @@ struct Qmp {
     char *path;
     int fd;
     int timeout_ms;
+    gint64 id;                  /* of the last request */
     GByteArray *in;             /* read, but not taken yet */
     size_t scanned;             /* bytes of @in that the scanner has seen */
     int depth;                  /* of braces and brackets there */
@@ -320,17 +321,27 @@ static void set_answer_error(Qmp *qmp, const char *command,
     }
 }
 
+/* Whether @message is of a request before the last, given up for its time. */
+static bool is_old(const Qmp *qmp, JsonObject *message)
+{
+    JsonNode *id = json_object_get_member(message, "id");
+
+    return id && (!JSON_NODE_HOLDS_VALUE(id) ||
+                  json_node_get_int(id) != qmp->id);
+}
+
 static JsonNode *wait_answer(Qmp *qmp, const char *command, gint64 deadline,
                              GError **errp)
 {
     for (;;) {
         bool late;
         g_autoptr(JsonObject) message = receive(qmp, deadline, &late, errp);
+        bool event = message && json_object_has_member(message, "event");
+        bool other = event || (message && is_old(qmp, message));
 
         /* Events without end are no answer either. */
-        if (late || (message && json_object_has_member(message, "event") &&
-                     g_get_monotonic_time() > deadline)) {
-            g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED,
+        if (late || (other && g_get_monotonic_time() > deadline)) {
+            g_set_error(errp, CTL_ERROR, CTL_ERROR_LATE,
                         "no answer to %s from %s in %d s: the process hangs "
                         "or is stopped; see what it does, or wait longer "
                         "with --timeout", command, qmp->path,
@@ -340,14 +351,15 @@ static JsonNode *wait_answer(Qmp *qmp, const char *command, gint64 deadline,
         if (!message) {
             return NULL;
         }
-        if (json_object_has_member(message, "return")) {
-            return json_object_dup_member(message, "return");
-        }
-        if (!json_object_has_member(message, "event")) {
+        if (event) {
+            g_queue_push_tail(&qmp->events, g_steal_pointer(&message));
+        } else if (!other) {
+            if (json_object_has_member(message, "return")) {
+                return json_object_dup_member(message, "return");
+            }
             set_answer_error(qmp, command, message, errp);
             return NULL;
         }
-        g_queue_push_tail(&qmp->events, g_steal_pointer(&message));
     }
 }
 
@@ -364,6 +376,7 @@ JsonNode *qmp_run(Qmp *qmp, const char *command, JsonObject *arguments,
     if (arguments) {
         json_object_set_object_member(request, "arguments", arguments);
     }
+    json_object_set_int_member(request, "id", ++qmp->id);
     json_node_set_object(node, request);
     text = json_to_string(node, false);
     line = g_strconcat(text, "\n", NULL);
