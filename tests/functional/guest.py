@@ -78,6 +78,7 @@ class Inside:
 
     def __init__(self):
         self.dir = tempfile.mkdtemp(prefix='tmem-test-')
+        self.guest_dir = f'{self.dir}/guest'
         self.connection = None
 
     def __enter__(self):
@@ -91,7 +92,7 @@ class Inside:
     @property
     def qmp(self):
         if not self.connection:
-            self.connection = QMP(f'{self.dir}/work/qmp', timeout=60)
+            self.connection = QMP(f'{self.guest_dir}/qmp', timeout=60)
         return self.connection
 
 
