@@ -103,7 +103,7 @@ void hmp_info_tmem(Monitor *mon, const QDict *qdict)
 
 /* --- What an operator does --- */
 
-void hmp_tmem_set_client(Monitor *mon, const QDict *qdict)
+void coroutine_fn hmp_tmem_set_client(Monitor *mon, const QDict *qdict)
 {
     const char *limit = qdict_get_str(qdict, "limit");
     const char *text = qdict_get_str(qdict, "value");

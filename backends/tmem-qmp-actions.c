@@ -80,10 +80,22 @@ static bool tmem_limit_is_possible(TmemClient *client, uint64_t max_size,
     return false;
 }
 
-void qmp_tmem_set_client(const char *store, const char *client,
-                         bool has_min_size, uint64_t min_size,
-                         bool has_max_size, uint64_t max_size,
-                         bool has_weight, uint32_t weight, Error **errp)
+/* In a thread of the pool. */
+static int tmem_limits_work(void *opaque)
+{
+    tmem_client_evict_to_limits(opaque);
+    return 0;
+}
+
+/*
+ * The limits are changed at once, so that commands of several monitors follow
+ * each other; what is above them then goes meanwhile.
+ */
+void coroutine_fn
+qmp_tmem_set_client(const char *store, const char *client,
+                    bool has_min_size, uint64_t min_size,
+                    bool has_max_size, uint64_t max_size,
+                    bool has_weight, uint32_t weight, Error **errp)
 {
     GError *err = NULL;
     TmemTarget target;
@@ -115,7 +127,7 @@ void qmp_tmem_set_client(const char *store, const char *client,
         }
         limits.max_bytes = max_size;
     }
-    if (!tmem_client_set_limits(target.client, &limits, &err)) {
+    if (!tmem_client_change_limits(target.client, &limits, &err)) {
         tmem_propagate_gerror(errp, err);
         return;
     }
@@ -123,6 +135,9 @@ void qmp_tmem_set_client(const char *store, const char *client,
                                (has_min_size ? TMEM_LIMIT_MIN_SIZE : 0) |
                                (has_max_size ? TMEM_LIMIT_MAX_SIZE : 0) |
                                (has_weight ? TMEM_LIMIT_WEIGHT : 0));
+    tmem_target_pin(&target);
+    thread_pool_submit_co(tmem_limits_work, target.client);
+    tmem_target_unpin(&target);
 }
 
 /* --- Freezing --- */

@@ -139,6 +139,7 @@ static bool tmem_store_client_join_limits(TmemStoreClient *c,
     }
     tmem_client_get_limits(c->client, &limits);
     tmem_limits_merge(&limits, new, c->operated);
+    /* Not in a thread: it would keep the store in use when the door is gone. */
     if (!tmem_client_set_limits(c->client, &limits, &err)) {
         tmem_propagate_gerror(errp, err);
         return false;

@@ -4,8 +4,8 @@
  */
 #include "tmem-store.h"
 
-bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
-                            GError **errp)
+bool tmem_client_change_limits(TmemClient *client, const TmemLimits *limits,
+                               GError **errp)
 {
     TmemArena *arena = &client->store->arena;
     bool ok;
@@ -18,12 +18,25 @@ bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
         tmem_share_set_locked(&client->heap, limits);
     }
     tmem_unlock(&arena->lock);
-    if (ok) {
-        tmem_evict_to_limit(client);
-        tmem_arena_trim(arena);
-        tmem_event_freed(client);
-    }
     return ok;
+}
+
+void tmem_client_evict_to_limits(TmemClient *client)
+{
+    tmem_assert_unlocked();
+    tmem_evict_to_limit(client);
+    tmem_arena_trim(&client->store->arena);
+    tmem_event_freed(client);
+}
+
+bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
+                            GError **errp)
+{
+    if (!tmem_client_change_limits(client, limits, errp)) {
+        return false;
+    }
+    tmem_client_evict_to_limits(client);
+    return true;
 }
 
 void tmem_client_get_limits(TmemClient *client, TmemLimits *limits)

@@ -308,6 +308,19 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes);
  */
 bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
                             GError **errp);
+
+/**
+ * tmem_client_change_limits() - the same without the eviction, which takes long
+ *
+ * What the client holds above a new limit stays until
+ * tmem_client_evict_to_limits(), which must follow.
+ */
+bool tmem_client_change_limits(TmemClient *client, const TmemLimits *limits,
+                               GError **errp);
+
+/** The eviction; any thread, as it may take seconds. */
+void tmem_client_evict_to_limits(TmemClient *client);
+
 void tmem_client_get_limits(TmemClient *client, TmemLimits *limits);
 
 /** See tmem_store_freeze(). */
