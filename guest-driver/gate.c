@@ -54,9 +54,14 @@
 #define VTMEM_GATE_OTHERS	5	/* ticks */
 /*
  * A swap area has its disk open so often: kernels before 6.11 open it to see what
- * it is and once more to have it for themselves, later ones once.
+ * it is and once more to have it for themselves; later ones open it once, and need
+ * not remember what its block size was in between.
  */
+#ifdef HAVE_SWAP_OLD_BLOCK_SIZE
 #define VTMEM_SWAP_OPENERS	2
+#else
+#define VTMEM_SWAP_OPENERS	1
+#endif
 
 /* Slots that may be in the kernel's count before their pages are in ours. */
 #define VTMEM_GATE_SLACK	1024

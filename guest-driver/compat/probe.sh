@@ -141,6 +141,15 @@ extern struct block_device_operations ops;
 struct block_device_operations ops = { .swap_slot_free_notify = n };
 END
 
+probe SWAP_OLD_BLOCK_SIZE <<'END'
+#include <linux/swap.h>
+unsigned int f(struct swap_info_struct *si);
+unsigned int f(struct swap_info_struct *si)
+{
+	return si->old_block_size;
+}
+END
+
 probe BDEV_FILE_OPEN_BY_PATH <<'END'
 #include <linux/blkdev.h>
 struct file *f(void *h);

@@ -15,6 +15,7 @@ file=/sys/block/vtmem0/backing
 
 refused() { # PATH ERROR LOG
     local error
+    dmesg -c >/dev/null
     error=$( (echo "$1" >$file) 2>&1) && {
         echo "backing=$1 was accepted"
         exit 1
@@ -51,6 +52,14 @@ rm /run/file
 swap-held 64 true
 losetup /dev/loop0 /dev/vtmem0
 refused /dev/loop0 "ymbolic link" "backing=/dev/loop0: somebody has vtmem0 open"
+refused /dev/vda "ymbolic link" "backing=/dev/vda: somebody has vtmem0 open"
+losetup -d /dev/loop0
+swapoff /dev/vtmem0
+# Nor does it hide who was there first: a device mapper on that loop device looks
+# like any disk, and leads back.
+losetup /dev/loop0 /dev/vtmem0
+swapon /dev/vtmem0
+swap-held 64 true
 refused /dev/vda "ymbolic link" "backing=/dev/vda: somebody has vtmem0 open"
 losetup -d /dev/loop0
 echo /dev/vda >$file
