@@ -31,6 +31,25 @@ count() { # LOG STATUS
     passed=$((passed + good)) failed=$((failed + bad)) skipped=$((skipped + left))
 }
 
+# Why a suite failed, for who has only this output: its cases that failed, what
+# was said just before the first, where that is, and the end of its log.
+show_failure() { # LOG
+    awk -v most=20 -v before=10 -v tail=25 '
+        { gsub(/\r|\033(\[[0-9;?]*[A-Za-z])?/, ""); line[NR] = $0 }
+        /^not ok / { if (!first) first = NR; if (++n <= most) print "    " $0 }
+        END {
+            if (n > most) print "    and " n - most " more"
+            end = NR - tail
+            if (first && first <= end) {
+                for (i = first - before; i <= first; i++)
+                    if (i > 0) print "    | " line[i]
+                if (first < end) print "    | ..."
+                if (end < first) end = first
+            }
+            for (i = end + 1; i <= NR; i++) if (i > 0) print "    | " line[i]
+        }' "$1"
+}
+
 # On a terminal a line that moves, else one each minute.
 show_suite() { # NAME SECONDS LOG
     [ "$2" != "$shown" ] || return 0
@@ -82,7 +101,7 @@ run_suite() { # NAME: sets verdict[NAME] and prints its line
     else
         verdict[$name]=failed
         echo "FAILED $name (${why}log: ${log#"$top"/})"
-        grep -E '^not ok ' "$log" | head -n 20 | sed 's/^/    /' || true
+        show_failure "$log"
     fi
     sed -nE 's/^ok [0-9]+ (.*[^ ]) *# *SKIP *(.*)/    skipped \1: \2/p' "$log"
 }

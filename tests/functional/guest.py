@@ -136,7 +136,7 @@ class Checks:
 
     def pages_at_most(self, most):
         # A guest discards what it has freed when it has nothing else to do.
-        ends = time.monotonic() + 10
+        ends = time.monotonic() + 40
         while (pages := self.total()['pages']) > int(most):
             check(time.monotonic() < ends, f'{pages} pages are left')
             time.sleep(0.05)

@@ -27,7 +27,7 @@ def check(condition, text):
         raise AssertionError(text)
 
 
-def soon(condition, text, seconds=5):
+def soon(condition, text, seconds=60):
     ends = time.monotonic() + seconds
     while not condition():
         check(time.monotonic() < ends, text)

@@ -37,7 +37,9 @@ install_modules() { # KERNEL-DIR ROOT NAME...
 
 # Compiles the static test programs, if need be, and puts them into ROOT.
 install_programs() { # ROOT
-    make -s -C "$guest_dir/programs" OUT="$build/guest" ||
+    # One at a time: two runs that begin in a fresh tree need the same files.
+    mkdir -p "$build/guest"
+    flock "$guest_dir/programs" make -s -C "$guest_dir/programs" OUT="$build/guest" ||
         die "the test programs do not compile: see above."
     cp "$build/guest"/* "$1/bin/"
 }
