@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # The guest of libvirt-device: it swaps on its device while somebody at virsh
-# watches it, limits it, and plugs in another.
+# watches it, limits it, plugs in another, and shuts it down.
 
 set -e
 wait_until() { # WHAT COMMAND...
@@ -62,3 +62,19 @@ blkdiscard /dev/vtmem1
 gone() { [ ! -e /dev/vtmem1 ]; }
 checkpoint unplug
 wait_until "the second disk did not go" gone
+
+# The button is pressed while pages are out; what then happens is ours to do.
+modprobe evdev
+modprobe button
+mkdir -p /etc/acpi/PWRF /var/log /var/run
+printf '#!/bin/sh\n: >/run/pressed\n' >/etc/acpi/PWRF/00000080
+chmod +x /etc/acpi/PWRF/00000080
+wait_until "no button came" [ -e /dev/input/event0 ]
+acpid
+mkswap /dev/vtmem0 >/dev/null
+swapon /dev/vtmem0
+for _ in $(seq 150); do cat /run/noise; done >/tmp/file
+checkpoint pages-up 2000
+checkpoint shutdown
+wait_until "the button was not pressed" [ -e /run/pressed ]
+# The script ends, and with it the machine: init powers it off.

@@ -41,6 +41,17 @@ def virsh(*words, **named):
                           stdout=subprocess.PIPE, **named).stdout
 
 
+def wait_for_socket(daemon):
+    """Until @daemon can be asked; RuntimeError if it cannot be."""
+    ends = time.monotonic() + 60
+    while not os.path.exists('/run/libvirt/libvirt-sock'):
+        if daemon.poll() is not None or time.monotonic() > ends:
+            log = pathlib.Path('/var/log/libvirt/daemon').read_text(
+                encoding='utf-8')
+            raise RuntimeError(f'libvirtd did not come up:\n{log}')
+        time.sleep(0.1)
+
+
 @contextlib.contextmanager
 def libvirtd(domain):
     """A libvirtd; @domain is ended with it."""
@@ -50,12 +61,11 @@ def libvirtd(domain):
     pathlib.Path('/etc/libvirt/qemu.conf').write_text(QEMU_CONF,
                                                       encoding='ascii')
     with open('/var/log/libvirt/daemon', 'wb') as log:
-        daemon = subprocess.Popen(['libvirtd'], stdout=log, stderr=log)
+        # Another test may have one at the same time, or this machine its own.
+        daemon = subprocess.Popen(['libvirtd', '-p', '/run/libvirt/pid'],
+                                  stdout=log, stderr=log)
     try:
-        for _ in range(200):
-            if os.path.exists('/run/libvirt/libvirt-sock'):
-                break
-            time.sleep(0.1)
+        wait_for_socket(daemon)
         yield
     finally:
         subprocess.run([*VIRSH, 'destroy', domain], stderr=subprocess.DEVNULL,
