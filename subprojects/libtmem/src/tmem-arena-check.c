@@ -13,14 +13,23 @@ static bool test_unit(const uint64_t *map, uint64_t unit)
     return map[unit / 64] >> (unit % 64) & 1;
 }
 
+/* Class lock held: whether a slot below the watermark starts at @unit. */
+static bool is_slot(const TmemArena *arena, const TmemSegment *seg,
+                    uint32_t unit)
+{
+    uint32_t units = tmem_segment_slot_units(arena, seg);
+    uint32_t first = tmem_segment_first_unit(arena, seg);
+
+    return unit >= first && (unit - first) % units == 0 &&
+           (unit - first) / units < seg->watermark;
+}
+
 /* Class lock held: counts the free slots; they must be ones. */
 static bool check_free_slots(TmemArena *arena, uint32_t nr,
                              const uint64_t *is_used, uint32_t *nr_free,
                              GError **errp)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t units = arena->classes[seg->class_nr].slot_bytes >>
-                     TMEM_UNIT_SHIFT;
     uint64_t first = tmem_arena_ref(arena, nr, 0) - 1;
 
     *nr_free = 0;
@@ -28,8 +37,8 @@ static bool check_free_slots(TmemArena *arena, uint32_t nr,
         uint32_t unit = head - 1;
         TmemFreeSlot *slot = tmem_arena_ptr(arena, first + unit + 1);
 
-        if (unit % units || unit / units >= seg->watermark ||
-            *nr_free >= seg->watermark || tmem_owner_read(slot)) {
+        if (!is_slot(arena, seg, unit) || *nr_free >= seg->watermark ||
+            tmem_owner_read(tmem_slot_owner(arena, first + unit + 1))) {
             return tmem_error_set(errp, "segment %u: bad free slot at unit %u",
                                   nr, unit);
         }
@@ -48,8 +57,6 @@ static bool check_known_slots(TmemArena *arena, uint32_t nr,
                               GError **errp)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t units = arena->classes[seg->class_nr].slot_bytes >>
-                     TMEM_UNIT_SHIFT;
     uint64_t first = tmem_arena_ref(arena, nr, 0) - 1;
 
     *nr_known = 0;
@@ -58,7 +65,7 @@ static bool check_known_slots(TmemArena *arena, uint32_t nr,
         if (!test_unit(is_used, first + unit)) {
             continue;
         }
-        if (unit % units || unit / units >= seg->watermark) {
+        if (!is_slot(arena, seg, unit)) {
             return tmem_error_set(errp, "segment %u: the index knows unit %u, "
                                   "which is no slot", nr, unit);
         }
@@ -73,7 +80,7 @@ static bool check_segment(TmemArena *arena, uint32_t nr,
                           GError **errp)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t slots = arena->classes[seg->class_nr].slots;
+    uint32_t slots = tmem_segment_slots(arena, seg);
     uint32_t nr_free, nr_known;
 
     if (!check_free_slots(arena, nr, is_used, &nr_free, errp) ||

@@ -22,6 +22,9 @@
 #define SEGMENT_SHIFT_MAX   17
 #define SEGMENTS_WANTED     4096
 
+G_STATIC_ASSERT(1u << (SEGMENT_SHIFT_MAX - TMEM_UNIT_SHIFT) <=
+                TMEM_SEGMENT_SLOTS_MAX);
+
 /*
  * Memory of a segment is paid for in steps of this, or of a page of the host if
  * that is larger.
@@ -36,6 +39,26 @@
 #define IDLE_KEEP_FRACTION  16
 
 /* --- Set-up --- */
+
+/* Bytes at a segment's beginning that the owner words of @slots slots take. */
+static uint32_t owners_bytes(uint32_t slots)
+{
+    return (slots * sizeof(uint64_t) + TMEM_UNIT - 1) & ~(TMEM_UNIT - 1);
+}
+
+static void make_class(TmemArena *arena, uint32_t nr, uint32_t bytes)
+{
+    uint32_t segment = 1u << arena->segment_shift;
+    uint32_t slots = segment / bytes;
+
+    arena->classes[nr].slot_bytes = bytes;
+    arena->classes[nr].slots = slots;
+    while (owners_bytes(slots) + slots * bytes > segment) {
+        slots--;
+    }
+    arena->classes[nr].owned_slots = slots;
+    arena->classes[nr].owners_units = owners_bytes(slots) >> TMEM_UNIT_SHIFT;
+}
 
 /*
  * Class sizes are segment / n: with n slots nothing is lost at the segment's
@@ -67,9 +90,7 @@ static void make_classes(TmemArena *arena)
         for (; units <= MIN(bytes, TMEM_SLOT_BYTES_MAX) / TMEM_UNIT; units++) {
             arena->class_of[units] = nr;
         }
-        arena->classes[nr].slot_bytes = bytes;
-        arena->classes[nr].slots = segment / bytes;
-        nr++;
+        make_class(arena, nr++, bytes);
     }
     arena->nr_classes = nr;
 }

@@ -39,6 +39,7 @@ typedef uint64_t TmemRef;
 #define TMEM_SLOT_BYTES_MAX (4096 + TMEM_UNIT)
 
 #define TMEM_ARENA_CLASSES_MAX  250
+#define TMEM_SEGMENT_SLOTS_MAX  8192
 #define TMEM_SEGMENT_NONE       UINT32_MAX
 
 typedef enum TmemSpace {
@@ -97,6 +98,9 @@ typedef struct TmemArena {
     struct {
         uint32_t slot_bytes;
         uint32_t slots;     /* in one segment */
+        /* The same where the segment begins with their owner words. */
+        uint32_t owned_slots;
+        uint32_t owners_units;  /* that these words take */
     } classes[TMEM_ARENA_CLASSES_MAX];
 
     TmemLock lock;

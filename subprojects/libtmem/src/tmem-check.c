@@ -92,7 +92,8 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     record = tmem_arena_ptr(arena, ref);
     owner = tmem_owner_make(TMEM_OWNER_RECORD, tmem_owner_shard(node->owner),
                             pos, tmem_owner_node(node->owner));
-    if (space == TMEM_SPACE_EPHEMERAL && tmem_owner_read(record) != owner) {
+    if (space == TMEM_SPACE_EPHEMERAL &&
+        tmem_owner_read(tmem_slot_owner(arena, ref)) != owner) {
         return tmem_error_set(c->errp, "record with the wrong owner");
     }
     if (!(entry & TMEM_ENTRY_DAMAGED) &&

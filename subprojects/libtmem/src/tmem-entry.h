@@ -12,13 +12,11 @@
  *   bits 62-63  age: how often the walker passed since the last store or load;
  *               the last one also says that it has seen to the page
  *
- * A record is a slot of the arena:
+ * A record is a slot of the arena: checksum (4 bytes), data.
  *
- *   persistent space:   checksum (4 bytes), data
- *   ephemeral space:    owner word (8), checksum (4), data
- *
- * The owner word is how eviction, which walks segments, finds the index node
- * that refers to a slot:
+ * The owner word of a slot of an ephemeral space (see tmem-heap.h for where it
+ * lies) is how eviction, which walks segments, finds the index node that refers
+ * to the slot:
  *
  *   bits  0-39  TmemRef of the node
  *   bits 40-45  the page's position in the node, for a record
@@ -116,7 +114,7 @@ static inline TmemEntry tmem_entry_aged(TmemEntry e, unsigned age)
 
 static inline uint32_t tmem_record_header(TmemSpace space)
 {
-    return space == TMEM_SPACE_EPHEMERAL ? 12 : 4;
+    return sizeof(uint32_t);
 }
 
 static inline uint32_t *tmem_record_checksum(void *record, TmemSpace space)

@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "tmem-order.h"
 #include "tmem-store.h"
 
 /* Segments that one decision may pass over. */
@@ -22,7 +23,7 @@
  */
 #define BUSY_MAX        256
 
-/* How many slots ahead fetch_ahead() looks, and twice as far for the slot. */
+/* How many slots ahead fetch_ahead() looks. */
 #define FETCH_AHEAD     8
 
 /* Records dropped under one hold of a shard's lock: about 5 us. */
@@ -44,7 +45,7 @@
 
 static uint32_t fifo_pick_locked(TmemHeap *heap)
 {
-    return tmem_heap_oldest_locked(heap);
+    return tmem_order_oldest_locked(heap);
 }
 
 const TmemEvictPolicy tmem_evict_policy_fifo = {
@@ -57,17 +58,17 @@ static uint32_t second_chance_pick_locked(TmemHeap *heap)
     TmemArena *arena = heap->arena;
 
     for (int i = 0; i < PASS_OVER_MAX; i++) {
-        uint32_t nr = tmem_heap_oldest_locked(heap);
+        uint32_t nr = tmem_order_oldest_locked(heap);
 
         if (nr == TMEM_SEGMENT_NONE ||
             !__atomic_exchange_n(&arena->segments[nr].hits, 0,
                                  __ATOMIC_RELAXED)) {
             return nr;
         }
-        tmem_heap_order_renew_locked(arena, nr);
+        tmem_order_renew_locked(arena, nr);
     }
     /* All were in use: then the oldest of them must go. */
-    return tmem_heap_oldest_locked(heap);
+    return tmem_order_oldest_locked(heap);
 }
 
 const TmemEvictPolicy tmem_evict_policy_second_chance = {
@@ -101,7 +102,7 @@ static uint32_t older_index_locked(TmemHeap *heap, uint32_t probation,
                                  __ATOMIC_RELAXED)) {
             return nr;
         }
-        tmem_heap_order_renew_locked(arena, nr);
+        tmem_order_renew_locked(arena, nr);
     }
     return TMEM_SEGMENT_NONE;
 }
@@ -267,9 +268,9 @@ static bool is_owned(TmemStore *store, const TmemShard *shard, TmemRef ref,
     }
 }
 
-/* Shard lock held: drops what the slot at @ref is part of. */
+/* Shard lock held: drops what the segment's @i-th slot is part of. */
 static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
-                       TmemRef ref, uint64_t owner)
+                       uint32_t i, uint64_t owner)
 {
     TmemIndex *index = &store->index;
     TmemNode *node = tmem_arena_ptr(&store->arena, tmem_owner_node(owner));
@@ -287,7 +288,7 @@ static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
             note_ghost(store, hold, node, pos, entry);
         }
         tmem_index_evict(index, hold->shard, node, pos, &hold->delta);
-        tmem_victim_free(&store->arena, victim, ref);
+        tmem_victim_free(victim, i);
         hold->nr_slots++;
     } else {
         if (hold->notes_ghosts) {
@@ -307,13 +308,10 @@ static void fetch_ahead(TmemArena *arena, const TmemVictim *victim, uint32_t i)
 {
     uint64_t owner;
 
-    if (i + 2 * FETCH_AHEAD >= victim->nr_slots) {
+    if (i + FETCH_AHEAD >= victim->nr_slots) {
         return;
     }
-    __builtin_prefetch(tmem_arena_ptr(arena, victim->first +
-                       (i + 2ull * FETCH_AHEAD) * victim->slot_units), 1);
-    owner = tmem_owner_read(tmem_arena_ptr(arena, victim->first +
-                            (i + (uint64_t)FETCH_AHEAD) * victim->slot_units));
+    owner = tmem_owner_read(tmem_victim_owner(victim, i + FETCH_AHEAD));
     if (owner) {
         __builtin_prefetch(tmem_arena_ptr(arena, tmem_owner_node(owner)), 1);
     }
@@ -328,9 +326,8 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
     uint32_t i;
 
     for (i = 0; i < victim->nr_slots; i++) {
-        TmemRef ref = victim->first + (uint64_t)i * victim->slot_units;
-        void *slot = tmem_arena_ptr(arena, ref);
-        uint64_t owner = tmem_owner_read(slot);
+        const uint64_t *word = tmem_victim_owner(victim, i);
+        uint64_t owner = tmem_owner_read(word);
         TmemShard *shard;
 
         fetch_ahead(arena, victim, i);
@@ -351,10 +348,10 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
          */
         shard = &store->index.shards[tmem_owner_shard(owner)];
         hold_shard(&hold, shard);
-        owner = tmem_owner_read(slot);
+        owner = tmem_owner_read(word);
         if (owner && tmem_owner_shard(owner) == shard->nr &&
-            is_owned(store, shard, ref, owner)) {
-            evict_slot(store, victim, &hold, ref, owner);
+            is_owned(store, shard, tmem_victim_slot(victim, i), owner)) {
+            evict_slot(store, victim, &hold, i, owner);
         }
     }
     hold_end(&hold);

@@ -7,7 +7,7 @@
 
 #include "tmem-error.h"
 #include "tmem-fault.h"
-#include "tmem-heap.h"
+#include "tmem-order.h"
 #include "tmem-share.h"
 
 /* --- Life --- */
@@ -170,82 +170,6 @@ TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes)
     return status;
 }
 
-/* --- Eviction order --- */
-
-static void order_append_locked(TmemArena *arena, uint32_t nr)
-{
-    TmemSegment *seg = &arena->segments[nr];
-    TmemHeap *heap = seg->heap;
-    uint32_t last = heap->order[seg->space].last;
-
-    seg->order_next = TMEM_SEGMENT_NONE;
-    seg->order_prev = last;
-    if (last == TMEM_SEGMENT_NONE) {
-        heap->order[seg->space].first = nr;
-    } else {
-        arena->segments[last].order_next = nr;
-    }
-    heap->order[seg->space].last = nr;
-    heap->order[seg->space].nr++;
-    seg->order_stamp = arena->order_clock++;
-}
-
-/* Keeps its stamp, which must be older than those in the order. */
-static void order_prepend_locked(TmemArena *arena, uint32_t nr)
-{
-    TmemSegment *seg = &arena->segments[nr];
-    TmemHeap *heap = seg->heap;
-    uint32_t first = heap->order[seg->space].first;
-
-    seg->order_prev = TMEM_SEGMENT_NONE;
-    seg->order_next = first;
-    if (first == TMEM_SEGMENT_NONE) {
-        heap->order[seg->space].last = nr;
-    } else {
-        arena->segments[first].order_prev = nr;
-    }
-    heap->order[seg->space].first = nr;
-    heap->order[seg->space].nr++;
-}
-
-static void order_remove_locked(TmemArena *arena, uint32_t nr)
-{
-    TmemSegment *seg = &arena->segments[nr];
-    TmemHeap *heap = seg->heap;
-
-    heap->order[seg->space].nr--;
-    if (seg->order_prev == TMEM_SEGMENT_NONE) {
-        heap->order[seg->space].first = seg->order_next;
-    } else {
-        arena->segments[seg->order_prev].order_next = seg->order_next;
-    }
-    if (seg->order_next == TMEM_SEGMENT_NONE) {
-        heap->order[seg->space].last = seg->order_prev;
-    } else {
-        arena->segments[seg->order_next].order_prev = seg->order_prev;
-    }
-}
-
-void tmem_heap_order_renew_locked(TmemArena *arena, uint32_t segment)
-{
-    order_remove_locked(arena, segment);
-    order_append_locked(arena, segment);
-}
-
-uint32_t tmem_heap_oldest_locked(const TmemHeap *heap)
-{
-    uint32_t record = heap->order[TMEM_SPACE_EPHEMERAL].first;
-    uint32_t index = heap->order[TMEM_SPACE_EPHEMERAL_INDEX].first;
-    int32_t older_by;
-
-    if (record == TMEM_SEGMENT_NONE || index == TMEM_SEGMENT_NONE) {
-        return record == TMEM_SEGMENT_NONE ? index : record;
-    }
-    older_by = heap->arena->segments[record].order_stamp -
-               heap->arena->segments[index].order_stamp;
-    return older_by > 0 ? index : record;
-}
-
 /* --- Segments --- */
 
 /*
@@ -327,7 +251,7 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
                          space == TMEM_SPACE_PERSISTENT);
         set_slack_locked(heap);
         if (space != TMEM_SPACE_PERSISTENT) {
-            order_append_locked(arena, nr);
+            tmem_order_append_locked(arena, nr);
         }
     }
     tmem_unlock(&arena->lock);
@@ -453,7 +377,7 @@ static void list_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
 /* Where a segment belongs from which slots may be taken. */
 static TmemList list_of(const TmemArena *arena, const TmemSegment *seg)
 {
-    uint32_t slots = arena->classes[seg->class_nr].slots;
+    uint32_t slots = tmem_segment_slots(arena, seg);
 
     if (seg->free_head) {
         return TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
@@ -518,8 +442,10 @@ static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr,
                          Growth *growth)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t bytes = arena->classes[seg->class_nr].slot_bytes;
-    uint32_t end = (seg->watermark + 1) * bytes;
+    uint32_t units = tmem_segment_slot_units(arena, seg);
+    uint32_t unit = tmem_segment_first_unit(arena, seg) +
+                    seg->watermark * units;
+    uint32_t end = (unit + units) << TMEM_UNIT_SHIFT;
     TmemFreeSlot *slot;
     TmemRef ref;
 
@@ -533,10 +459,9 @@ static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr,
                      end > tmem_segment_bytes(arena, seg)) {
             return 0;
         }
-        ref = tmem_arena_ref(arena, nr, (end - bytes) >> TMEM_UNIT_SHIFT);
-        slot = tmem_arena_ptr(arena, ref);
+        ref = tmem_arena_ref(arena, nr, unit);
         /* An evictor may look at any slot below the watermark. */
-        __atomic_store_n(&slot->owner, 0, __ATOMIC_RELAXED);
+        __atomic_store_n(tmem_slot_owner(arena, ref), 0, __ATOMIC_RELAXED);
         seg->watermark++;
         c->nr_touched++;
     }
@@ -697,7 +622,7 @@ static void segment_leave(TmemArena *arena, TmemClass *c, uint32_t nr)
     if (!seg->victim) {
         segment_close(arena, c, nr);
         if (seg->space != TMEM_SPACE_PERSISTENT) {
-            order_remove_locked(arena, nr);
+            tmem_order_remove_locked(arena, nr);
         }
         segment_put_locked(arena, nr);
     }
@@ -736,7 +661,7 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 
     tmem_lock(&c->lock);
     g_assert(seg->nr_used > 0);
-    __atomic_store_n(&slot->owner, 0, __ATOMIC_RELAXED);
+    __atomic_store_n(tmem_slot_owner(arena, ref), 0, __ATOMIC_RELAXED);
     slot->next = seg->free_head;
     seg->free_head = ref - tmem_arena_ref(arena, nr, 0) + 1;
     seg->nr_used--;
@@ -761,8 +686,7 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 static bool others_have_room(const TmemArena *arena, const TmemClass *c,
                              const TmemSegment *seg)
 {
-    uint64_t gone = (c->nr_draining + 1ull) *
-                    arena->classes[seg->class_nr].slots;
+    uint64_t gone = (c->nr_draining + 1ull) * tmem_segment_slots(arena, seg);
     uint64_t left = c->nr_touched - MIN(gone, c->nr_touched);
 
     /* A slot in 16 stays free, for what comes meanwhile. */
@@ -815,7 +739,7 @@ void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
     seg->victim = true;
     arena->nr_victims++;
     seg->heap->nr_victims++;
-    order_remove_locked(arena, segment);
+    tmem_order_remove_locked(arena, segment);
     tmem_unlock(&arena->lock);
 
     tmem_lock(&c->lock);
@@ -824,31 +748,47 @@ void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
     victim->heap = seg->heap;
     victim->segment = segment;
     victim->nr_slots = seg->watermark;
-    victim->slot_units = arena->classes[seg->class_nr].slot_bytes >>
-                         TMEM_UNIT_SHIFT;
-    victim->first = tmem_arena_ref(arena, segment, 0);
+    victim->slot_units = tmem_segment_slot_units(arena, seg);
+    victim->first = tmem_arena_ref(arena, segment,
+                                   tmem_segment_first_unit(arena, seg));
+    victim->owners = tmem_arena_ptr(arena, tmem_arena_ref(arena, segment, 0));
+    victim->owner_bytes = tmem_space_has_owners(seg->space) ?
+                          sizeof(uint64_t) :
+                          victim->slot_units << TMEM_UNIT_SHIFT;
     victim->nr_freed = 0;
-    victim->freed_head = 0;
-    victim->freed_last = 0;
+    memset(victim->freed, 0, (victim->nr_slots + 63) / 64 * sizeof(uint64_t));
     tmem_unlock(&c->lock);
 }
 
 /* Class lock held: slots that the evictor freed are free for all to see. */
+static void victim_link_freed(TmemArena *arena, const TmemVictim *victim)
+{
+    TmemSegment *seg = &arena->segments[victim->segment];
+
+    for (uint32_t i = 0; i < victim->nr_slots; i += 64) {
+        for (uint64_t left = victim->freed[i / 64]; left; left &= left - 1) {
+            TmemRef ref = tmem_victim_slot(victim, i + __builtin_ctzll(left));
+            TmemFreeSlot *slot = tmem_arena_ptr(arena, ref);
+
+            slot->next = seg->free_head;
+            seg->free_head = ref - tmem_arena_ref(arena, victim->segment, 0) +
+                             1;
+        }
+    }
+}
+
+/* Class lock held. */
 static void victim_count_freed(TmemArena *arena, TmemClass *c,
                                const TmemVictim *victim)
 {
     TmemSegment *seg = &arena->segments[victim->segment];
-    TmemFreeSlot *last;
 
-    if (!victim->nr_freed) {
-        return;
-    }
     g_assert(seg->nr_used >= victim->nr_freed);
-    last = tmem_arena_ptr(arena, victim->freed_last);
-    last->next = seg->free_head;
-    seg->free_head = victim->freed_head;
     seg->nr_used -= victim->nr_freed;
     count_used(c, -(int64_t)victim->nr_freed);
+    if (seg->nr_used) {
+        victim_link_freed(arena, victim);
+    }
 }
 
 /* Class lock held: a segment that could not be emptied is in use again. */
@@ -862,9 +802,9 @@ static void victim_spare(TmemArena *arena, TmemClass *c, uint32_t nr,
     tmem_lock(&arena->lock);
     seg->victim = false;
     if (walked) {
-        order_append_locked(arena, nr);
+        tmem_order_append_locked(arena, nr);
     } else {
-        order_prepend_locked(arena, nr);
+        tmem_order_prepend_locked(arena, nr);
     }
     tmem_unlock(&arena->lock);
 }

@@ -16,10 +16,12 @@
  *
  * Spaces.  What belongs to ephemeral pools lives in segments of its own so that
  * eviction can empty a whole segment and hand it to anyone.  Each slot there
- * starts with an owner word, see tmem-entry.h; it is 0 while the slot is free
- * or not yet published in the index.  The index of ephemeral pages is kept
- * apart from the pages: emptying one of its segments costs all pages that its
- * nodes refer to, so what is stored or loaded there keeps it.
+ * has an owner word, see tmem-entry.h; it is 0 while the slot is free or not
+ * yet published in the index.  Those of records lie together at the beginning
+ * of their segment, so that eviction, which walks them, need not touch the
+ * records; nodes and arrays start with theirs.  The index of ephemeral pages is
+ * kept apart from the pages: emptying one of its segments costs all pages that
+ * its nodes refer to, so what is stored or loaded there keeps it.
  *
  * Locks.  A class lock guards the lists and slots of its segments.  Callers may
  * hold a shard lock.
@@ -29,13 +31,61 @@
 
 #include "tmem-arena.h"
 
-/* A free slot: the owner word stays 0, then the next free one's unit + 1. */
+/*
+ * A free slot: 0 where those that start with an owner word have it, then the
+ * next free one's unit + 1.
+ */
 typedef struct TmemFreeSlot {
     uint64_t owner;
     uint16_t next;
 } TmemFreeSlot;
 
 G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
+
+/* --- The layout of a segment, which is in use --- */
+
+/** Whether segments of @space begin with the owner words of their slots. */
+static inline bool tmem_space_has_owners(TmemSpace space)
+{
+    return space == TMEM_SPACE_EPHEMERAL || space == TMEM_SPACE_PROBATION;
+}
+
+static inline uint32_t tmem_segment_slots(const TmemArena *arena,
+                                          const TmemSegment *seg)
+{
+    return tmem_space_has_owners(seg->space) ?
+           arena->classes[seg->class_nr].owned_slots :
+           arena->classes[seg->class_nr].slots;
+}
+
+/** The unit at which the first slot starts. */
+static inline uint32_t tmem_segment_first_unit(const TmemArena *arena,
+                                               const TmemSegment *seg)
+{
+    return tmem_space_has_owners(seg->space) ?
+           arena->classes[seg->class_nr].owners_units : 0;
+}
+
+static inline uint32_t tmem_segment_slot_units(const TmemArena *arena,
+                                               const TmemSegment *seg)
+{
+    return arena->classes[seg->class_nr].slot_bytes >> TMEM_UNIT_SHIFT;
+}
+
+/** The owner word of the slot at @ref, which is not of persistent records. */
+static inline uint64_t *tmem_slot_owner(const TmemArena *arena, TmemRef ref)
+{
+    uint32_t nr = tmem_arena_segment_of(arena, ref);
+    const TmemSegment *seg = &arena->segments[nr];
+    uint32_t unit = ref - tmem_arena_ref(arena, nr, 0);
+
+    if (!tmem_space_has_owners(seg->space)) {
+        return tmem_arena_ptr(arena, ref);
+    }
+    return (uint64_t *)tmem_arena_ptr(arena, tmem_arena_ref(arena, nr, 0)) +
+           (unit - tmem_segment_first_unit(arena, seg)) /
+           tmem_segment_slot_units(arena, seg);
+}
 
 /*
  * The lists of a class's segments.  Those with slots that were freed are
@@ -255,16 +305,17 @@ static inline bool tmem_heap_is_slot(const TmemArena *arena, TmemSpace space,
 {
     uint32_t nr = tmem_arena_segment_of(arena, ref);
     const TmemSegment *seg = &arena->segments[nr];
-    uint32_t slot_bytes;
+    uint32_t unit, first;
 
     if (!ref || nr >= arena->nr_segments || !seg->in_use ||
         seg->space != space) {
         return false;
     }
-    slot_bytes = arena->classes[seg->class_nr].slot_bytes;
-    return bytes <= slot_bytes &&
-           (uint32_t)(ref - tmem_arena_ref(arena, nr, 0)) %
-           (slot_bytes >> TMEM_UNIT_SHIFT) == 0;
+    unit = ref - tmem_arena_ref(arena, nr, 0);
+    first = tmem_segment_first_unit(arena, seg);
+    return bytes <= arena->classes[seg->class_nr].slot_bytes &&
+           unit >= first &&
+           (unit - first) % tmem_segment_slot_units(arena, seg) == 0;
 }
 
 /* --- Eviction: an evictor takes a segment out of use, slot by slot --- */
@@ -275,11 +326,24 @@ typedef struct TmemVictim {
     uint32_t nr_slots;      /* below the watermark when it was taken */
     uint32_t slot_units;
     TmemRef first;
-    /* What tmem_victim_free() was given, linked as the free slots are. */
+    uint32_t owner_bytes;   /* from one owner word to the next */
+    uint8_t *owners;
+    /* What tmem_victim_free() was given, a bit for each slot. */
     uint32_t nr_freed;
-    uint16_t freed_head;
-    TmemRef freed_last;
+    uint64_t freed[TMEM_SEGMENT_SLOTS_MAX / 64];
 } TmemVictim;
+
+/** Where the segment's @i-th slot is. */
+static inline TmemRef tmem_victim_slot(const TmemVictim *victim, uint32_t i)
+{
+    return victim->first + (uint64_t)i * victim->slot_units;
+}
+
+/** Its owner word. */
+static inline uint64_t *tmem_victim_owner(const TmemVictim *victim, uint32_t i)
+{
+    return (uint64_t *)(victim->owners + (size_t)i * victim->owner_bytes);
+}
 
 /**
  * tmem_victim_begin() - own an ephemeral segment
@@ -290,22 +354,17 @@ typedef struct TmemVictim {
 void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim);
 
 /**
- * tmem_victim_free() - give a slot of the segment back
+ * tmem_victim_free() - give the segment's @i-th slot back
  *
  * In place of tmem_heap_free(), for the evictor itself: takes no lock, as it is
  * tmem_victim_end() that makes it known.  The shard of its owner is locked.
+ * Does not touch the slot: with all of them free, nobody has to.
  */
-static inline void tmem_victim_free(const TmemArena *arena, TmemVictim *victim,
-                                    TmemRef ref)
+static inline void tmem_victim_free(TmemVictim *victim, uint32_t i)
 {
-    TmemFreeSlot *slot = tmem_arena_ptr(arena, ref);
-
-    __atomic_store_n(&slot->owner, 0, __ATOMIC_RELAXED);
-    slot->next = victim->freed_head;
-    victim->freed_head = ref - victim->first + 1;
-    if (!victim->nr_freed++) {
-        victim->freed_last = ref;
-    }
+    __atomic_store_n(tmem_victim_owner(victim, i), 0, __ATOMIC_RELAXED);
+    victim->freed[i / 64] |= 1ull << i % 64;
+    victim->nr_freed++;
 }
 
 /**
@@ -315,11 +374,5 @@ static inline void tmem_victim_free(const TmemArena *arena, TmemVictim *victim,
  * Returns true if it was empty and is idle now.
  */
 bool tmem_victim_end(TmemArena *arena, TmemVictim *victim, bool walked);
-
-/** Moves @segment to the young end of its order.  Arena lock held. */
-void tmem_heap_order_renew_locked(TmemArena *arena, uint32_t segment);
-
-/** The heap's oldest ephemeral segment.  Arena lock held. */
-uint32_t tmem_heap_oldest_locked(const TmemHeap *heap);
 
 #endif /* TMEM_HEAP_H */

@@ -251,7 +251,7 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
     TmemRef ref = tmem_entry_ref(entry);
 
     if (ref && tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
-        tmem_owner_write(tmem_arena_ptr(index->arena, ref),
+        tmem_owner_write(tmem_slot_owner(index->arena, ref),
                          tmem_owner_make(TMEM_OWNER_RECORD,
                                          tmem_owner_shard(node->owner), pos,
                                          tmem_node_ref(node)));

@@ -126,12 +126,12 @@ static void reown(TmemIndex *index, TmemNode *node, TmemRef to)
     }
     for (uint64_t left = node->bitmap; left; left &= left - 1) {
         unsigned pos = __builtin_ctzll(left);
-        void *record = tmem_index_record(index,
-                                         *tmem_node_entry(index, node, pos));
+        TmemRef record = tmem_entry_ref(*tmem_node_entry(index, node, pos));
 
         if (record) {
-            tmem_owner_write(record, tmem_owner_make(TMEM_OWNER_RECORD, shard,
-                                                     pos, to));
+            tmem_owner_write(tmem_slot_owner(index->arena, record),
+                             tmem_owner_make(TMEM_OWNER_RECORD, shard, pos,
+                                             to));
         }
     }
 }

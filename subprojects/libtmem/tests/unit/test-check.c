@@ -131,10 +131,10 @@ static void record_data(World *w)
 
 static void record_owner(World *w)
 {
-    void *slot = tmem_arena_ptr(&w->f.store->arena,
-                                tmem_entry_ref(*peek_text(w, true).entry));
+    TmemRef ref = tmem_entry_ref(*peek_text(w, true).entry);
+    uint64_t *owner = tmem_slot_owner(&w->f.store->arena, ref);
 
-    plant(w, slot, sizeof(uint64_t), tmem_owner_read(slot) ^ 1ull << 40);
+    PLANT(w, *owner, *owner ^ 1ull << 40);
 }
 
 static void record_space(World *w)

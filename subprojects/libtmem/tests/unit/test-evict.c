@@ -3,6 +3,7 @@
  * Eviction: whose pages go, and that it gets somewhere
  */
 #include "testpeek.h"
+#include "tmem-order.h"
 
 /* --- Segments that cannot be emptied just now --- */
 
@@ -193,7 +194,7 @@ static void test_index_bounded(void)
 
         seg->hits = 0;
         if (seg->in_use && seg->space == TMEM_SPACE_EPHEMERAL) {
-            tmem_heap_order_renew_locked(arena, i);
+            tmem_order_renew_locked(arena, i);
         }
     }
     tmem_unlock(&arena->lock);
@@ -410,8 +411,8 @@ static void damage_owner(Fixture *f, TmemOwnerType type, unsigned bit)
     test_store(f->ctx, other, TEST_PAGE_MIXED, 1);
     g_assert_true(test_peek(f->ctx, test_handle(f->ephemeral, 1, 1), &p));
     slot = type == TMEM_OWNER_NODE ? &p.node->owner :
-           tmem_arena_ptr(&f->store->arena, type == TMEM_OWNER_ARRAY ?
-                          p.node->entries : tmem_entry_ref(*p.entry));
+           tmem_slot_owner(&f->store->arena, type == TMEM_OWNER_ARRAY ?
+                           p.node->entries : tmem_entry_ref(*p.entry));
     g_assert_cmpint(tmem_owner_type(*slot), ==, type);
     damaged = *slot ^ 1ull << bit;
     *slot = damaged;
