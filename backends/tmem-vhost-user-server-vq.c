@@ -66,7 +66,6 @@ static void tmem_vu_signal(TmemVuQueue *q)
     q->notify = false;
     /* Without an eventfd the driver polls; libvhost-user would give up. */
     if (vq->call_fd != -1 && !dev->broken) {
-        vhost_user_server_unblock(vq->call_fd);
         vu_queue_notify(dev, vq);
     }
 }

@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Eventfds of a vhost-user front end, which nobody waits for
+ *
+ * Whoever else has the file shares its O_NONBLOCK, and can take the flag away
+ * between our look at it and our use: then a read waits for a kick that was
+ * taken away, and a write for a counter that was filled.
+ */
+#ifndef QEMU_VHOST_USER_EVENTFD_H
+#define QEMU_VHOST_USER_EVENTFD_H
+
+/**
+ * vhost_user_eventfd_take:
+ * @fd: an eventfd
+ *
+ * Resets it, as eventfd_read() does; that it was reset before is no error.
+ *
+ * Returns 0, or -1 with errno set.
+ */
+int vhost_user_eventfd_take(int fd);
+
+/**
+ * vhost_user_eventfd_signal:
+ * @fd: an eventfd
+ *
+ * Adds 1, as eventfd_write() does; that it is full is no error, for it is
+ * signalled then.
+ *
+ * Returns 0, or -1 with errno set.
+ */
+int vhost_user_eventfd_signal(int fd);
+
+#endif /* QEMU_VHOST_USER_EVENTFD_H */
