@@ -11,11 +11,26 @@
 #include "qemu/host-utils.h"
 #include "qemu/range.h"
 #include "qemu/vhost-user-check.h"
+#include "qemu/vhost-user-eventfd.h"
 
 /* Addresses end here, so that no sum of an address and a length wraps. */
 #define ADDRESS_MAX     (1ull << 62)
 
 typedef char *Check(VuDev *dev, VhostUserMsg *msg);
+
+/* Why files may have been lost on their way, to be put behind a sentence. */
+static const char *why_fewer(void)
+{
+    int fd = dup(STDERR_FILENO);
+
+    if (fd >= 0) {
+        close(fd);
+        return "";
+    }
+    return errno == EMFILE || errno == ENFILE ?
+           ": no file descriptor is left here, raise the limit (ulimit -n,"
+           " LimitNOFILE=)" : "";
+}
 
 /* --- Memory --- */
 
@@ -69,8 +84,8 @@ static char *check_mem_table(VuDev *dev, VhostUserMsg *msg)
         memory.nregions != msg->fd_num ||
         msg->size < offsetof(VhostUserMemory, regions[memory.nregions])) {
         return g_strdup_printf("a memory table of %u regions came with %d"
-                               " files in %u bytes", memory.nregions,
-                               msg->fd_num, msg->size);
+                               " files in %u bytes%s", memory.nregions,
+                               msg->fd_num, msg->size, why_fewer());
     }
     for (unsigned i = 0; i < memory.nregions; i++) {
         wrong = check_region(&regions[i], msg->fds[i]);
@@ -93,7 +108,8 @@ static char *check_add_region(VuDev *dev, VhostUserMsg *msg)
     char *wrong;
 
     if (msg->fd_num != 1) {
-        return g_strdup("a memory region came without its file");
+        return g_strdup_printf("a memory region came without its file%s",
+                               why_fewer());
     }
     wrong = check_region(&region, msg->fds[0]);
     if (wrong) {
@@ -205,11 +221,15 @@ static char *check_vring_file(VuDev *dev, VhostUserMsg *msg)
     bool none = msg->payload.u64 & VHOST_USER_VRING_NOFD_MASK;
 
     if (msg->fd_num != !none) {
-        return g_strdup_printf("message %d came with %d files", msg->request,
-                               msg->fd_num);
+        return g_strdup_printf("message %d came with %d files%s", msg->request,
+                               msg->fd_num, why_fewer());
     }
     if (none && msg->request == VHOST_USER_SET_VRING_KICK) {
         return g_strdup("a virtqueue without an eventfd is not polled here");
+    }
+    if (!none && !vhost_user_eventfd_check(msg->fds[0])) {
+        return g_strdup_printf("the file of message %d is no eventfd",
+                               msg->request);
     }
     return check_index(dev, msg->payload.u64 & VHOST_USER_VRING_IDX_MASK);
 }
@@ -219,8 +239,8 @@ static char *check_vring_file(VuDev *dev, VhostUserMsg *msg)
 static char *check_one_file(VuDev *dev, VhostUserMsg *msg)
 {
     return msg->fd_num == 1 ? NULL :
-           g_strdup_printf("message %d came with %d files", msg->request,
-                           msg->fd_num);
+           g_strdup_printf("message %d came with %d files%s", msg->request,
+                           msg->fd_num, why_fewer());
 }
 
 /* Whether there is a configuration, and what is in it, the device knows. */

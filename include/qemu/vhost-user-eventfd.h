@@ -10,6 +10,16 @@
 #define QEMU_VHOST_USER_EVENTFD_H
 
 /**
+ * vhost_user_eventfd_check:
+ * @fd: a file of a front end
+ *
+ * Others may be ready for ever, and keep the thread busy that looks at them.
+ *
+ * Returns false if it is something else than an eventfd.
+ */
+bool vhost_user_eventfd_check(int fd);
+
+/**
  * vhost_user_eventfd_take:
  * @fd: an eventfd
  *

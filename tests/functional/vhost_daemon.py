@@ -34,6 +34,16 @@ def soon(condition, text, seconds=60):
         time.sleep(0.02)
 
 
+def ended(process, seconds):
+    """Waits for the end of a process; one that does not end is killed."""
+    try:
+        process.wait(seconds)
+    except subprocess.TimeoutExpired as e:
+        process.kill()
+        process.wait()
+        raise AssertionError(f'it does not end in {seconds} s') from e
+
+
 class Daemon:
     """qemu-storage-daemon with one store and any number of servers."""
 
@@ -63,7 +73,8 @@ class Daemon:
         if self.process.poll() is None:
             self.process.terminate()
             # With whatever connections there still are.
-            check(self.process.wait(30) == 0,
+            ended(self.process, 30)
+            check(self.process.returncode == 0,
                   f'it ended with {self.process.returncode}: {self.said()}')
         self.log.close()
         if self.own_dir:

@@ -2,8 +2,11 @@
 /*
  * The store's memory as the operating system sees it
  */
+#include <linux/capability.h>
 #include <stdio.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "testlib.h"
@@ -113,6 +116,39 @@ static void test_locked_memory(void)
 {
     if (g_test_subprocess()) {
         locked_process();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
+static void limited_process(void)
+{
+    const struct rlimit limit = { .rlim_cur = 1 << 20, .rlim_max = 1 << 20 };
+    struct __user_cap_header_struct caps = {
+        .version = _LINUX_CAPABILITY_VERSION_3,
+    };
+    struct __user_cap_data_struct none[2] = { };
+    TmemStoreConfig config = { .size_bytes = 256u << 20 };
+    g_autoptr(GError) err = NULL;
+
+    /* Who may lock as much as it likes has no limit. */
+    g_assert_cmpint(setrlimit(RLIMIT_MEMLOCK, &limit), ==, 0);
+    g_assert_cmpint(syscall(SYS_capset, &caps, none), ==, 0);
+    if (mlockall(MCL_FUTURE) < 0) {
+        g_test_skip("cannot lock memory");
+        return;
+    }
+    g_assert_null(tmem_store_new(&config, &err));
+    g_assert_nonnull(err);
+    g_assert_nonnull(strstr(err->message, "smaller size"));
+    g_assert_nonnull(strstr(err->message, "ulimit -l"));
+}
+
+static void test_locked_limit(void)
+{
+    if (g_test_subprocess()) {
+        limited_process();
         return;
     }
     g_test_trap_subprocess(NULL, 0, 0);
@@ -261,6 +297,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
     g_test_add_func("/tmem/memory/locked", test_locked_memory);
+    g_test_add_func("/tmem/memory/locked-limit", test_locked_limit);
     g_test_add_func("/tmem/memory/resident", test_resident);
     g_test_add_func("/tmem/memory/largest", test_largest);
     g_test_add_data_func("/tmem/memory/page-size/4k", GSIZE_TO_POINTER(4096),
