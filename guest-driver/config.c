@@ -91,9 +91,10 @@ void vtmem_config_check(struct vtmem_dev *dev)
 {
 	/*
 	 * Not vtmem_wq: this work allocates, and reclaim that waits for ours
-	 * must not wait for itself.
+	 * must not wait for itself.  Freezable: it makes and ends areas, and waits
+	 * for answers that a device does not give which is reset for a sleep.
 	 */
-	schedule_work(&dev->config_work);
+	queue_work(system_freezable_wq, &dev->config_work);
 }
 
 /* The device is reset, and will not ask for the work again.  Sleeps. */

@@ -57,7 +57,7 @@ int vtmem_freeze(struct virtio_device *vdev)
 	struct vtmem_dev *dev = vdev->priv;
 	unsigned long held;
 
-	/* Disks come and go with it; it is asked for again later. */
+	/* It is asked for again when the system is awake. */
 	vtmem_config_stop(dev);
 	mutex_lock(&dev->lock);
 	if (dev->failed) {
@@ -129,7 +129,7 @@ int vtmem_restore(struct virtio_device *vdev)
 		err = vtmem_start_queues(dev);
 	dev->at_rest = false;
 	mutex_unlock(&dev->lock);
-	/* No area comes or goes: the tasks that make them are frozen. */
+	/* No area comes or goes: the tasks and works that make them are frozen. */
 	list_for_each_entry(area, &dev->areas, node)
 		if (!err)
 			err = vtmem_pool_create(dev, &area->pool);

@@ -67,8 +67,14 @@ vtmem_alloc_disk(struct blk_mq_tag_set *set,
 		.max_hw_discard_sectors = limits->max_discard_sectors,
 		.max_write_zeroes_sectors = limits->max_discard_sectors,
 	};
+	struct gendisk *disk = blk_mq_alloc_disk(set, &lim, data);
 
-	return blk_mq_alloc_disk(set, &lim, data);
+	/* Until 6.11, where it became what a disk is if it says nothing. */
+#ifdef QUEUE_FLAG_NONROT
+	if (!IS_ERR(disk))
+		blk_queue_flag_set(QUEUE_FLAG_NONROT, disk->queue);
+#endif
+	return disk;
 }
 #else
 static inline void vtmem_set_limits(struct request_queue *q,
