@@ -16,6 +16,13 @@
  *               page.  A host that keeps silent is a miss, and the slot is its
  *               until it answers
  *
+ * A load is one page, one request and one notification: the kernel asks for the
+ * pages of a file one at a time, and cannot be told of others.  Pages fetched ahead
+ * would have to be found and killed here, in each store and invalidate, which run
+ * with interrupts off; and an exclusive load takes them away from the host, so those
+ * that nobody asks for would be lost to the cache.  What a load saves is a read from
+ * the disk, which costs the host more than the notification.
+ *
  * An invalidate that is noted and not yet posted has already happened for the
  * guest: a load of its object is a miss.  A store may overtake it, in which case
  * the new page goes too, which is a loss and no lie.  An invalidate while a load
