@@ -123,13 +123,11 @@ static void print_latency(JsonObject *latency)
 static void print_pools(JsonObject *info, bool exact)
 {
     JsonArray *pools = ctl_get_array(info, "pools");
-    guint n = pools ? json_array_get_length(pools) : 0;
+    guint n = ctl_array_length(pools);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(pools, i);
-        JsonObject *pool = JSON_NODE_HOLDS_OBJECT(node) ?
-                           json_node_get_object(node) : NULL;
+        JsonObject *pool = ctl_array_object(pools, i);
         const char *kind = ctl_get_string(pool, "kind");
         g_autofree char *shown = ctl_printable(kind ? kind : "?");
         uint64_t id = 0;

@@ -129,15 +129,12 @@ static JsonObject *path_arguments(const char *path, const char *property)
 /* The type of property @key in @list, of qom-list; NULL if it is not there. */
 static const char *property_type(JsonNode *list, const char *key)
 {
-    JsonArray *array = JSON_NODE_HOLDS_ARRAY(list) ?
-                       json_node_get_array(list) : NULL;
-    guint n = array ? json_array_get_length(array) : 0;
+    JsonArray *array = ctl_reply_array(list);
+    guint n = ctl_array_length(array);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(array, i);
-        JsonObject *property = JSON_NODE_HOLDS_OBJECT(node) ?
-                               json_node_get_object(node) : NULL;
+        JsonObject *property = ctl_array_object(array, i);
 
         if (!g_strcmp0(ctl_get_string(property, "name"), key)) {
             return ctl_get_string(property, "type");

@@ -222,16 +222,17 @@ static void store_use(gconstpointer row, CtlValue *value)
 static void sum_clients(const CtlStore *store, uint64_t *data, uint64_t *used)
 {
     JsonArray *list = ctl_get_array(store->info, "clients");
-    guint n = list ? json_array_get_length(list) : 0;
+    guint n = ctl_array_length(list);
     guint i;
 
     *data = *used = 0;
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(list, i);
-        CtlClient client = { .store = store };
+        CtlClient client = {
+            .store = store,
+            .info = ctl_array_object(list, i),
+        };
 
-        if (JSON_NODE_HOLDS_OBJECT(node)) {
-            client.info = json_node_get_object(node);
+        if (client.info) {
             *data += ctl_client_data(&client);
             *used += get_or_0(client.info, "total", "data-bytes") +
                      get_or_0(client.info, "total", "index-bytes");

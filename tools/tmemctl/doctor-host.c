@@ -56,13 +56,12 @@ static void check_memory(GPtrArray *findings, const char *root,
 {
     g_autofree char *meminfo = slurp(root, "proc/meminfo");
     g_autofree char *overcommit = slurp(root, "proc/sys/vm/overcommit_memory");
-    g_autofree char *sizes = ctl_size_str(all_sizes(view), false);
-    g_autofree char *memory = NULL;
-    uint64_t total;
+    uint64_t stores = all_sizes(view), total;
 
-    if (get_kib(meminfo, "MemTotal", &total) &&
-        all_sizes(view) > total / 10 * 9) {
-        memory = ctl_size_str(total, false);
+    if (get_kib(meminfo, "MemTotal", &total) && stores > total / 10 * 9) {
+        g_autofree char *sizes = ctl_size_str(stores, false);
+        g_autofree char *memory = ctl_size_str(total, false);
+
         ctl_finding_add(findings, true, "stores-larger-than-host",
             g_strdup_printf("the stores may take %s, and the host has %s of "
                             "memory", sizes, memory),

@@ -40,15 +40,13 @@ static void check_store(GPtrArray *findings, const CtlStore *store)
 static bool has_kind(const CtlClient *client, const char *kind)
 {
     JsonArray *pools = ctl_get_array(client->info, "pools");
-    guint n = pools ? json_array_get_length(pools) : 0;
+    guint n = ctl_array_length(pools);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(pools, i);
+        JsonObject *pool = ctl_array_object(pools, i);
 
-        if (JSON_NODE_HOLDS_OBJECT(node) &&
-            !g_strcmp0(ctl_get_string(json_node_get_object(node), "kind"),
-                       kind)) {
+        if (!g_strcmp0(ctl_get_string(pool, "kind"), kind)) {
             return true;
         }
     }
@@ -131,15 +129,12 @@ static JsonNode *run_qom(Qmp *qmp, const char *command, const char *path,
 static bool reports_below(Qmp *qmp, const char *parent)
 {
     g_autoptr(JsonNode) list = run_qom(qmp, "qom-list", parent, NULL);
-    JsonArray *array = list && JSON_NODE_HOLDS_ARRAY(list) ?
-                       json_node_get_array(list) : NULL;
-    guint n = array ? json_array_get_length(array) : 0;
+    JsonArray *array = ctl_reply_array(list);
+    guint n = ctl_array_length(array);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(array, i);
-        JsonObject *child = JSON_NODE_HOLDS_OBJECT(node) ?
-                            json_node_get_object(node) : NULL;
+        JsonObject *child = ctl_array_object(array, i);
         const char *type = ctl_get_string(child, "type");
         const char *name = ctl_get_string(child, "name");
 
@@ -234,9 +229,8 @@ static void check_structures(GPtrArray *findings, const CtlStore *store,
         json_object_set_string_member(arguments, "store", store->id);
         reply = qmp_run(qmp, "x-tmem-check", arguments, &err);
     }
-    list = reply && JSON_NODE_HOLDS_ARRAY(reply) ?
-           json_node_get_array(reply) : NULL;
-    n = list ? json_array_get_length(list) : 0;
+    list = ctl_reply_array(reply);
+    n = ctl_array_length(list);
     if (err) {
         ctl_finding_add(findings, true, "not-checked",
                         g_strdup(err->message),
@@ -244,10 +238,7 @@ static void check_structures(GPtrArray *findings, const CtlStore *store,
                                  "give it time with --timeout"));
     }
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(list, i);
-
-        add_check(findings, JSON_NODE_HOLDS_OBJECT(node) ?
-                            json_node_get_object(node) : NULL);
+        add_check(findings, ctl_array_object(list, i));
     }
 }
 

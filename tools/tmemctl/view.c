@@ -13,69 +13,15 @@
 /* So many processes are asked at the same time. */
 #define VIEW_THREADS    32
 
-JsonObject *ctl_get_object(JsonObject *object, const char *name)
-{
-    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
-
-    return node && JSON_NODE_HOLDS_OBJECT(node) ?
-           json_node_get_object(node) : NULL;
-}
-
-JsonArray *ctl_get_array(JsonObject *object, const char *name)
-{
-    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
-
-    return node && JSON_NODE_HOLDS_ARRAY(node) ?
-           json_node_get_array(node) : NULL;
-}
-
-const char *ctl_get_string(JsonObject *object, const char *name)
-{
-    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
-
-    return node && JSON_NODE_HOLDS_VALUE(node) ?
-           json_node_get_string(node) : NULL;
-}
-
-bool ctl_get_uint(JsonObject *object, const char *part, const char *name,
-                  uint64_t *value)
-{
-    JsonNode *node;
-
-    object = part ? ctl_get_object(object, part) : object;
-    node = object ? json_object_get_member(object, name) : NULL;
-    if (!node || !JSON_NODE_HOLDS_VALUE(node) ||
-        json_node_get_value_type(node) != G_TYPE_INT64) {
-        return false;
-    }
-    /* Numbers from 2^63 on come with the same bits. */
-    *value = json_node_get_int(node);
-    return true;
-}
-
-bool ctl_get_bool(JsonObject *object, const char *name, bool *value)
-{
-    JsonNode *node = object ? json_object_get_member(object, name) : NULL;
-
-    if (!node || !JSON_NODE_HOLDS_VALUE(node) ||
-        json_node_get_value_type(node) != G_TYPE_BOOLEAN) {
-        return false;
-    }
-    *value = json_node_get_boolean(node);
-    return true;
-}
-
 uint64_t ctl_client_data(const CtlClient *client)
 {
     JsonArray *pools = ctl_get_array(client->info, "pools");
-    guint n = pools ? json_array_get_length(pools) : 0;
+    guint n = ctl_array_length(pools);
     uint64_t pages, shift, sum = 0;
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(pools, i);
-        JsonObject *pool = JSON_NODE_HOLDS_OBJECT(node) ?
-                           json_node_get_object(node) : NULL;
+        JsonObject *pool = ctl_array_object(pools, i);
 
         if (ctl_get_uint(pool, NULL, "page-shift", &shift) && shift < 32 &&
             ctl_get_uint(pool, "stats", "pages", &pages)) {
@@ -117,13 +63,11 @@ bool ctl_view_complain(const CtlView *view)
 static void add_clients(CtlView *view, const CtlStore *store)
 {
     JsonArray *list = ctl_get_array(store->info, "clients");
-    guint n = list ? json_array_get_length(list) : 0;
+    guint n = ctl_array_length(list);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(list, i);
-        JsonObject *info = JSON_NODE_HOLDS_OBJECT(node) ?
-                           json_node_get_object(node) : NULL;
+        JsonObject *info = ctl_array_object(list, i);
         const char *name = ctl_get_string(info, "name");
         CtlClient *client;
 
@@ -140,13 +84,11 @@ static void add_clients(CtlView *view, const CtlStore *store)
 static void add_stores(CtlView *view, const CtlServer *server)
 {
     JsonArray *list = json_node_get_array(server->reply);
-    guint n = json_array_get_length(list);
+    guint n = ctl_array_length(list);
     guint i;
 
     for (i = 0; i < n; i++) {
-        JsonNode *node = json_array_get_element(list, i);
-        JsonObject *info = JSON_NODE_HOLDS_OBJECT(node) ?
-                           json_node_get_object(node) : NULL;
+        JsonObject *info = ctl_array_object(list, i);
         const char *id = ctl_get_string(info, "id");
         CtlStore *store;
 

@@ -9,6 +9,7 @@
 
 #include "find.h"
 #include "qmp.h"
+#include "reply.h"
 
 /** CtlOptions: what every command understands. */
 typedef struct CtlOptions {
@@ -81,17 +82,6 @@ bool ctl_view_has_store(const CtlView *view, const CtlServer *server);
 /** ctl_server_open() - a connection to @server */
 Qmp *ctl_server_open(const CtlServer *server, const CtlOptions *options,
                      GError **errp);
-
-/*
- * Members of replies.  What is missing or of another type than it should be
- * is not there; @part names an object inside, or is NULL.
- */
-JsonObject *ctl_get_object(JsonObject *object, const char *name);
-JsonArray *ctl_get_array(JsonObject *object, const char *name);
-const char *ctl_get_string(JsonObject *object, const char *name);
-bool ctl_get_uint(JsonObject *object, const char *part, const char *name,
-                  uint64_t *value);
-bool ctl_get_bool(JsonObject *object, const char *name, bool *value);
 
 /** ctl_client_data() - bytes of the pages held, as the guest sees them */
 uint64_t ctl_client_data(const CtlClient *client);
