@@ -197,7 +197,7 @@ def answering(checks):
     os.unlink(path)
 
 
-def command(script, *arguments, kernel='6.12', timeout=280):
+def command(script, *arguments, kernel='6.12', timeout=380):
     return [TOP / 'tests/guest/run', '--kernel', kernel, '--init', script,
             '--timeout', str(timeout), '--host-check',
             TOP / 'tests/functional/ask', *arguments]
@@ -209,9 +209,10 @@ def run(checks, script, *arguments, status=0, **named):
         done = subprocess.run(command(script, *arguments, **named),
                               env=environment, stdout=subprocess.PIPE,
                               stderr=subprocess.STDOUT, text=True, check=False)
-    said = [line for line in done.stdout.splitlines()
-            if not re.match(r'\[ *\d+\.\d+\]', line)]
+    lines = done.stdout.splitlines()
+    said = [line for line in lines if not re.match(r'\[ *\d+\.\d+\]', line)]
+    # What is not the kernel's comes last: a log is read from its end.
     check(done.returncode == status,
           f'the guest ended with {done.returncode}:\n' +
-          '\n'.join(done.stdout.splitlines()[-40:]))
+          '\n'.join([*lines[-40:], 'without what the kernel said:', *said[-15:]]))
     return said
