@@ -186,6 +186,10 @@ static void tmem_store_handover_open(TmemStoreObject *obj)
     if (h->loader) {
         tmem_handover_restore(obj, NULL);
     }
+    if (h->loader) {
+        /* Guests that are there go on now, and would take its room. */
+        tmem_loader_hold(h->loader);
+    }
 }
 
 static void tmem_handover_ready_store(TmemStoreObject *obj, void *opaque)

@@ -171,7 +171,7 @@ void tmem_arena_destroy(TmemArena *arena)
 
 void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes)
 {
-    g_assert(bytes <= arena->size_bytes);
+    g_assert(bytes <= arena->size_bytes + arena->grace_bytes);
     __atomic_store_n(&arena->used_bytes, bytes, __ATOMIC_RELAXED);
 }
 
@@ -191,7 +191,7 @@ static bool charge(TmemArena *arena, uint64_t bytes)
     bool ok;
 
     tmem_lock(&arena->lock);
-    ok = bytes <= tmem_arena_room_locked(arena);
+    ok = bytes <= tmem_arena_room_locked(arena, 0);
     if (ok) {
         arena->charged_bytes += bytes;
         tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
@@ -232,13 +232,14 @@ void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes)
 /* --- Segments --- */
 
 /* Charges the descriptor of the next virgin segment beside @bytes. */
-static bool charge_descriptor_locked(TmemArena *arena, uint64_t bytes)
+static bool charge_descriptor_locked(TmemArena *arena, uint64_t bytes,
+                                     uint64_t grace)
 {
     uint64_t more = tmem_os_round_up((arena->nr_virgin + 1) *
                                      sizeof(TmemSegment)) -
                     arena->descriptors_bytes;
 
-    if (bytes + more > tmem_arena_room_locked(arena)) {
+    if (bytes + more > tmem_arena_room_locked(arena, grace)) {
         return false;
     }
     arena->descriptors_bytes += more;
@@ -264,12 +265,12 @@ static void drop_descriptors_locked(TmemArena *arena)
 }
 
 bool tmem_arena_pay_locked(TmemArena *arena, uint32_t segment,
-                           uint32_t nr_steps)
+                           uint32_t nr_steps, uint64_t grace)
 {
     TmemSegment *seg = &arena->segments[segment];
     uint64_t bytes = (uint64_t)(nr_steps - seg->nr_steps) << arena->step_shift;
 
-    if (bytes > tmem_arena_room_locked(arena)) {
+    if (bytes > tmem_arena_room_locked(arena, grace)) {
         return false;
     }
     seg->nr_steps = nr_steps;
@@ -283,7 +284,8 @@ static void unlink_idle_locked(TmemArena *arena, uint32_t nr)
     __atomic_store_n(&arena->nr_idle, arena->nr_idle - 1, __ATOMIC_RELAXED);
 }
 
-uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes)
+uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes,
+                               uint64_t grace)
 {
     uint64_t step = 1ull << arena->step_shift;
     uint32_t nr = arena->idle;
@@ -293,20 +295,20 @@ uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes)
         unlink_idle_locked(arena, nr);
         return nr;
     }
-    if (step > tmem_arena_room_locked(arena)) {
+    if (step > tmem_arena_room_locked(arena, grace)) {
         return TMEM_SEGMENT_NONE;
     }
     if (arena->returned != TMEM_SEGMENT_NONE) {
         nr = arena->returned;
         arena->returned = arena->segments[nr].next;
     } else if (arena->nr_virgin < arena->nr_segments &&
-               charge_descriptor_locked(arena, step)) {
+               charge_descriptor_locked(arena, step, grace)) {
         nr = arena->nr_virgin++;
     } else {
         return TMEM_SEGMENT_NONE;
     }
     arena->segments[nr].nr_steps = 0;
-    tmem_arena_pay_locked(arena, nr, 1);
+    tmem_arena_pay_locked(arena, nr, 1, grace);
     return nr;
 }
 

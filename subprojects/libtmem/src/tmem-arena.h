@@ -13,7 +13,8 @@
  * the steps of segments, in use and idle, the pages that their descriptors lie
  * in, and what was set aside with tmem_arena_charge() (hash tables) or
  * tmem_heap_charge() (pools).  It never exceeds the configured size at any
- * moment.  What heaps hold is charged to these; the rest is overhead.
+ * moment, but for the grace of those that take pages over (tmem-share.h).  What
+ * heaps hold is charged to these; the rest is overhead.
  *
  * Locks.  The arena lock guards free segments, the budget, what every heap is
  * charged with, and the eviction orders.  It nests inside a class lock.
@@ -112,6 +113,7 @@ typedef struct TmemArena {
     uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
     uint64_t heaps_charged_bytes;   /* of these, not for segments */
     uint64_t reserve_bytes; /* kept free, by heaps too, for upkeep */
+    uint64_t grace_bytes;   /* see tmem_share_take_over() */
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_ephemeral;  /* of these, in ephemeral spaces */
@@ -186,11 +188,13 @@ static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
 bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
 void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
 
-/** What the budget allows beside what is used. */
-static inline uint64_t tmem_arena_room_locked(const TmemArena *arena)
+/** What the budget, and @grace bytes more, allow beside what is used. */
+static inline uint64_t tmem_arena_room_locked(const TmemArena *arena,
+                                              uint64_t grace)
 {
-    return arena->budget_bytes <= arena->used_bytes ? 0 :
-           arena->budget_bytes - arena->used_bytes;
+    uint64_t bytes = arena->budget_bytes + grace;
+
+    return bytes <= arena->used_bytes ? 0 : bytes - arena->used_bytes;
 }
 
 /** See tmem_share_set_budget(). */
@@ -222,15 +226,17 @@ void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes);
 /**
  * tmem_arena_pop_locked() - take a free segment within the budget
  * @max_bytes: already paid for, at most
+ * @grace: bytes that it may pass the budget by
  *
  * Returns TMEM_SEGMENT_NONE if there is none.  Of the descriptor only nr_steps
  * is defined, and at least 1.
  */
-uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes);
+uint32_t tmem_arena_pop_locked(TmemArena *arena, uint64_t max_bytes,
+                               uint64_t grace);
 
-/** Pays for steps of @segment up to @nr_steps; false beyond the budget. */
+/** Pays for steps of @segment up to @nr_steps; false beyond budget and grace */
 bool tmem_arena_pay_locked(TmemArena *arena, uint32_t segment,
-                           uint32_t nr_steps);
+                           uint32_t nr_steps, uint64_t grace);
 
 /** What the segment costs. */
 static inline uint64_t tmem_segment_bytes(const TmemArena *arena,

@@ -86,115 +86,37 @@ void tmem_heap_destroy(TmemHeap *heap)
     free_classes(heap);
 }
 
-/* --- What it is charged with --- */
-
-static void add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned)
-{
-    __atomic_store_n(&heap->bytes, heap->bytes + bytes, __ATOMIC_RELAXED);
-    __atomic_store_n(&heap->bytes_peak, MAX(heap->bytes_peak, heap->bytes),
-                     __ATOMIC_RELAXED);
-    heap->arena->heaps_bytes += bytes;
-    if (pinned) {
-        tmem_share_pin_locked(heap, bytes);
-    } else {
-        heap->arena->ephemeral_bytes += bytes;
-    }
-}
-
-static bool over_limit_locked(const TmemHeap *heap, uint64_t bytes)
-{
-    return heap->max_bytes && (heap->bytes >= heap->max_bytes ||
-                               bytes > heap->max_bytes - heap->bytes);
-}
-
-bool tmem_heap_over_limit(TmemHeap *heap)
-{
-    uint64_t max_bytes = __atomic_load_n(&heap->max_bytes, __ATOMIC_RELAXED);
-
-    return max_bytes && tmem_heap_bytes(heap) > max_bytes;
-}
-
-bool tmem_heap_near_limit(TmemHeap *heap, unsigned shift)
-{
-    TmemArena *arena = heap->arena;
-    bool near;
-
-    tmem_lock(&arena->lock);
-    near = heap->max_bytes &&
-           over_limit_locked(heap, arena->reserve_bytes +
-                             (shift ? heap->max_bytes >> shift :
-                                      1ull << arena->step_shift));
-    tmem_unlock(&arena->lock);
-    return near;
-}
-
-static TmemStatus charge(TmemHeap *heap, int64_t bytes)
-{
-    TmemArena *arena = heap->arena;
-    TmemStatus status = TMEM_STATUS_OK;
-
-    tmem_lock(&arena->lock);
-    if (bytes > 0 && over_limit_locked(heap, bytes)) {
-        status = TMEM_STATUS_QUOTA;
-    } else if (bytes > 0 &&
-               ((uint64_t)bytes > tmem_arena_room_locked(arena) ||
-                !tmem_share_admits_locked(heap, bytes))) {
-        status = TMEM_STATUS_NOSPC;
-    } else {
-        heap->charged_bytes += bytes;
-        arena->charged_bytes += bytes;
-        arena->heaps_charged_bytes += bytes;
-        add_bytes_locked(heap, bytes, true);
-        tmem_arena_set_used_locked(arena, arena->used_bytes + bytes);
-    }
-    tmem_unlock(&arena->lock);
-    return status;
-}
-
-TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes)
-{
-    TmemStatus status;
-
-    if (!bytes) {
-        return TMEM_STATUS_OK;
-    }
-    if (bytes > 0 && TMEM_FAULT("arena-charge")) {
-        return TMEM_STATUS_NOSPC;
-    }
-    status = charge(heap, bytes);
-    if (status == TMEM_STATUS_NOSPC) {
-        /* Idle segments count as used. */
-        tmem_arena_trim_bytes(heap->arena, UINT64_MAX);
-        status = charge(heap, bytes);
-    }
-    return status;
-}
-
 /* --- Segments --- */
 
 /*
  * Half a step is lost for each class in use, and half of the slack on each
  * slot, so with n steps the best slack is in proportion to 1/sqrt(n); a heap of
- * very few takes whatever fits.
+ * very few takes whatever fits.  What is taken over has slots as it had before.
  */
-static void set_slack_locked(TmemHeap *heap)
+void tmem_heap_set_slack_locked(TmemHeap *heap)
 {
-    uint64_t bytes = MAX(heap->bytes, heap->coming_bytes);
-    uint64_t n = bytes >> heap->arena->step_shift;
+    uint64_t n = heap->bytes >> heap->arena->step_shift;
     uint32_t root = 1;
 
     while ((uint64_t)root * root < n && root < 256) {
         root++;
     }
-    __atomic_store_n(&heap->slack, n ? MAX(8 * 256 / n, 2 * 256 / root - 2) :
-                                       UINT32_MAX, __ATOMIC_RELAXED);
+    __atomic_store_n(&heap->slack, heap->takes_over ? 0 :
+                     n ? MAX(8 * 256 / n, 2 * 256 / root - 2) : UINT32_MAX,
+                     __ATOMIC_RELAXED);
 }
 
 /* Growth that an allocation asks for. */
 typedef struct Growth {
     bool past_share;        /* and what is kept in reserve: for upkeep */
+    bool grace;             /* and past the limits, as tmem-share.h says */
     TmemStatus why;         /* it was refused */
 } Growth;
+
+static uint64_t grace_of(const TmemArena *arena, const Growth *growth)
+{
+    return growth->grace ? arena->grace_bytes : 0;
+}
 
 /* Whether the heap may have @bytes more, as far as limits are concerned. */
 static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
@@ -204,11 +126,12 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
     uint64_t idle = (uint64_t)arena->nr_idle << arena->segment_shift;
     uint64_t want = bytes + (growth->past_share ? 0 : arena->reserve_bytes);
 
-    growth->why = over_limit_locked(heap, want) ? TMEM_STATUS_QUOTA :
-                                                  TMEM_STATUS_NOSPC;
+    growth->why = tmem_heap_over_limit_locked(heap, want, growth->grace) ?
+                  TMEM_STATUS_QUOTA : TMEM_STATUS_NOSPC;
     /* Beyond a lowered budget what comes idle goes back. */
-    if (growth->why == TMEM_STATUS_QUOTA || tmem_arena_excess_locked(arena) ||
-        want > tmem_arena_room_locked(arena) + idle) {
+    if (growth->why == TMEM_STATUS_QUOTA ||
+        (!growth->grace && tmem_arena_excess_locked(arena)) ||
+        want > tmem_arena_room_locked(arena, grace_of(arena, growth)) + idle) {
         return false;
     }
     return growth->past_share || space != TMEM_SPACE_PERSISTENT ||
@@ -232,7 +155,8 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
         max_bytes = 1ull << arena->step_shift;
     }
     if (may_grow_locked(heap, space, max_bytes, growth)) {
-        nr = tmem_arena_pop_locked(arena, max_bytes);
+        nr = tmem_arena_pop_locked(arena, max_bytes,
+                                   grace_of(arena, growth));
     }
     if (nr != TMEM_SEGMENT_NONE) {
         TmemSegment *seg = &arena->segments[nr];
@@ -247,9 +171,9 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
         arena->nr_in_use++;
         arena->nr_ephemeral += space != TMEM_SPACE_PERSISTENT;
         heap->nr_segments++;
-        add_bytes_locked(heap, tmem_segment_bytes(arena, seg),
-                         space == TMEM_SPACE_PERSISTENT);
-        set_slack_locked(heap);
+        tmem_heap_add_bytes_locked(heap, tmem_segment_bytes(arena, seg),
+                                   space == TMEM_SPACE_PERSISTENT);
+        tmem_heap_set_slack_locked(heap);
         if (space != TMEM_SPACE_PERSISTENT) {
             tmem_order_append_locked(arena, nr);
         }
@@ -273,10 +197,12 @@ static bool segment_pay(TmemArena *arena, uint32_t nr, uint32_t bytes,
     tmem_lock(&arena->lock);
     bytes = (nr_steps - seg->nr_steps) << arena->step_shift;
     ok = may_grow_locked(heap, seg->space, bytes, growth) &&
-         tmem_arena_pay_locked(arena, nr, nr_steps);
+         tmem_arena_pay_locked(arena, nr, nr_steps,
+                               grace_of(arena, growth));
     if (ok) {
-        add_bytes_locked(heap, bytes, seg->space == TMEM_SPACE_PERSISTENT);
-        set_slack_locked(heap);
+        tmem_heap_add_bytes_locked(heap, bytes,
+                                   seg->space == TMEM_SPACE_PERSISTENT);
+        tmem_heap_set_slack_locked(heap);
     }
     tmem_unlock(&arena->lock);
     return ok;
@@ -293,9 +219,9 @@ static void segment_put_locked(TmemArena *arena, uint32_t nr)
     arena->nr_in_use--;
     arena->nr_ephemeral -= seg->space != TMEM_SPACE_PERSISTENT;
     heap->nr_segments--;
-    add_bytes_locked(heap, -(int64_t)tmem_segment_bytes(arena, seg),
-                     seg->space == TMEM_SPACE_PERSISTENT);
-    set_slack_locked(heap);
+    tmem_heap_add_bytes_locked(heap, -(int64_t)tmem_segment_bytes(arena, seg),
+                               seg->space == TMEM_SPACE_PERSISTENT);
+    tmem_heap_set_slack_locked(heap);
 }
 
 /* --- The lists of a class.  Its lock is held. --- */
@@ -600,6 +526,12 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
         ref = slot_of_draining(heap, space, class_nr, with_slack(heap, bytes));
     }
     if (!ref) {
+        ref = slot_of_new_memory(heap, space, class_nr, &growth);
+        *why = growth.why;
+    }
+    if (!ref && any_class && growth.past_share) {
+        /* Before it takes a slot that belongs to what is yet to come. */
+        growth.grace = true;
         ref = slot_of_new_memory(heap, space, class_nr, &growth);
         *why = growth.why;
     }

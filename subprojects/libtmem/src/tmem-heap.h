@@ -153,7 +153,8 @@ struct TmemHeap {
     uint64_t min_bytes;     /* guaranteed */
     uint64_t max_bytes;     /* 0: no limit but the store's size */
     uint32_t weight;
-    uint64_t coming_bytes;  /* see tmem_share_take_over() */
+    uint64_t grace_bytes;   /* see tmem_share_take_over(), as is the next */
+    bool takes_over;        /* also read without the lock */
     uint64_t share_bytes;   /* see tmem-share.h */
     uint32_t nr_segments;
     uint32_t nr_victims;    /* of these, owned by an evictor */
@@ -208,7 +209,7 @@ TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes);
 /** Whether what comes was the heap's in another process. */
 static inline bool tmem_heap_takes_over(const TmemHeap *heap)
 {
-    return __atomic_load_n(&heap->coming_bytes, __ATOMIC_RELAXED);
+    return __atomic_load_n(&heap->takes_over, __ATOMIC_RELAXED);
 }
 
 /** What the heap is charged with. */
@@ -216,6 +217,16 @@ static inline uint64_t tmem_heap_bytes(const TmemHeap *heap)
 {
     return __atomic_load_n(&heap->bytes, __ATOMIC_RELAXED);
 }
+
+/** How large slots may be, after a change of what the heap has. */
+void tmem_heap_set_slack_locked(TmemHeap *heap);
+
+/** Books @bytes of segments or charges, which may be negative. */
+void tmem_heap_add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned);
+
+/** Whether @bytes more are beyond the limit, with @grace if that counts. */
+bool tmem_heap_over_limit_locked(const TmemHeap *heap, uint64_t bytes,
+                                 bool grace);
 
 /** Whether the heap holds more than its limit, which was lowered. */
 bool tmem_heap_over_limit(TmemHeap *heap);
@@ -289,6 +300,21 @@ uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
 static inline uint32_t tmem_heap_class_of(const TmemArena *arena, size_t bytes)
 {
     return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
+}
+
+/**
+ * tmem_heap_like_slot() - what to ask for to get a slot for @bytes as it was
+ * @units: how large the slot was in another arena; 0: not known
+ */
+static inline size_t tmem_heap_like_slot(const TmemArena *arena, size_t bytes,
+                                         uint32_t units)
+{
+    size_t slot = MIN((size_t)units << TMEM_UNIT_SHIFT, TMEM_SLOT_BYTES_MAX);
+    uint32_t class_nr = slot > bytes ? tmem_heap_class_of(arena, slot) : 0;
+
+    /* One of another size has other classes. */
+    return slot > bytes && arena->classes[class_nr].slot_bytes ==
+                           units << TMEM_UNIT_SHIFT ? slot : bytes;
 }
 
 /** Whether the slot at @ref, which is in use, is in a marked segment. */

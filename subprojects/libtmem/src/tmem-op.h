@@ -25,6 +25,7 @@ typedef struct TmemOp {
     TmemClaim *claim;       /* of a store with credit, else NULL */
     TmemStatus forced;      /* why it would be refused but for that, or OK */
     int old_class;          /* of what a store seems to replace, or -1 */
+    uint32_t slot_units;    /* of its slot in another process; 0: none */
 } TmemOp;
 
 /** Fetches the lock of the operation that is expected next. */
@@ -64,6 +65,7 @@ static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
     op->claim = NULL;
     op->forced = TMEM_STATUS_OK;
     op->old_class = -1;
+    op->slot_units = 0;
     op->pool = tmem_pool_find(ctx->client, handle->pool);
     if (!op->pool) {
         return false;
@@ -150,11 +152,12 @@ static inline uint64_t tmem_op_seed(const TmemOp *op, uint64_t page_index)
 /**
  * tmem_page_restore() - store a page as another process has encoded it
  * @enc: NULL: the page was damaged, and is again
+ * @slot_units: how large the slot was that it was in
  *
  * As tmem_page_store(), but neither frozen nor refused for what the page is.
  * In tmem-page.c.
  */
 TmemStatus tmem_page_restore(TmemContext *ctx, const TmemHandle *handle,
-                             const TmemEncoded *enc);
+                             const TmemEncoded *enc, uint32_t slot_units);
 
 #endif /* TMEM_OP_H */

@@ -291,7 +291,9 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
         ref = tmem_heap_alloc(&op->ctx->client->heap,
                               tmem_evict_space(op->ctx->client, &op->key,
                                                op->space),
-                              record_bytes(op, enc), last, &why);
+                              tmem_heap_like_slot(arena, record_bytes(op, enc),
+                                                  op->slot_units),
+                              last, &why);
         if (ref) {
             write_record(op, ref, enc, seed);
         } else if (!last) {
@@ -461,7 +463,7 @@ static void mark_damaged(TmemOp *op)
 }
 
 TmemStatus tmem_page_restore(TmemContext *ctx, const TmemHandle *handle,
-                             const TmemEncoded *enc)
+                             const TmemEncoded *enc, uint32_t slot_units)
 {
     /* Which page it was cannot be told: one without data stands for it. */
     const TmemEncoded lost = { .kind = TMEM_KIND_FILL32 };
@@ -471,6 +473,7 @@ TmemStatus tmem_page_restore(TmemContext *ctx, const TmemHandle *handle,
     if (!tmem_op_begin(&op, ctx, handle)) {
         return tmem_op_end_no_pool(ctx);
     }
+    op.slot_units = slot_units;
     status = store_encoded(&op, enc ? enc : &lost,
                            tmem_op_seed(&op, handle->index));
     if (status == TMEM_STATUS_OK && !enc) {

@@ -15,6 +15,7 @@
 #include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-op.h"
+#include "tmem-share.h"
 #include "tmem-stream.h"
 
 /* Of the directory. */
@@ -25,6 +26,7 @@ typedef struct Bundle {
     StreamEntry entry;
     char *name;
     char *client;
+    uint64_t held_bytes;    /* of the store's budget, kept free for it */
     bool taken;
 } Bundle;
 
@@ -52,7 +54,7 @@ typedef struct Reader {
     uint64_t sum;           /* of the section up to the end of the block */
     size_t used;            /* of the block */
     size_t bytes;           /* in the block */
-    bool gives_back;        /* memory of the file, as it is read */
+    Bundle *gives_back;     /* memory of the file, as it is read, or NULL */
 } Reader;
 
 static Reader read_section(TmemLoader *loader, const Bundle *bundle)
@@ -62,6 +64,16 @@ static Reader read_section(TmemLoader *loader, const Bundle *bundle)
         .offset = bundle->entry.offset,
         .left = bundle->entry.bytes,
     };
+}
+
+/* Up to @bytes of what is kept free for the bundle is free for all. */
+static void unhold(TmemLoader *loader, Bundle *bundle, uint64_t bytes)
+{
+    bytes = MIN(bytes, bundle->held_bytes);
+    if (bytes) {
+        tmem_arena_uncharge(&loader->store->arena, bytes);
+        bundle->held_bytes -= bytes;
+    }
 }
 
 /* Gets the next block.  Returns false at the end, or if it cannot be read. */
@@ -81,6 +93,7 @@ static bool next_block(Reader *r)
         /* Where the file system cannot, the memory goes with the file. */
         fallocate(loader->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   r->offset, r->bytes);
+        unhold(loader, r->gives_back, r->bytes);
     }
     r->offset += r->bytes;
     r->left -= r->bytes;
@@ -321,8 +334,13 @@ uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client)
 void tmem_loader_free(TmemLoader *loader)
 {
     if (loader) {
+        for (unsigned i = 0; i < loader->bundles->len; i++) {
+            unhold(loader, &g_array_index(loader->bundles, Bundle, i),
+                   UINT64_MAX);
+        }
         if (loader->store) {
             set_loader(loader->store, NULL);
+            tmem_share_taken_over(&loader->store->arena);
         }
         g_array_unref(loader->bundles);
         g_free(loader->block);
@@ -350,6 +368,18 @@ bool tmem_loader_find(const TmemLoader *loader, const char *name,
         };
     }
     return found;
+}
+
+void tmem_loader_hold(TmemLoader *loader)
+{
+    for (unsigned i = 0; i < loader->bundles->len; i++) {
+        Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+        if (!bundle->taken && !bundle->held_bytes &&
+            tmem_arena_charge(&loader->store->arena, bundle->entry.bytes)) {
+            bundle->held_bytes = bundle->entry.bytes;
+        }
+    }
 }
 
 const char *tmem_loader_left(const TmemLoader *loader, unsigned nth)
@@ -413,7 +443,8 @@ static bool take_page(Reader *r, TmemContext *ctx, const TmemHandle *handle,
                                      tmem_page_seed(old_pool, handle->object,
                                                     handle->index));
     }
-    status = tmem_page_restore(ctx, handle, intact ? &enc : NULL);
+    status = tmem_page_restore(ctx, handle, intact ? &enc : NULL,
+                               page->slot_units);
     if (status == TMEM_STATUS_OK) {
         return true;
     }
@@ -530,8 +561,9 @@ static bool take_section(Reader *r, TmemContext *ctx, const Bundle *bundle,
 static void drop_rest(Bundle *bundle, Reader *r)
 {
     bundle->taken = true;
-    r->gives_back = true;
+    r->gives_back = bundle;
     skip_rest(r);
+    unhold(r->loader, bundle, UINT64_MAX);
 }
 
 void tmem_loader_drop(TmemLoader *loader, const char *name)
@@ -561,7 +593,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     }
     bundle->taken = true;
     r = read_section(loader, bundle);
-    r.gives_back = true;
+    r.gives_back = bundle;
     *state_bytes = bundle->entry.state_bytes;
     *state = TMEM_FAULT("restore-state") ? NULL : g_try_malloc(*state_bytes);
     if (*state_bytes && !*state) {
@@ -569,9 +601,10 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
         return refuse(errp, g_strerror(ENOMEM));
     }
     /* Whatever is in it, some comes. */
-    tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1);
+    tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1,
+                         bundle->held_bytes);
     ok = take_section(&r, ctx, bundle, *state, host_pool, errp);
-    tmem_share_take_over(&ctx->client->heap, 0);
+    tmem_share_take_over(&ctx->client->heap, 0, 0);
     if (ok) {
         return true;
     }

@@ -92,6 +92,8 @@ static size_t pack_page(TmemSaver *saver, TmemEntry entry, StreamPage *page,
         return 0;
     }
     record = tmem_arena_ptr(&saver->store->arena, ref);
+    page->slot_units = tmem_arena_slot_bytes(&saver->store->arena, ref) >>
+                       TMEM_UNIT_SHIFT;
     page->len = tmem_entry_len(entry);
     page->word = *tmem_record_checksum(record, TMEM_SPACE_PERSISTENT);
     memcpy(data, tmem_record_data(record, TMEM_SPACE_PERSISTENT), page->len);

@@ -5,6 +5,10 @@
 #include "tmem-error.h"
 #include "tmem-share.h"
 
+/* The grace of those that take over; see order_bytes(). */
+#define GRACE_STEPS     10ull
+#define GRACE_SHIFT     6
+
 /* --- Promises --- */
 
 static uint64_t promised(const TmemHeap *heap, uint64_t pinned_bytes)
@@ -141,12 +145,41 @@ void tmem_share_set_locked(TmemHeap *heap, const TmemLimits *limits)
     update_shares_locked(heap->arena);
 }
 
-void tmem_share_take_over(TmemHeap *heap, uint64_t bytes)
+/*
+ * What @bytes may need more of in another order.  Each record gets a slot as
+ * large as it had, and those of a class lie in a row: so a class takes no more
+ * than it did, but for what segments that were not begun to their end do not
+ * have there: less than 1/64.  The index was where there was room; at worst
+ * each of the eight sizes of its parts has now begun a step of its own, and
+ * the places for credit theirs.
+ */
+static uint64_t order_bytes(const TmemArena *arena, uint64_t bytes)
 {
-    tmem_lock(&heap->arena->lock);
-    __atomic_store_n(&heap->coming_bytes, bytes ? heap->bytes + bytes : 0,
-                     __ATOMIC_RELAXED);
-    tmem_unlock(&heap->arena->lock);
+    return (GRACE_STEPS << arena->step_shift) + (bytes >> GRACE_SHIFT);
+}
+
+void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t held_bytes)
+{
+    TmemArena *arena = heap->arena;
+    uint64_t grace = bytes ? order_bytes(arena, bytes) + held_bytes : 0;
+
+    tmem_lock(&arena->lock);
+    __atomic_store_n(&heap->takes_over, bytes != 0, __ATOMIC_RELAXED);
+    tmem_heap_set_slack_locked(heap);
+    heap->grace_bytes += grace;
+    arena->grace_bytes += grace;
+    tmem_unlock(&arena->lock);
+}
+
+void tmem_share_taken_over(TmemArena *arena)
+{
+    tmem_lock(&arena->lock);
+    arena->grace_bytes = arena->used_bytes -
+                         MIN(arena->used_bytes, arena->size_bytes);
+    for (TmemHeap *heap = arena->heaps; heap; heap = heap->next) {
+        heap->grace_bytes = 0;
+    }
+    tmem_unlock(&arena->lock);
 }
 
 bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,

@@ -24,7 +24,7 @@
 #define TMEM_STREAM_MAGIC       "tmemsave"
 #define TMEM_STREAM_USED        "tmemused"
 #define TMEM_STREAM_MAGIC_BYTES 8
-#define TMEM_STREAM_VERSION     1
+#define TMEM_STREAM_VERSION     2
 #define TMEM_STREAM_ALIGN       4096
 #define TMEM_STREAM_BUNDLES_MAX 16384
 
@@ -72,8 +72,10 @@ typedef struct StreamNode {
 
 typedef struct StreamPage {
     uint16_t len;               /* bytes of data */
+    uint16_t slot_units;        /* of the slot they were in; 0: none */
     uint8_t kind;               /* TmemKind */
     uint8_t damaged;            /* then there are no data */
+    uint16_t zero;
     uint32_t word;              /* FILL32: the word; else the data's checksum */
 } StreamPage;
 
@@ -81,7 +83,7 @@ G_STATIC_ASSERT(sizeof(StreamHeader) == 72);
 G_STATIC_ASSERT(sizeof(StreamEntry) == 56);
 G_STATIC_ASSERT(sizeof(StreamPool) == 8);
 G_STATIC_ASSERT(sizeof(StreamNode) == 40);
-G_STATIC_ASSERT(sizeof(StreamPage) == 8);
+G_STATIC_ASSERT(sizeof(StreamPage) == 12);
 
 /** Adds one block to the running sum of a section; begin with 0. */
 uint64_t tmem_stream_sum(uint64_t sum, const void *block, size_t bytes);

@@ -101,6 +101,14 @@ void tmem_loader_free(TmemLoader *loader);
 bool tmem_loader_use(TmemLoader *loader, GError **errp);
 
 /**
+ * tmem_loader_hold() - keep room free in the store for what was not taken
+ *
+ * As overhead, so that what comes meanwhile does not take the room of pages
+ * that were there before it.  A bundle for which there is no room gets none.
+ */
+void tmem_loader_hold(TmemLoader *loader);
+
+/**
  * tmem_loader_find() - is there a bundle of that name, not taken yet?
  * @bundle: filled in, without the state; valid as long as @loader
  */
@@ -120,8 +128,10 @@ const char *tmem_loader_left(const TmemLoader *loader, unsigned nth);
  *
  * All of it or nothing: returns false and sets @errp to a sentence if there is
  * no room for it, or if it is damaged.  Room there is up to the client's max
- * and the store's size: neither its share nor what others are promised counts.
- * Else its pages are lost.  The bundle is taken in either case, and its memory
+ * and the store's size, and a little beyond, for what pages need more of in
+ * another order: then nothing new is taken until both are kept again.  Neither
+ * the client's share nor what others are promised counts.  Else its pages are
+ * lost.  The bundle is taken in either case, and its memory
  * in the file is given back.
  */
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,

@@ -262,6 +262,13 @@ void operator_act(Operator *o, TestRand *r)
     }
 }
 
+void operator_note_taken(Operator *o)
+{
+    for (unsigned i = 0; i < o->nr_clients; i++) {
+        o->held[i] = client_bytes(o->clients[i]);
+    }
+}
+
 void operator_check_laws(Operator *o)
 {
     test_check_laws_of(o->clients, o->nr_clients, o->held);

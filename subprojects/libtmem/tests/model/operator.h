@@ -19,7 +19,7 @@ typedef struct Operator {
     Model *model;
     TmemClient *clients[OPERATOR_CLIENTS_MAX];
     unsigned nr_clients;
-    /* What a client held when its limit was last changed. */
+    /* What a client held when its limit was changed, or it was taken over. */
     uint64_t held[OPERATOR_CLIENTS_MAX];
     bool frozen[OPERATOR_CLIENTS_MAX];
     bool all_frozen;
@@ -32,6 +32,9 @@ typedef struct Operator {
 void operator_prepare(void);
 void operator_init(Operator *o, TmemStore *store, Model *model);
 void operator_add_client(Operator *o, TmemClient *client);
+
+/** The clients have what they had in another process. */
+void operator_note_taken(Operator *o);
 
 /** Does one thing. */
 void operator_act(Operator *o, TestRand *r);

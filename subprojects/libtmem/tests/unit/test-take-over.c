@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * A store that is full is taken over: whatever the order, all pages fit.
+ */
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "libtmem/tmem-save.h"
+#include "testlib.h"
+#include "tmem-upkeep.h"
+
+#define NR_CLIENTS_MAX  4
+#define NR_PAGES_MAX    40000
+
+/* What a client stored where, and what of it is held. */
+typedef struct Guest {
+    TmemClient *client;
+    TmemContext *ctx;
+    uint64_t max_bytes;
+    uint64_t pool;
+    uint64_t tags[NR_PAGES_MAX];    /* 0: none */
+    unsigned nr_held;
+} Guest;
+
+typedef struct Host {
+    TmemStore *store;
+    Guest *guests;
+    unsigned nr_guests;
+    uint64_t size_bytes;
+    TestRand rand;
+} Host;
+
+/* --- A host and its guests --- */
+
+static void make_store(Host *host)
+{
+    TmemStoreConfig config = { .size_bytes = host->size_bytes };
+    GError *err = NULL;
+
+    host->store = tmem_store_new(&config, &err);
+    g_assert_no_error(err);
+}
+
+/* After the loader is there. */
+static void make_clients(Host *host)
+{
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        g_autofree char *name = g_strdup_printf("%u", i);
+        TmemClientConfig config = { .name = name };
+        GError *err = NULL;
+
+        config.limits.max_bytes = host->guests[i].max_bytes;
+        host->guests[i].client = tmem_client_new(host->store, &config, &err);
+        g_assert_no_error(err);
+        host->guests[i].ctx = tmem_context_new(host->guests[i].client, &err);
+        g_assert_no_error(err);
+    }
+}
+
+/* @limited: some of them have a maximum of their own. */
+static void host_set_up(Host *host, uint64_t seed, unsigned nr_guests,
+                        bool limited)
+{
+    *host = (Host) { .rand = { seed }, .nr_guests = nr_guests };
+    host->size_bytes = (1 << 20) + test_rand_below(&host->rand, 12 << 20);
+    host->guests = g_new0(Guest, nr_guests);
+    for (unsigned i = 0; i < nr_guests; i++) {
+        if (limited && test_rand_below(&host->rand, 2)) {
+            host->guests[i].max_bytes = host->size_bytes / (nr_guests + i % 2);
+        }
+    }
+    make_store(host);
+    make_clients(host);
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        g_assert_cmpint(tmem_pool_create(host->guests[i].client,
+                                         TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+                                         &host->guests[i].pool), ==,
+                        TMEM_STATUS_OK);
+    }
+}
+
+static void drop_store(Host *host)
+{
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        tmem_context_free(host->guests[i].ctx);
+        tmem_client_free(host->guests[i].client);
+    }
+    test_check(host->store);
+    tmem_store_free(host->store);
+}
+
+/* --- Pages of any size when compressed --- */
+
+static void make_page(uint8_t *page, uint64_t tag)
+{
+    TestRand rand = { tag };
+    uint64_t bytes = 8 + test_rand_below(&rand, TMEM_PAGE_SIZE / 8 - 4) * 8;
+
+    memset(page, 0, TMEM_PAGE_SIZE);
+    /* Half of the pages are of one size: classes differ in how full they are */
+    bytes = tag % 2 ? 1200 : bytes;
+    for (uint64_t at = 0; at < bytes; at += 8) {
+        uint64_t word = test_rand(&rand);
+
+        memcpy(page + at, &word, sizeof(word));
+    }
+}
+
+static TmemHandle handle_of(const Guest *guest, unsigned nr)
+{
+    return test_handle(guest->pool, nr / 256, nr);
+}
+
+static TmemStatus store(Guest *guest, unsigned nr, uint64_t tag)
+{
+    TmemHandle handle = handle_of(guest, nr);
+    uint8_t page[TMEM_PAGE_SIZE];
+    TmemStatus status;
+
+    make_page(page, tag);
+    status = tmem_page_store(guest->ctx, &handle, page);
+    guest->nr_held -= guest->tags[nr] != 0;
+    guest->tags[nr] = status == TMEM_STATUS_OK ? tag : 0;
+    guest->nr_held += guest->tags[nr] != 0;
+    return status;
+}
+
+static void invalidate(Guest *guest, unsigned nr)
+{
+    TmemHandle handle = handle_of(guest, nr);
+
+    tmem_page_invalidate(guest->ctx, &handle);
+    guest->nr_held -= guest->tags[nr] != 0;
+    guest->tags[nr] = 0;
+}
+
+static Guest *any_guest(Host *host)
+{
+    return &host->guests[test_rand_below(&host->rand, host->nr_guests)];
+}
+
+/* Until no store finds room any more, whatever goes in between. */
+static void fill(Host *host)
+{
+    unsigned refused = 0, span = host->size_bytes / 600;
+    unsigned rounds = test_rand_below(&host->rand, 4 * span);
+
+    while (refused < 400 || rounds) {
+        Guest *guest = any_guest(host);
+        unsigned nr = test_rand_below(&host->rand, MIN(span, NR_PAGES_MAX));
+
+        if (refused && rounds && test_rand_below(&host->rand, 2)) {
+            invalidate(guest, nr);
+        } else if (store(guest, nr, 1 + (test_rand(&host->rand) >> 8)) !=
+                   TMEM_STATUS_OK) {
+            refused++;
+        }
+        rounds -= refused && rounds;
+    }
+    test_check(host->store);
+}
+
+static void expect_all(Guest *guest, uint64_t every)
+{
+    uint8_t page[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE];
+    unsigned nr_held = 0;
+
+    for (unsigned nr = 0; nr < NR_PAGES_MAX; nr++) {
+        TmemHandle handle = handle_of(guest, nr);
+
+        if (!guest->tags[nr] || nr_held++ % every) {
+            continue;
+        }
+        make_page(want, guest->tags[nr]);
+        g_assert_cmpint(tmem_page_load(guest->ctx, &handle, page, NULL), ==,
+                        TMEM_STATUS_OK);
+        g_assert_cmpmem(page, sizeof(page), want, sizeof(want));
+    }
+    g_assert_cmpuint(nr_held, ==, guest->nr_held);
+}
+
+/* --- To the next store --- */
+
+static int save(Host *host)
+{
+    int fd = memfd_create("take-over", MFD_CLOEXEC);
+    TmemSaver *saver = tmem_saver_new(host->store, fd);
+    GError *err = NULL;
+
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        g_autofree char *name = g_strdup_printf("%u", i);
+        TmemBundle bundle = { .name = name, .client = name };
+
+        tmem_saver_add(saver, host->guests[i].client, &bundle, 0, &err);
+        g_assert_no_error(err);
+    }
+    tmem_saver_finish(saver, &err);
+    g_assert_no_error(err);
+    tmem_saver_free(saver);
+    return fd;
+}
+
+static void take(TmemLoader *loader, Host *host, unsigned i)
+{
+    g_autofree char *name = g_strdup_printf("%u", i);
+    g_autofree void *state = NULL;
+    uint64_t bytes, pool;
+    GError *err = NULL;
+
+    tmem_loader_take(loader, name, host->guests[i].ctx, &state, &bytes, &pool,
+                     &err);
+    g_assert_no_error(err);
+}
+
+static uint64_t used_bytes(Host *host)
+{
+    TmemStoreStats stats;
+
+    tmem_store_get_stats(host->store, &stats);
+    return stats.used_bytes;
+}
+
+/* What the store passes its size by goes as pages go, and none is added. */
+static void expect_no_more(Host *host)
+{
+    uint64_t before, used = used_bytes(host);
+
+    for (unsigned nr = 0; used > host->size_bytes; nr++) {
+        before = used;
+        for (unsigned i = 0; i < host->nr_guests; i++) {
+            store(&host->guests[i], NR_PAGES_MAX - 1, 2 + 2 * nr);
+            invalidate(&host->guests[i], nr % NR_PAGES_MAX);
+        }
+        used = used_bytes(host);
+        g_assert_cmpuint(used, <=, before);
+    }
+}
+
+/*
+ * Returns by how much the store passed its size.  The bound is that of
+ * tmem_share_take_over(), in steps of 16 KiB.
+ */
+static uint64_t take_over(Host *host)
+{
+    uint64_t bound = host->size_bytes / 64 +
+                     host->nr_guests * 10ull * (16 << 10);
+    unsigned first = test_rand_below(&host->rand, host->nr_guests);
+    GError *err = NULL;
+    int fd = save(host);
+    TmemLoader *loader;
+    uint64_t over;
+
+    drop_store(host);
+    make_store(host);
+    loader = tmem_loader_new(host->store, fd, &err);
+    g_assert_no_error(err);
+    make_clients(host);
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        take(loader, host, (i + first) % host->nr_guests);
+    }
+    tmem_loader_free(loader);
+    close(fd);
+    test_check(host->store);
+    over = used_bytes(host);
+    over -= MIN(over, host->size_bytes);
+    g_assert_cmpuint(over, <=, bound);
+    for (unsigned i = 0; i < host->nr_guests; i++) {
+        expect_all(&host->guests[i], 1);
+    }
+    return over;
+}
+
+/*
+ * Caught: a store, or a client, that is full loses all pages of a client as it
+ * is taken over, since these need a little more memory in another order.
+ */
+static void test_full(void)
+{
+    TestRand seeds = { test_seed() };
+    uint64_t most = 0;
+    unsigned nr_over = 0;
+
+    for (unsigned run = 0; run < 40; run++) {
+        uint64_t over;
+        Host host;
+
+        host_set_up(&host, test_rand(&seeds), 1 + run % NR_CLIENTS_MAX, true);
+        fill(&host);
+        over = take_over(&host);
+        /* And again, from a store that is beyond its size. */
+        most = MAX(most, MAX(over, take_over(&host)));
+        nr_over += over != 0;
+        expect_no_more(&host);
+        drop_store(&host);
+        g_free(host.guests);
+    }
+    g_test_message("%u stores of 40 passed their size, by up to %"
+                   G_GUINT64_FORMAT " bytes", nr_over, most);
+}
+
+/*
+ * Caught: what comes while pages wait for their door takes the room that they
+ * had, and they are lost when the door comes.
+ */
+static void test_waiting(void)
+{
+    TmemStoreStats stats;
+    GError *err = NULL;
+    TmemLoader *loader;
+    unsigned nr = 0;
+    Host host;
+    int fd;
+
+    host_set_up(&host, test_seed(), 2, false);
+    for (unsigned i = 0; i < host.size_bytes / 3000; i++) {
+        store(&host.guests[0], i, 2 + 2 * i);
+    }
+    g_assert_cmpuint(host.guests[0].nr_held, >, 300);
+    fd = save(&host);
+    drop_store(&host);
+    make_store(&host);
+    loader = tmem_loader_new(host.store, fd, &err);
+    g_assert_no_error(err);
+    make_clients(&host);
+    take(loader, &host, 1);
+    tmem_loader_hold(loader);
+    tmem_store_get_stats(host.store, &stats);
+    g_assert_cmpuint(stats.overhead_bytes, >, 300 * 1000);
+    while (store(&host.guests[1], nr, 2 + nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    g_assert_cmpuint(nr, >, 100);
+    take(loader, &host, 0);
+    expect_all(&host.guests[0], 1);
+    expect_all(&host.guests[1], 1);
+    tmem_loader_free(loader);
+    test_check(host.store);
+    close(fd);
+    drop_store(&host);
+    g_free(host.guests);
+}
+
+int main(int argc, char *argv[])
+{
+    g_test_init(&argc, &argv, NULL);
+    /* What happens in the background is not to happen at random. */
+    tmem_upkeep_by_hand(true);
+    g_test_add_func("/tmem/take-over/full", test_full);
+    g_test_add_func("/tmem/take-over/waiting", test_waiting);
+    return g_test_run();
+}
