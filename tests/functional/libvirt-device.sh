@@ -47,7 +47,8 @@ checkpoint limit 16
 if noise 32; then echo "32 MiB fit into 16"; exit 1; fi
 checkpoint event TMEM_CLIENT_LIMIT client:guest1 reached:true
 checkpoint limit 256
-noise 32
+# A driver that was refused asks again after a second.
+wait_until "32 MiB did not fit into 256" noise 32
 checkpoint event TMEM_CLIENT_LIMIT client:guest1 reached:false
 checkpoint pages-up 8000
 blkdiscard /dev/vtmem0
