@@ -71,6 +71,7 @@ static bool set_client(const CtlOptions *options, const char *name,
 {
     g_autoptr(CtlView) view = ctl_view_take(options, errp);
     g_autoptr(JsonNode) reply = NULL;
+    g_autoptr(GError) err = NULL;
     g_autoptr(Qmp) qmp = NULL;
     const CtlClient *client;
 
@@ -84,10 +85,20 @@ static bool set_client(const CtlOptions *options, const char *name,
     }
     json_object_set_string_member(arguments, "store", client->store->id);
     json_object_set_string_member(arguments, "client", client->name);
-    qmp = ctl_server_open(client->store->server, options, errp);
+    qmp = ctl_server_open(client->store->server, options, &err);
     if (qmp) {
         reply = qmp_run(qmp, "tmem-set-client", json_object_ref(arguments),
-                        errp);
+                        &err);
+    }
+    /* The limits are changed first, and what is above them is evicted then. */
+    if (g_error_matches(err, CTL_ERROR, CTL_ERROR_LATE) &&
+        json_object_has_member(arguments, "max-size")) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_LATE,
+                    "the eviction of what is above the new limits is not over "
+                    "after %d s, and goes on: see with tmemctl show what is "
+                    "left, or wait longer with --timeout", options->timeout);
+    } else if (err) {
+        g_propagate_error(errp, g_steal_pointer(&err));
     }
     return reply != NULL;
 }
