@@ -43,7 +43,8 @@ static void print_client(Monitor *mon, int width, const TmemClientInfo *client)
     TmemClientPoolInfoList *l;
     unsigned page_shift = client->pools ? client->pools->value->page_shift : 0;
 
-    print_row(mon, width, client->name, client->frozen ? "frozen" : "client",
+    print_row(mon, width, client->name, client->frozen ? "frozen" :
+              client->door == TMEM_CLIENT_DOOR_TRUST_GROUP ? "group" : "client",
               client->stats->bytes,
               client->total, page_shift);
     for (l = client->pools; l; l = l->next) {

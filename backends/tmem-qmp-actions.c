@@ -201,8 +201,9 @@ static void tmem_ephemeral_client(TmemClient *client, void *opaque)
 
     if (!sum->only || sum->only == client) {
         tmem_client_get_stats(client, &stats);
-        /* Pools that were destroyed count. */
-        sum->evicted += stats.total.evicted;
+        /* Pools that were destroyed count; and what a trust group keeps. */
+        sum->evicted += stats.total.evicted + stats.group_evicted;
+        sum->pages += stats.group_pages;
         tmem_client_foreach_pool(client, tmem_ephemeral_pool, sum);
     }
 }

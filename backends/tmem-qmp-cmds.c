@@ -151,7 +151,8 @@ static TmemClientLimits *tmem_client_limits(TmemClient *client)
     return info;
 }
 
-static TmemClientDoor tmem_client_door(TmemStoreObject *obj, const char *name)
+static TmemClientDoor tmem_client_door(TmemStoreObject *obj,
+                                       TmemClient *client)
 {
     static const TmemClientDoor doors[] = {
         [TMEM_DOOR_DEVICE] = TMEM_CLIENT_DOOR_DEVICE,
@@ -160,7 +161,10 @@ static TmemClientDoor tmem_client_door(TmemStoreObject *obj, const char *name)
     };
     TmemDoor door;
 
-    return tmem_store_client_only_door(obj, name, &door) ?
+    if (tmem_client_is_trust_group(client)) {
+        return TMEM_CLIENT_DOOR_TRUST_GROUP;
+    }
+    return tmem_store_client_only_door(obj, tmem_client_name(client), &door) ?
            doors[door] : TMEM_CLIENT_DOOR_SHARED;
 }
 
@@ -189,6 +193,7 @@ static void tmem_query_client(TmemClient *client, void *opaque)
     TmemClientPoolInfoList **tail;
     TmemClientStats stats;
     TmemClientInfo *info;
+    TmemClient *group;
 
     if (query->name && strcmp(query->name, tmem_client_name(client))) {
         return;
@@ -196,9 +201,11 @@ static void tmem_query_client(TmemClient *client, void *opaque)
     tmem_client_get_stats(client, &stats);
     info = g_new0(TmemClientInfo, 1);
     info->name = g_strdup(tmem_client_name(client));
-    info->door = tmem_client_door(query->store, info->name);
+    info->door = tmem_client_door(query->store, client);
     info->frozen = tmem_client_frozen(client);
     info->limits = tmem_client_limits(client);
+    group = tmem_client_trust_group(client);
+    info->trust_group = group ? g_strdup(tmem_client_name(group)) : NULL;
     info->authorized = tmem_client_authorized(client);
     info->latency = tmem_latencies(client, query->histograms);
     info->sizes = tmem_page_sizes(client);

@@ -11,15 +11,19 @@
 #include "qapi/error.h"
 #include "tmem-store-internal.h"
 
-typedef struct TmemStoreClient {
+typedef struct TmemStoreClient TmemStoreClient;
+
+struct TmemStoreClient {
     TmemClient *client;
     unsigned doors[TMEM_DOOR__MAX];
     unsigned pins;              /* commands at work on it */
     TmemLimits given;           /* by doors; 0: by none */
     unsigned operated;          /* TMEM_LIMIT_*: by an operator since */
     Object *owner;              /* of its virtio-tmem device; may be NULL */
+    TmemStoreClient *group;     /* trust group it is a member of, or NULL */
+    unsigned members;           /* of the trust group that it is */
     QTAILQ_ENTRY(TmemStoreClient) next;
-} TmemStoreClient;
+};
 
 /* A virtio-tmem device, wherever it is. */
 static bool tmem_door_is_device(TmemDoor door)
@@ -159,6 +163,11 @@ static bool tmem_store_client_join(TmemStoreClient *c,
 {
     GError *err = NULL;
 
+    if (tmem_client_is_trust_group(c->client)) {
+        error_setg(errp, "'%s' is a trust group of the store; give the client"
+                   " another name", config->name);
+        return false;
+    }
     if (tmem_door_is_device(door) && tmem_store_client_has_device(c)) {
         error_setg(errp, "the client '%s' of the store has a virtio-tmem device"
                    " already, and a guest has one; give this one another"
@@ -257,12 +266,15 @@ void tmem_store_client_foreach_owned(TmemStoreObject *obj,
     }
 }
 
+/* --- Ends --- */
+
 /* What nobody uses any more goes; returns whether it did. */
 static bool tmem_store_client_release(TmemStoreObject *obj, TmemStoreClient *c)
 {
+    TmemStoreClient *group = c->group;
     g_autofree char *name = NULL;
 
-    if (tmem_store_client_has_doors(c) || c->pins) {
+    if (tmem_store_client_has_doors(c) || c->pins || c->members) {
         return false;
     }
     QTAILQ_REMOVE(&obj->clients, c, next);
@@ -270,6 +282,81 @@ static bool tmem_store_client_release(TmemStoreObject *obj, TmemStoreClient *c)
     tmem_client_free(c->client);
     tmem_store_events_client(obj, name, false);
     g_free(c);
+    if (group) {
+        group->members--;
+        tmem_store_client_release(obj, group);
+    }
+    return true;
+}
+
+/* The group that @c, whose guest has no pools, is a member of; NULL: none. */
+static bool tmem_store_client_set_group(TmemStoreObject *obj,
+                                        TmemStoreClient *c,
+                                        TmemStoreClient *group, Error **errp)
+{
+    TmemStoreClient *old = c->group;
+    GError *err = NULL;
+
+    if (!tmem_client_set_trust_group(c->client, group ? group->client : NULL,
+                                     &err)) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    c->group = group;
+    if (group) {
+        group->members++;
+    }
+    if (old) {
+        old->members--;
+        tmem_store_client_release(obj, old);
+    }
+    return true;
+}
+
+static TmemStoreClient *tmem_store_client_make_group(TmemStoreObject *obj,
+                                                     const char *name,
+                                                     Error **errp)
+{
+    const TmemClientConfig config = { .name = name, .is_trust_group = true };
+    TmemStoreClient *group = tmem_store_client_by_name(obj, name);
+
+    if (!group) {
+        return tmem_store_client_new(obj, &config, errp);
+    }
+    if (!tmem_client_is_trust_group(group->client)) {
+        error_setg(errp, "'trust-group' names '%s', which is a client of the"
+                   " store and no trust group; give the group a name of its"
+                   " own", name);
+        return NULL;
+    }
+    return group;
+}
+
+bool tmem_store_client_set_trust_group(TmemStoreObject *obj,
+                                       TmemClient *client, const char *name,
+                                       Error **errp)
+{
+    TmemStoreClient *c = tmem_store_client_by_name(obj,
+                                                   tmem_client_name(client));
+    TmemStoreClient *group = NULL;
+
+    if (name && !*name) {
+        error_setg(errp, "'trust-group' must be the name of a group, and is"
+                   " empty; leave it out for none");
+        return false;
+    }
+    if (name) {
+        group = tmem_store_client_make_group(obj, name, errp);
+        if (!group) {
+            return false;
+        }
+    }
+    if (!tmem_store_client_set_group(obj, c, group, errp)) {
+        if (group) {
+            tmem_store_client_release(obj, group);
+        }
+        return false;
+    }
     return true;
 }
 
@@ -302,5 +389,7 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
     }
     if (!tmem_store_client_release(obj, c) && tmem_door_is_device(door)) {
         tmem_client_reset(client);
+        /* Its guest has no pools now, so that it can. */
+        tmem_store_client_set_group(obj, c, NULL, NULL);
     }
 }

@@ -56,6 +56,7 @@ struct TmemVhostUserServer {
     char *store_id;
     SocketAddress *addr;
     char *client_name;
+    char *trust_group;          /* NULL: of none */
     TmemDeviceConf device;      /* disk_size may change; atomic */
     uint64_t min_size;
     uint64_t max_size;

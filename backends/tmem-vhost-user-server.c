@@ -182,7 +182,9 @@ static bool tmem_vu_attach_client(TmemVhostUserServer *s, Error **errp)
     tmem_store_object_attach(s->store);
     s->client = tmem_store_client_get(s->store, &config,
                                       TMEM_DOOR_VHOST_USER, errp);
-    if (!s->client) {
+    if (!s->client ||
+        !tmem_store_client_set_trust_group(s->store, s->client, s->trust_group,
+                                           errp)) {
         return false;
     }
     tmem_store_client_set_owner(s->store, s->client, OBJECT(s));
@@ -279,6 +281,7 @@ static void tmem_vu_finalize(Object *obj)
     qapi_free_SocketAddress(s->addr);
     g_free(s->store_id);
     g_free(s->client_name);
+    g_free(s->trust_group);
     g_free(s->id);
 }
 
@@ -342,6 +345,22 @@ static void tmem_vu_set_client(Object *obj, const char *value, Error **errp)
     if (tmem_vu_can_set(obj, "client", errp)) {
         g_free(s->client_name);
         s->client_name = g_strdup(value);
+    }
+}
+
+static char *tmem_vu_get_trust_group(Object *obj, Error **errp)
+{
+    return g_strdup(TMEM_VHOST_USER_SERVER(obj)->trust_group);
+}
+
+static void tmem_vu_set_trust_group(Object *obj, const char *value,
+                                    Error **errp)
+{
+    TmemVhostUserServer *s = TMEM_VHOST_USER_SERVER(obj);
+
+    if (tmem_vu_can_set(obj, "trust-group", errp)) {
+        g_free(s->trust_group);
+        s->trust_group = g_strdup(value);
     }
 }
 
@@ -450,6 +469,10 @@ static void tmem_vu_class_init(ObjectClass *oc, void *data)
                                   tmem_vu_set_client);
     object_class_property_set_description(oc, "client",
         "Name of the store's client");
+    object_class_property_add_str(oc, "trust-group", tmem_vu_get_trust_group,
+                                  tmem_vu_set_trust_group);
+    object_class_property_set_description(oc, "trust-group",
+        "Group of clients whose equal cached pages are kept once");
     object_class_property_add(oc, "addr", "SocketAddress", tmem_vu_get_addr,
                               tmem_vu_set_addr, NULL, NULL);
     object_class_property_set_description(oc, "addr",

@@ -72,6 +72,19 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
                            TmemDoor door);
 
 /**
+ * tmem_store_client_set_trust_group: keep equal cached pages of guests once
+ * @name: of the group, a client of its own, which the first member makes; NULL:
+ *        of none
+ *
+ * For the door of a device, which has just got the client; until its put().
+ * Returns false and sets @errp to a sentence if that is the name of another
+ * client, or no group can be made.
+ */
+bool tmem_store_client_set_trust_group(TmemStoreObject *obj,
+                                       TmemClient *client, const char *name,
+                                       Error **errp);
+
+/**
  * tmem_store_client_set_owner: name the QOM object that stands for a client
  *
  * That of its virtio-tmem device; until the put() of that door.

@@ -282,6 +282,12 @@ static bool virtio_tmem_attach_client(VirtIOTmem *s, Error **errp)
                           VIRTIO_TMEM_WEIGHT_PROP "'.\n");
         return false;
     }
+    if (!tmem_store_client_set_trust_group(s->store, s->client,
+                                           s->conf.trust_group, errp)) {
+        tmem_store_client_put(s->store, s->client, TMEM_DOOR_DEVICE);
+        s->client = NULL;
+        return false;
+    }
     tmem_store_client_set_owner(s->store, s->client, OBJECT(s));
     s->hint_bh = virtio_bh_new_guarded(DEVICE(s), virtio_tmem_hint_bh, s);
     tmem_client_set_hint_func(s->client, virtio_tmem_hints_changed, s);
@@ -524,6 +530,8 @@ static const Property virtio_tmem_properties[] = {
     DEFINE_PROP_SIZE(VIRTIO_TMEM_STORE_SIZE_PROP, VirtIOTmem, conf.store_size,
                      VIRTIO_TMEM_AUTO_SIZE),
     DEFINE_PROP_STRING(VIRTIO_TMEM_CLIENT_PROP, VirtIOTmem, conf.client),
+    DEFINE_PROP_STRING(VIRTIO_TMEM_TRUST_GROUP_PROP, VirtIOTmem,
+                       conf.trust_group),
     DEFINE_PROP_UNSIGNED(VIRTIO_TMEM_DISK_SIZE_PROP, VirtIOTmem,
                          conf.disk_size, VIRTIO_TMEM_AUTO_SIZE,
                          virtio_tmem_prop_disk_size, uint64_t),

@@ -20,6 +20,7 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_STORE_PROP              "store"
 #define VIRTIO_TMEM_STORE_SIZE_PROP         "store-size"
 #define VIRTIO_TMEM_CLIENT_PROP             "client"
+#define VIRTIO_TMEM_TRUST_GROUP_PROP        "trust-group"
 #define VIRTIO_TMEM_DISK_SIZE_PROP          "disk-size"
 #define VIRTIO_TMEM_MIN_SIZE_PROP           "min-size"
 #define VIRTIO_TMEM_MAX_SIZE_PROP           "max-size"
@@ -46,6 +47,7 @@ typedef struct VirtIOTmemConf {
     TmemStoreObject *store;     /* NULL: one of our own */
     uint64_t store_size;        /* bytes, of our own store */
     char *client;
+    char *trust_group;          /* NULL: of none */
     uint64_t disk_size;         /* bytes, 0: no disk */
     uint64_t min_size;          /* bytes of the store kept for this device */
     uint64_t max_size;          /* bytes, 0: the size of the store */

@@ -36,8 +36,8 @@ typedef uint64_t TmemRef;
 #define TMEM_UNIT_SHIFT     4
 #define TMEM_UNIT           (1u << TMEM_UNIT_SHIFT)
 
-/* The largest slot anyone asks for: a raw page with its record header. */
-#define TMEM_SLOT_BYTES_MAX (4096 + TMEM_UNIT)
+/* The largest slot anyone asks for: a raw page as a content (tmem-trust.h). */
+#define TMEM_SLOT_BYTES_MAX (4096 + 2 * TMEM_UNIT)
 
 #define TMEM_ARENA_CLASSES_MAX  250
 #define TMEM_SEGMENT_SLOTS_MAX  8192

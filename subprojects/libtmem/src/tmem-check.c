@@ -12,20 +12,11 @@
 
 #include "tmem-error.h"
 #include "tmem-os.h"
-#include "tmem-store.h"
-
-typedef struct Check {
-    TmemStore *store;
-    GHashTable *pools;      /* TmemPool * -> TmemDelta * found by the walk */
-    uint64_t *is_used;      /* a bit for each unit of the arena */
-    size_t is_used_bytes;
-    GError **errp;
-} Check;
+#include "tmem-check.h"
 
 /* --- Slots --- */
 
-/* Notes that a slot of the index starts at @ref. */
-static bool mark(Check *c, TmemRef ref, const char *what)
+bool tmem_check_mark(Check *c, TmemRef ref, const char *what)
 {
     TmemArena *arena = &c->store->arena;
     uint64_t unit = ref - 1;
@@ -74,13 +65,13 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
     uint64_t owner;
     void *record;
 
-    if (kind == TMEM_KIND_NONE || kind > TMEM_KIND_ZSTD) {
+    if (kind == TMEM_KIND_NONE || kind == TMEM_KIND_TIER) {
         return tmem_error_set(c->errp, "entry of unknown kind %u", kind);
     }
     if (kind == TMEM_KIND_FILL32) {
         return true;
     }
-    if (!mark(c, ref, "a record") ||
+    if (!tmem_check_mark(c, ref, "a record") ||
         !in_place(c, ref, node, space, "a record")) {
         return false;
     }
@@ -90,6 +81,10 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
                               "slot", len);
     }
     record = tmem_arena_ptr(arena, ref);
+    if (kind == TMEM_KIND_SHARED &&
+        !tmem_check_reference(c, node, pos, entry)) {
+        return false;
+    }
     owner = tmem_owner_make(TMEM_OWNER_RECORD, tmem_owner_shard(node->owner),
                             pos, tmem_owner_node(node->owner));
     if (space == TMEM_SPACE_EPHEMERAL &&
@@ -119,7 +114,7 @@ static bool check_entries(Check *c, TmemNode *node, TmemDelta *found)
                                          tmem_owner_shard(node->owner), 0,
                                          tmem_owner_node(node->owner));
 
-        if (!mark(c, node->entries, "an array") ||
+        if (!tmem_check_mark(c, node->entries, "an array") ||
             !in_place(c, node->entries, node,
                       tmem_pool_id_index_space(node->pool->key),
                       "an array")) {
@@ -182,7 +177,7 @@ static bool check_node(Check *c, TmemShard *shard, uint32_t bucket,
     uint64_t hash;
     uint32_t shard_nr;
 
-    if (!mark(c, ref, "a node")) {
+    if (!tmem_check_mark(c, ref, "a node")) {
         return false;
     }
     found = g_hash_table_lookup(c->pools, node->pool);
@@ -320,7 +315,7 @@ static bool check_purse(Check *c, TmemClient *client)
         uint32_t nr = 0;
 
         for (; ref && nr <= parts->nr; nr++) {
-            if (!mark(c, ref, "a place for credit")) {
+            if (!tmem_check_mark(c, ref, "a place for credit")) {
                 return false;
             }
             if (!tmem_heap_is_slot(arena, TMEM_SPACE_PERSISTENT, ref,
@@ -347,7 +342,8 @@ static bool check_purse(Check *c, TmemClient *client)
 
 static bool check_client(Check *c, TmemClient *client)
 {
-    uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots);
+    uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots) +
+                     tmem_check_tables_bytes(client);
     uint64_t persistent_pages = 0;
     TmemDelta held = {};
     uint32_t nr_pools = 0;
@@ -407,7 +403,7 @@ static void collect_pools(Check *c)
     }
 }
 
-static bool idle(TmemStore *store)
+bool tmem_check_idle(TmemStore *store)
 {
     for (GList *l = store->clients; l; l = l->next) {
         TmemClient *client = l->data;
@@ -462,7 +458,7 @@ static bool check_slots(Check *c)
             return false;
         }
         between();
-        if (!unknown || !idle(c->store)) {
+        if (!unknown || !tmem_check_idle(c->store)) {
             return true;
         }
         sched_yield();
@@ -481,7 +477,7 @@ static bool check_locked(Check *c)
             return false;
         }
     }
-    return check_clients(c) && check_slots(c);
+    return check_clients(c) && tmem_check_contents(c) && check_slots(c);
 }
 
 static void lock_all(TmemStore *store)
@@ -496,10 +492,12 @@ static void lock_all(TmemStore *store)
     for (GList *l = store->clients; l; l = l->next) {
         tmem_lock_nested(&((TmemClient *)l->data)->purse.lock);
     }
+    tmem_check_lock_contents(store);
 }
 
 static void unlock_all(TmemStore *store)
 {
+    tmem_check_unlock_contents(store);
     for (GList *l = store->clients; l; l = l->next) {
         tmem_unlock(&((TmemClient *)l->data)->purse.lock);
     }
@@ -525,11 +523,14 @@ bool tmem_store_check(TmemStore *store, GError **errp)
         return tmem_error_set(errp, "no memory to check the store");
     }
     c.pools = g_hash_table_new_full(NULL, NULL, NULL, g_free);
+    c.references = g_hash_table_new_full(g_int64_hash, g_int64_equal, g_free,
+                                         g_free);
     tmem_upkeep_pause(store);
     lock_all(store);
     ok = check_locked(&c);
     unlock_all(store);
     tmem_upkeep_resume(store);
+    g_hash_table_destroy(c.references);
     g_hash_table_destroy(c.pools);
     tmem_os_release(c.is_used, c.is_used_bytes);
     return ok;

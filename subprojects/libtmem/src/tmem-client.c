@@ -9,6 +9,7 @@
 #include "tmem-fault.h"
 #include "tmem-os.h"
 #include "tmem-store.h"
+#include "tmem-trust.h"
 
 /* --- The pool table --- */
 
@@ -97,6 +98,55 @@ bool tmem_client_set_device(TmemClient *client, uint32_t max_pools,
     return true;
 }
 
+/* --- Trust groups --- */
+
+static bool become_trust_group(TmemClient *client, GError **errp)
+{
+    client->heap.trust = tmem_trust_new(client, errp);
+    return client->heap.trust;
+}
+
+bool tmem_client_set_trust_group(TmemClient *client, TmemClient *group,
+                                 GError **errp)
+{
+    TmemTrust *trust = group ? group->heap.trust : NULL;
+    bool has_pools;
+
+    tmem_assert_unlocked();
+    if (group && !trust) {
+        return tmem_error_set(errp, "client '%s' is no trust group",
+                              group->name);
+    }
+    if (client->heap.trust) {
+        return tmem_error_set(errp, "client '%s' is a trust group itself, and "
+                              "cannot be a member of one", client->name);
+    }
+    tmem_lock(&client->lock);
+    has_pools = client->nr_pools > client->nr_host_pools;
+    if (!has_pools && client->trust != trust) {
+        tmem_trust_count_member(client->trust, -1);
+        tmem_trust_count_member(trust, 1);
+        client->trust = trust;
+    }
+    tmem_unlock(&client->lock);
+    return !has_pools ||
+           tmem_error_set(errp, "client '%s' has pools; it can join or leave "
+                          "a trust group only while it has none",
+                          client->name);
+}
+
+TmemClient *tmem_client_trust_group(const TmemClient *client)
+{
+    return client->trust ? client->trust->client : NULL;
+}
+
+bool tmem_client_is_trust_group(const TmemClient *client)
+{
+    return client->heap.trust;
+}
+
+/* --- Life --- */
+
 TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                             GError **errp)
 {
@@ -137,13 +187,18 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     client->first = client->last = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
     tmem_credit_init(client, config->credit);
-    if (!attach_kept_up(store, client, errp)) {
+    if ((config->is_trust_group && !become_trust_group(client, errp)) ||
+        !attach_kept_up(store, client, errp)) {
         goto err_heap;
     }
     return client;
 
 err_heap:
+    if (client->heap.trust) {
+        tmem_trust_clear(client->heap.trust);
+    }
     tmem_heap_destroy(&client->heap);
+    tmem_trust_free(client->heap.trust);
     tmem_credit_destroy(client);
     tmem_lock_destroy(&client->lock);
     g_free(client->name);
@@ -165,6 +220,11 @@ void tmem_client_free(TmemClient *client)
     g_assert(!client->contexts);
     tmem_pool_destroy_all(client, true);
     tmem_credit_forget(client);
+    if (client->heap.trust) {
+        g_assert(!client->heap.trust->nr_members);
+        tmem_trust_clear(client->heap.trust);
+    }
+    tmem_trust_count_member(client->trust, -1);
     tmem_ghosts_stop(&store->ghosts);
 
     /* It may still hold a slot for a page that is gone. */
@@ -176,6 +236,7 @@ void tmem_client_free(TmemClient *client)
     tmem_unlock(&store->clients_lock);
 
     tmem_heap_destroy(&client->heap);
+    tmem_trust_free(client->heap.trust);
     tmem_upkeep_resume(store);
     tmem_event_freed_store(store);
     tmem_credit_destroy(client);

@@ -26,6 +26,8 @@ struct TmemClient {
     TmemStore *store;
     char *name;
     TmemHeap heap;          /* all memory of its pages */
+    /* It is a member of; NULL: of none.  Set while the guest has no pool. */
+    TmemTrust *trust;
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     /* Persistent pages, of no context and of those freed; atomic. */
     TmemTurnover persistent;

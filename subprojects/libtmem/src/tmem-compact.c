@@ -6,6 +6,7 @@
 #include "tmem-move.h"
 #include "tmem-share.h"
 #include "tmem-store.h"
+#include "tmem-trust.h"
 
 /*
  * A pass is worth it if this part of what is used comes free, or anything at
@@ -182,4 +183,35 @@ bool tmem_compact_bucket(TmemStore *store, TmemShard *shard, uint32_t bucket)
     } while (nr >= MOVES_MAX);
     tmem_arena_trim(&store->arena);
     return exists;
+}
+
+uint32_t tmem_compact_nr_shards(TmemStore *store)
+{
+    uint32_t nr = store->index.nr_shards;
+
+    tmem_lock(&store->clients_lock);
+    for (GList *l = store->clients; l; l = l->next) {
+        nr += ((TmemClient *)l->data)->heap.trust ? TMEM_TRUST_SHARDS_MAX : 0;
+    }
+    tmem_unlock(&store->clients_lock);
+    return nr;
+}
+
+bool tmem_compact_contents(TmemStore *store, uint32_t nr, uint32_t bucket)
+{
+    TmemTrust *trust = NULL;
+    uint32_t nr_group = nr / TMEM_TRUST_SHARDS_MAX;
+
+    tmem_lock(&store->clients_lock);
+    for (GList *l = store->clients; l && !trust; l = l->next) {
+        trust = ((TmemClient *)l->data)->heap.trust;
+        if (trust && nr_group) {
+            nr_group--;
+            trust = NULL;
+        }
+    }
+    tmem_unlock(&store->clients_lock);
+    nr %= TMEM_TRUST_SHARDS_MAX;
+    return trust && nr < trust->nr_shards &&
+           tmem_trust_compact(trust, nr, bucket);
 }

@@ -2,9 +2,10 @@
 /*
  * libtmem: emptying sparse segments by moving what is in them
  *
- * tmem_heap_drain() marks segments; a pass over the whole index moves what lies
- * in marked ones, records and index alike, since a record does not say whose it
- * is.  Emptied segments go back to the system by themselves.
+ * tmem_heap_drain() marks segments; a pass over the whole index, and over what
+ * trust groups keep, moves what lies in marked ones, records and index alike,
+ * since a record does not say whose it is.  Emptied segments go back to the
+ * system by themselves.
  */
 #ifndef TMEM_COMPACT_H
 #define TMEM_COMPACT_H
@@ -57,4 +58,15 @@ void tmem_compact_slice(TmemCompact *c, TmemStore *store);
  * false if the shard has no such bucket.
  */
 bool tmem_compact_bucket(TmemStore *store, TmemShard *shard, uint32_t bucket);
+
+/**
+ * tmem_compact_contents() - the same of what trust groups keep
+ * @nr: of the shard, among those of all groups
+ *
+ * Upkeep is who calls: no group goes meanwhile.
+ */
+bool tmem_compact_contents(TmemStore *store, uint32_t nr, uint32_t bucket);
+
+/** Shards there are to go through, or might be: of the index, of groups. */
+uint32_t tmem_compact_nr_shards(TmemStore *store);
 #endif /* TMEM_COMPACT_H */

@@ -21,7 +21,7 @@
  *   bits  0-39  TmemRef of the node
  *   bits 40-45  the page's position in the node, for a record
  *   bits 46-57  shard
- *   bits 58-59  TmemOwnerType; 0: free, or not published yet
+ *   bits 58-60  TmemOwnerType; 0: free, or not published yet
  *
  * It changes between 0 and another value only under the lock of that shard.
  */
@@ -44,6 +44,7 @@ typedef enum TmemKind {
     TMEM_KIND_RAW,
     TMEM_KIND_ZSTD,
     TMEM_KIND_TIER,     /* reserved: the page is not in memory (D16) */
+    TMEM_KIND_SHARED,   /* the record says what of the trust group's it is */
 } TmemKind;
 
 #define TMEM_ENTRY_LEN_SHIFT    40
@@ -134,6 +135,7 @@ typedef enum TmemOwnerType {
     TMEM_OWNER_RECORD,
     TMEM_OWNER_ARRAY,
     TMEM_OWNER_NODE,
+    TMEM_OWNER_CONTENT,     /* of a trust group: the shard is one of its */
 } TmemOwnerType;
 
 #define TMEM_SHARDS_MAX     64

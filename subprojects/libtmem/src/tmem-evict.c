@@ -7,6 +7,7 @@
 
 #include "tmem-order.h"
 #include "tmem-store.h"
+#include "tmem-trust.h"
 
 /* Segments that one decision may pass over. */
 #define PASS_OVER_MAX   16
@@ -175,7 +176,7 @@ static void hold_book(Hold *hold)
 {
     if (hold->pool) {
         hold->nr_records -= hold->delta.pages_compressed +
-                            hold->delta.pages_raw;
+                            hold->delta.pages_raw + hold->delta.pages_shared;
         tmem_evict_book(hold->pool, &hold->delta);
         memset(&hold->delta, 0, sizeof(hold->delta));
         hold->pool = NULL;
@@ -358,6 +359,15 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
     return tmem_victim_end(arena, victim, i == victim->nr_slots);
 }
 
+/* The same for a segment of what a trust group keeps. */
+static bool empty_contents(TmemStore *store, TmemVictim *victim)
+{
+    for (uint32_t i = 0; i < victim->nr_slots; i++) {
+        tmem_trust_evict(victim->heap->trust, victim, i);
+    }
+    return tmem_victim_end(&store->arena, victim, true);
+}
+
 /* A segment of records; @or_else if there is none. */
 static uint32_t oldest_records_locked(const TmemHeap *heap, uint32_t or_else)
 {
@@ -400,7 +410,8 @@ static TmemEvicted evict_one(TmemStore *store, TmemHeap *heap,
         of_index = arena->segments[nr].space == TMEM_SPACE_EPHEMERAL_INDEX;
     }
     tmem_victim_begin(arena, nr, &victim);
-    return empty_segment(store, &victim, of_index, !operator) ?
+    return (heap->trust ? empty_contents(store, &victim) :
+            empty_segment(store, &victim, of_index, !operator)) ?
            TMEM_EVICTED_FREED : TMEM_EVICTED_BUSY;
 }
 

@@ -129,6 +129,8 @@ typedef struct TmemClass {
     } found;
 } TmemClass;
 
+typedef struct TmemTrust TmemTrust;
+
 struct TmemHeap {
     TmemArena *arena;
     TmemClass *classes;     /* nr_classes for each space */
@@ -169,6 +171,8 @@ struct TmemHeap {
         uint32_t nr;
     } order[TMEM_SPACE__MAX];
     uint64_t left_bytes;    /* the time of tmem-ghosts.h; atomic */
+
+    TmemTrust *trust;       /* whose contents are in it; NULL: pages are */
 };
 
 /**

@@ -4,10 +4,12 @@
  */
 #include <string.h>
 
+#include "tmem-client.h"
 #include "tmem-hash.h"
 #include "tmem-hist.h"
 #include "tmem-index.h"
 #include "tmem-table.h"
+#include "tmem-trust.h"
 
 /* With its owner word an array of these capacities fills whole units. */
 static const uint8_t array_capacity[] = { 1, 3, 7, 15, 31, 47, 64 };
@@ -208,7 +210,8 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     TmemRef ref = tmem_entry_ref(entry);
 
     delta->pages += sign;
-    if (ref && tmem_entry_kind(entry) != TMEM_KIND_FILL64) {
+    if (ref && tmem_entry_kind(entry) != TMEM_KIND_FILL64 &&
+        tmem_entry_kind(entry) != TMEM_KIND_SHARED) {
         delta->sizes[tmem_size_bucket(tmem_entry_len(entry))] += sign;
     }
     switch (tmem_entry_kind(entry)) {
@@ -222,6 +225,9 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     case TMEM_KIND_RAW:
         delta->pages_raw += sign;
         delta->stored_bytes += sign * (int64_t)tmem_entry_len(entry);
+        break;
+    case TMEM_KIND_SHARED:
+        delta->pages_shared += sign;
         break;
     default:
         delta->pages_same_filled += sign;
@@ -269,7 +275,21 @@ static void publish_stored(TmemIndex *index, const TmemNode *node,
     publish_record(index, node, pos, entry);
 }
 
-static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
+/* The page is going, and its record is still there. */
+static void drop_reference(TmemIndex *index, const TmemNode *node,
+                           TmemEntry entry)
+{
+    TmemReference reference;
+
+    if (tmem_entry_kind(entry) == TMEM_KIND_SHARED) {
+        memcpy(&reference,
+               tmem_record_data(tmem_index_record(index, entry),
+                                TMEM_SPACE_EPHEMERAL), sizeof(reference));
+        tmem_trust_drop(node->pool->client->trust, &reference);
+    }
+}
+
+static void free_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
 {
     TmemRef ref = tmem_entry_ref(entry);
 
@@ -277,6 +297,13 @@ static void drop_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
     if (ref) {
         tmem_heap_free(index->arena, ref);
     }
+}
+
+static void drop_record(TmemIndex *index, const TmemNode *node,
+                        TmemEntry entry, TmemDelta *delta)
+{
+    drop_reference(index, node, entry);
+    free_record(index, entry, delta);
 }
 
 /* --- Lists of objects and siblings --- */
@@ -489,7 +516,7 @@ void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
     if (tmem_entry_ref(*e) && tmem_entry_ref(*e) == tmem_entry_ref(entry)) {
         tmem_index_account(index, *e, -1, delta);
     } else {
-        drop_record(index, *e, delta);
+        drop_record(index, node, *e, delta);
         publish_stored(index, node, pos, entry);
     }
     *e = entry;
@@ -538,7 +565,8 @@ void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
 {
     TmemEntry *e = tmem_node_entry(index, node, pos);
 
-    drop_record(index, *e, delta);
+    /* What is referred to stays: the new record says the same. */
+    free_record(index, *e, delta);
     publish_record(index, node, pos, entry);
     *e = entry;
     tmem_index_account(index, entry, 1, delta);
@@ -597,6 +625,7 @@ void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
     unsigned rank = rank_of(node, pos);
     unsigned nr = __builtin_popcountll(node->bitmap);
 
+    drop_reference(index, node, entries[rank]);
     tmem_index_account(index, entries[rank], -1, delta);
     memmove(entries + rank, entries + rank + 1,
             (nr - rank - 1) * sizeof(TmemEntry));
@@ -624,7 +653,7 @@ void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
     unsigned nr = __builtin_popcountll(node->bitmap);
 
     for (unsigned i = 0; i < nr; i++) {
-        drop_record(index, entries[i], delta);
+        drop_record(index, node, entries[i], delta);
     }
     node->bitmap = 0;
     free_node(index, shard, node, delta);

@@ -6,6 +6,7 @@
  * with no lock held.  Nothing is allocated.
  */
 #include "tmem-op.h"
+#include "tmem-trust.h"
 
 /*
  * What tmem_page_take() recognises a stored page by.  Not by its age, nor by
@@ -135,8 +136,83 @@ static bool decode(TmemOp *op, TmemEntry entry, uint32_t checksum,
         tmem_codec_fill(page, word | word << 32);
         return true;
     }
+    /* What a reference leads to comes after it: decode_shared(). */
     return checksum == tmem_codec_checksum(op->ctx->codec.in, len, seed) &&
-           tmem_codec_decode(&op->ctx->codec, kind, len, page);
+           (kind == TMEM_KIND_SHARED ||
+            tmem_codec_decode(&op->ctx->codec, kind, len, page));
+}
+
+/* --- What the trust group keeps --- */
+
+/*
+ * The group has evicted what the page is: so it has gone, unless it was
+ * replaced since by one that the same reference cannot mean.
+ */
+static void forget_evicted(TmemOp *op, TmemEntry seen, uint32_t checksum,
+                           const TmemReference *reference)
+{
+    TmemNode *node;
+
+    if (!tmem_op_enter(op)) {
+        return;
+    }
+    if (tmem_op_find(op, &node) &&
+        tmem_index_still(&op->store->index, node, op->key.pos, seen, checksum,
+                         reference)) {
+        tmem_op_remove(op, node);
+        tmem_count(&op->tally->evicted, 1);
+    }
+    /* The load was counted as a hit when the entry was found. */
+    tmem_count(&op->tally->loads_hit, -1);
+    tmem_count(&op->tally->loads_miss, 1);
+    tmem_op_leave(op);
+}
+
+/*
+ * Decodes what the reference in the codec's input leads to, and says in @kind
+ * what that was.
+ */
+static TmemStatus decode_shared(TmemOp *op, TmemEntry entry, uint32_t checksum,
+                                void *page, TmemKind *kind)
+{
+    TmemCodec *codec = &op->ctx->codec;
+    TmemReference reference;
+    TmemContentSeen seen;
+
+    memcpy(&reference, codec->in, sizeof(reference));
+    if (!tmem_trust_read(op->ctx->client->trust, &reference, &seen,
+                         codec->in)) {
+        forget_evicted(op, entry, checksum, &reference);
+        *kind = TMEM_KIND_NONE;
+        return TMEM_STATUS_MISS;
+    }
+    *kind = seen.kind;
+    if (seen.is_damaged ||
+        seen.checksum != tmem_codec_checksum(codec->in, seen.len,
+                                             tmem_content_seed(&reference)) ||
+        !tmem_codec_decode(codec, seen.kind, seen.len, page)) {
+        /* For those who load it under other handles, and for this one. */
+        tmem_trust_quarantine(op->ctx->client->trust, &reference);
+        memcpy(codec->in, &reference, sizeof(reference));
+        quarantine(op, entry, checksum);
+        return TMEM_STATUS_IO;
+    }
+    return TMEM_STATUS_OK;
+}
+
+/* --- Loads --- */
+
+/* Decodes what look_up() has found; @kind: what it was. */
+static TmemStatus decode_found(TmemOp *op, TmemEntry entry, uint32_t checksum,
+                               uint64_t seed, void *page, TmemKind *kind)
+{
+    *kind = tmem_entry_kind(entry);
+    if (!decode(op, entry, checksum, seed, page)) {
+        quarantine(op, entry, checksum);
+        return TMEM_STATUS_IO;
+    }
+    return *kind == TMEM_KIND_SHARED ?
+           decode_shared(op, entry, checksum, page, kind) : TMEM_STATUS_OK;
 }
 
 static TmemHistogram *latency_of(TmemLatencyStats *latency, TmemKind kind)
@@ -163,6 +239,7 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
     TmemOp op;
     TmemEntry entry = 0;
     uint32_t checksum = 0;
+    TmemKind kind = TMEM_KIND_NONE;
 
     if (!tmem_op_begin(&op, ctx, handle) || !tmem_op_enter(&op)) {
         memset(page, 0, TMEM_PAGE_SIZE);
@@ -172,11 +249,9 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
     tmem_op_leave(&op);
     tmem_ahead_fetch(&ctx->ahead);
 
-    if (status == TMEM_STATUS_OK &&
-        !decode(&op, entry, checksum, tmem_op_seed(&op, handle->index),
-                page)) {
-        quarantine(&op, entry, checksum);
-        status = TMEM_STATUS_IO;
+    if (status == TMEM_STATUS_OK) {
+        status = decode_found(&op, entry, checksum,
+                              tmem_op_seed(&op, handle->index), page, &kind);
     }
     if (status != TMEM_STATUS_OK) {
         memset(page, 0, TMEM_PAGE_SIZE);
@@ -184,8 +259,7 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
         *version = version_of(entry, checksum);
     }
     if (status != TMEM_STATUS_IO) {
-        tmem_hist_end(latency_of(&ctx->hist.latency, tmem_entry_kind(entry)),
-                      start);
+        tmem_hist_end(latency_of(&ctx->hist.latency, kind), start);
     }
     tmem_op_end(ctx);
     return status;

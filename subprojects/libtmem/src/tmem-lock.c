@@ -7,8 +7,8 @@
 #ifdef TMEM_DEBUG
 
 static const char *const rank_name[TMEM_RANK__MAX] = {
-    "clients", "client", "groups", "shard", "purse", "pool", "class",
-    "policy", "arena",
+    "clients", "client", "groups", "shard", "purse", "contents", "pool",
+    "class", "policy", "arena",
 };
 
 static _Thread_local unsigned held[TMEM_RANK__MAX];

@@ -25,6 +25,7 @@ typedef enum TmemLockRank {
     TMEM_RANK_GROUPS,   /* a store's list of shared pools */
     TMEM_RANK_SHARD,    /* one shard of the index, all its nodes and records */
     TMEM_RANK_PURSE,    /* the places reserved for a client's credit */
+    TMEM_RANK_CONTENTS, /* one shard of what a trust group keeps */
     TMEM_RANK_POOL,     /* a pool's list of objects */
     TMEM_RANK_CLASS,    /* the segments of one size class */
     TMEM_RANK_POLICY,   /* a store's policy */

@@ -11,6 +11,7 @@
  */
 #include "tmem-admit.h"
 #include "tmem-op.h"
+#include "tmem-trust.h"
 
 static size_t record_bytes(const TmemOp *op, const TmemEncoded *enc)
 {
@@ -49,6 +50,9 @@ static void count_kept(TmemOp *op, const TmemEncoded *enc, bool replaced)
     case TMEM_KIND_RAW:
         tmem_count(&op->tally->stores_raw, 1);
         count_size(op, enc);
+        break;
+    case TMEM_KIND_SHARED:
+        tmem_count(&op->tally->stores_shared, 1);
         break;
     default:
         tmem_count(&op->tally->stores_same_filled, 1);
@@ -105,6 +109,15 @@ static TmemStatus refuse_page(TmemOp *op, Refusal refusal)
 static int64_t slot_bytes(TmemOp *op, TmemRef ref)
 {
     return ref ? tmem_arena_slot_bytes(&op->store->arena, ref) : 0;
+}
+
+/*
+ * Shard locked: the record that another may be written over if no memory is
+ * found; 0: none.  A reference is still needed, for what it refers to.
+ */
+static TmemRef ref_to_reuse(TmemEntry old)
+{
+    return tmem_entry_kind(old) == TMEM_KIND_SHARED ? 0 : tmem_entry_ref(old);
 }
 
 /*
@@ -228,7 +241,7 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     int64_t grown;
 
     if (enc->data && !ref) {
-        ref = last_resort(op, enc, old_ref, why);
+        ref = last_resort(op, enc, old_ref ? ref_to_reuse(*old) : 0, why);
         if (!ref) {
             return why;
         }
@@ -336,6 +349,66 @@ static TmemStatus store_encoded(TmemOp *op, const TmemEncoded *enc,
     }
 }
 
+/* --- In a trust group --- */
+
+/* The group that keeps equal pages of this pool once, or NULL. */
+static TmemTrust *trust_of(const TmemOp *op)
+{
+    TmemTrust *trust;
+
+    /* A shared pool has members that may be of no group, or of another. */
+    if (op->space != TMEM_SPACE_EPHEMERAL ||
+        tmem_pool_id_is_shared(op->pool_id)) {
+        return NULL;
+    }
+    trust = op->ctx->client->trust;
+    return trust && !tmem_admit_frozen(trust->client) ? trust : NULL;
+}
+
+/* Has the group keep the page: makes room in it and tries again. */
+static bool keep_once(TmemTrust *trust, const TmemEncoded *enc,
+                      TmemReference *reference)
+{
+    TmemClient *group = trust->client;
+    TmemEvictTries tries = {};
+    bool last = false;
+
+    for (;;) {
+        TmemStatus status = tmem_trust_keep(trust, enc, last, reference);
+
+        if (status == TMEM_STATUS_OK || last) {
+            return status == TMEM_STATUS_OK;
+        }
+        last = status == TMEM_STATUS_NOSPC ?
+               !tmem_evict_for(group, TMEM_SPACE_EPHEMERAL, &tries) :
+               !tmem_evict_own(group, &tries);
+    }
+}
+
+/*
+ * Stores a reference to what the group keeps of the page.  What the group has
+ * no room for, or is too short to be worth it, the client keeps for itself.
+ */
+static TmemStatus store_page(TmemOp *op, const TmemEncoded *enc, uint64_t seed)
+{
+    TmemTrust *trust = trust_of(op);
+    TmemReference reference;
+    TmemEncoded shared = {
+        .kind = TMEM_KIND_SHARED, .len = sizeof(reference), .data = &reference,
+    };
+    TmemStatus status;
+
+    if (!trust || !tmem_trust_takes(enc) ||
+        !keep_once(trust, enc, &reference)) {
+        return store_encoded(op, enc, seed);
+    }
+    status = store_encoded(op, &shared, seed);
+    if (status != TMEM_STATUS_OK) {
+        tmem_trust_drop(trust, &reference);
+    }
+    return status;
+}
+
 static TmemStatus admit_and_store(TmemOp *op, uint64_t page_index,
                                   const void *page, TmemEncoded *enc)
 {
@@ -365,7 +438,7 @@ static TmemStatus admit_and_store(TmemOp *op, uint64_t page_index,
     default:
         break;
     }
-    return store_encoded(op, enc, tmem_op_seed(op, page_index));
+    return store_page(op, enc, tmem_op_seed(op, page_index));
 }
 
 static TmemHistogram *latency_of(TmemLatencyStats *latency, TmemStatus status,

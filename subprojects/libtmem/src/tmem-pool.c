@@ -353,6 +353,9 @@ static TmemStatus create(TmemClient *client, PoolSpec spec, uint8_t page_shift,
 
     tmem_assert_unlocked();
     *id = 0;
+    if (client->heap.trust) {
+        return TMEM_STATUS_PERM;
+    }
     if (page_shift != TMEM_PAGE_SHIFT) {
         return TMEM_STATUS_UNSUPP;
     }

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tmem-store.h"
+#include "tmem-trust.h"
 
 /* Levels of different tallies are read one by one: never show less than 0. */
 static void clamp_levels(TmemPoolStats *stats)
@@ -47,6 +48,18 @@ static uint64_t pinned_bytes(TmemClient *client)
     return bytes;
 }
 
+static void get_group_levels(TmemClient *client, TmemClientStats *stats)
+{
+    TmemTrustLevels levels;
+
+    if (client->heap.trust) {
+        tmem_trust_levels(client->heap.trust, &levels);
+        stats->group_pages = levels.contents;
+        stats->group_references = levels.references;
+        stats->group_saved_bytes = levels.saved_bytes;
+    }
+}
+
 void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
 {
     memset(stats, 0, sizeof(*stats));
@@ -64,6 +77,7 @@ void tmem_client_get_stats(TmemClient *client, TmemClientStats *stats)
     tmem_unlock(&client->lock);
 
     clamp_levels(&stats->total);
+    get_group_levels(client, stats);
     stats->bytes = tmem_heap_bytes(&client->heap);
     stats->bytes_peak = __atomic_load_n(&client->heap.bytes_peak,
                                         __ATOMIC_RELAXED);

@@ -21,6 +21,7 @@
 struct TmemStore {
     uint64_t size_bytes;
     uint64_t next_generation;   /* of pool ids; atomic */
+    uint64_t next_content;      /* ids of contents of trust groups; atomic */
 
     TmemLock policy_lock;
     /* Written as a whole under policy_lock; hot paths read single members. */

@@ -57,14 +57,14 @@ static void walk_begin(TmemWalk *walk)
     *walk = (TmemWalk) { .active = true };
 }
 
-/* Goes on from a bucket that was there or not; at the end the walk is over. */
-static void walk_on(TmemStore *store, TmemWalk *walk, bool exists)
+/* Goes on from a bucket that was there or not, through @nr_shards of them. */
+static void walk_on(TmemWalk *walk, uint32_t nr_shards, bool exists)
 {
     if (exists) {
         walk->bucket++;
     } else {
         walk->bucket = 0;
-        walk->active = ++walk->shard < store->index.nr_shards;
+        walk->active = ++walk->shard < nr_shards;
     }
 }
 
@@ -80,7 +80,7 @@ static bool recompress_next(TmemUpkeeper *u, TmemWalk *walk)
         &u->recompress, &store->index.shards[walk->shard], walk->bucket);
 
     if (step != TMEM_RECOMPRESS_ON) {
-        walk_on(store, walk, step == TMEM_RECOMPRESS_BUCKET);
+        walk_on(walk, store->index.nr_shards, step == TMEM_RECOMPRESS_BUCKET);
     }
     return walk->active;
 }
@@ -102,9 +102,17 @@ static bool recompress_some(TmemUpkeeper *u, TmemWalk *walk)
 static bool compact_next(TmemUpkeeper *u, TmemWalk *walk)
 {
     TmemStore *store = u->store;
+    uint32_t nr_shards = store->index.nr_shards;
+    bool exists;
 
-    walk_on(store, walk, tmem_compact_bucket(
-        store, &store->index.shards[walk->shard], walk->bucket));
+    if (walk->shard < nr_shards) {
+        exists = tmem_compact_bucket(store, &store->index.shards[walk->shard],
+                                     walk->bucket);
+    } else {
+        exists = tmem_compact_contents(store, walk->shard - nr_shards,
+                                       walk->bucket);
+    }
+    walk_on(walk, exists ? nr_shards : tmem_compact_nr_shards(store), exists);
     return walk->active;
 }
 

@@ -226,13 +226,13 @@ static void check_pool_laws(const TmemPoolStats *s)
                      s->stores_mean + s->stores_frozen);
     g_assert_cmpuint(s->stores_ok, ==,
                      s->stores_same_filled + s->stores_compressed +
-                     s->stores_raw);
+                     s->stores_raw + s->stores_shared);
     g_assert_cmpuint(s->loads, ==,
                      s->loads_hit + s->loads_miss + s->loads_error);
     g_assert_cmpuint(s->invalidates, >=, s->invalidates_found);
     g_assert_cmpuint(s->pages, ==,
                      s->pages_same_filled + s->pages_compressed +
-                     s->pages_raw);
+                     s->pages_raw + s->pages_shared);
     g_assert_cmpuint(s->data_bytes, >=, s->stored_bytes);
     g_assert_cmpuint(s->pages, >=, s->objects);
 }

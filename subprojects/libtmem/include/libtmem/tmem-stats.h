@@ -27,6 +27,7 @@
       "stores kept as one repeated word")                                     \
     X(stores_compressed, CUMULATIVE, OPS, "stores kept compressed")           \
     X(stores_raw, CUMULATIVE, OPS, "stores kept as they are")                 \
+    X(stores_shared, CUMULATIVE, OPS, "stores kept by the trust group")       \
     X(stores_nospc, CUMULATIVE, OPS, "stores refused: store full")            \
     X(stores_quota, CUMULATIVE, OPS, "stores refused: limit of the client")   \
     X(stores_host_share, CUMULATIVE, OPS,                                     \
@@ -55,6 +56,9 @@
     X(pages_same_filled, INSTANT, PAGES, "of these, same-filled")             \
     X(pages_compressed, INSTANT, PAGES, "of these, compressed")               \
     X(pages_raw, INSTANT, PAGES, "of these, stored as they are")              \
+    X(pages_shared, INSTANT, PAGES,                                           \
+      "of these, kept by the trust group; until it is found out also those "  \
+      "that it evicted")                                                      \
     X(pages_zstd, INSTANT, PAGES, "of those compressed, with zstd")           \
     X(pages_damaged, INSTANT, PAGES,                                          \
       "found unreadable: loads end in an error")                             \
@@ -77,6 +81,8 @@
     X(credit_used, CUMULATIVE, PAGES, "of these, stores that came")           \
     X(credit_places_used, CUMULATIVE, PAGES,                                  \
       "of these, kept only because room was reserved")                        \
+    X(group_evicted, CUMULATIVE, PAGES,                                       \
+      "of a trust group: different pages evicted by the host")                \
     X(kicks, CUMULATIVE, COUNT, "notifications from the driver")              \
     X(interrupts, CUMULATIVE, COUNT, "notifications to the driver")
 
@@ -87,7 +93,14 @@
     X(pinned_bytes, INSTANT, BYTES, "of bytes, what cannot be evicted")       \
     X(max_bytes, INSTANT, BYTES, "limit of bytes")                            \
     X(credit, INSTANT, PAGES, "credit granted and not used yet")              \
-    X(credit_bytes, INSTANT, BYTES, "of bytes, reserved for credit")
+    X(credit_bytes, INSTANT, BYTES, "of bytes, reserved for credit")          \
+    X(group_pages, INSTANT, PAGES,                                            \
+      "of a trust group: different pages that it keeps for its members")      \
+    X(group_references, INSTANT, PAGES,                                       \
+      "of a trust group: pages of its members that are kept so")              \
+    X(group_saved_bytes, INSTANT, BYTES,                                      \
+      "of a trust group: memory of pages that it need not keep again; of "    \
+      "this go the 32 bytes for each of group_references")
 
 /* Of what the store does in the background. */
 #define TMEM_STORE_COUNTERS(X)                                                \

@@ -235,6 +235,7 @@ typedef struct TmemClientConfig {
     TmemLimits limits;
     uint32_t max_pools;         /* of the guest; 0: TMEM_CLIENT_POOLS_DEFAULT */
     uint32_t credit;            /* pages; 0: no credit is granted */
+    bool is_trust_group;        /* see tmem_client_set_trust_group() */
 } TmemClientConfig;
 
 /*
@@ -270,6 +271,29 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
  */
 bool tmem_client_set_device(TmemClient *client, uint32_t max_pools,
                             uint32_t credit, GError **errp);
+
+/**
+ * tmem_client_set_trust_group() - let @client's cached pages be kept once
+ * @group: a client made with is_trust_group; NULL: of none
+ *
+ * Of the pages that the members of a group store to their private ephemeral
+ * pools, those with the same contents are in memory once.  The group pays for
+ * them: it is a client, with limits and a share like others, but has no pools;
+ * a member pays for its index, and 40 bytes a page.  A member can find out, by
+ * how long a store takes, whether another holds a page that it can guess; no
+ * other client can.  Pages that compress to very little, and those for which
+ * the group has no room or is frozen, are the member's own.
+ *
+ * Returns false, changing nothing, and sets @errp to a sentence if the guest of
+ * @client has pools, or if @group is no group, or @client is one.  A group must
+ * not be freed before its members have left it or were freed.
+ */
+bool tmem_client_set_trust_group(TmemClient *client, TmemClient *group,
+                                 GError **errp);
+
+/** The group that @client is a member of, or NULL. */
+TmemClient *tmem_client_trust_group(const TmemClient *client);
+bool tmem_client_is_trust_group(const TmemClient *client);
 
 /**
  * tmem_client_free() - drop all pools of @client and detach it

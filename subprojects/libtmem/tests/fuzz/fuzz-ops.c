@@ -4,7 +4,8 @@
  *
  * The input is a program: a byte says what to do and how, the next ones where.
  * Two clients, one with a limit, share a store so small that a few bursts of
- * noise fill it, and an operator may be at work on it (operator.c).  At the end
+ * noise fill it, and an operator may be at work on it (operator.c).  They may
+ * be in a trust group.  At the end
  * every page of the oracle is loaded, and the whole structure is checked.
  */
 #include "fuzz.h"
@@ -13,6 +14,7 @@
 
 #define CLIENTS     2
 #define POOLS       3
+#define EQUAL_TAGS  50
 
 typedef struct World {
     TmemStore *store;
@@ -23,6 +25,7 @@ typedef struct World {
         uint64_t pool[POOLS];       /* 0: none */
         uint64_t stale;             /* the id of one that was destroyed */
     } clients[CLIENTS];
+    TmemClient *group;              /* of both, or NULL */
     Operator operator;
     uint64_t tag;
 } World;
@@ -78,6 +81,12 @@ static void reset_client(World *w, unsigned client)
 }
 
 /* --- Pages --- */
+
+/* In a group many pages are equal. */
+static uint64_t next_tag(World *w)
+{
+    return w->group ? w->tag++ % EQUAL_TAGS : w->tag++;
+}
 
 /* Few objects, few pages; at the edges of nodes and numbers. */
 static TmemHandle take_handle(World *w, FuzzInput *in, unsigned client)
@@ -141,7 +150,7 @@ static void page_op(World *w, FuzzInput *in, unsigned client, OpType type,
     };
 
     if (type == OP_STORE) {
-        test_page_make(op.page, sort, w->tag++);
+        test_page_make(op.page, sort, next_tag(w));
     } else {
         memset(op.page, 0xee, TMEM_PAGE_SIZE);
     }
@@ -158,7 +167,7 @@ static void burst(World *w, FuzzInput *in, unsigned client, OpType type,
         Op op = { .type = type, .client = client, .handle = h };
 
         if (type == OP_STORE) {
-            test_page_make(op.page, sort, w->tag++);
+            test_page_make(op.page, sort, next_tag(w));
         }
         run(w, &op);
         h.index++;
@@ -236,7 +245,15 @@ static void compare_count(const TmemPoolInfo *info, void *opaque)
                      model_pages(cp->w->model, cp->client, info->id));
 }
 
-static void set_up(World *w)
+static void set_up_group(World *w)
+{
+    TmemClientConfig config = { .name = "group", .is_trust_group = true };
+
+    w->group = tmem_client_new(w->store, &config, NULL);
+    g_assert_nonnull(w->group);
+}
+
+static void set_up(World *w, bool has_group)
 {
     TmemStoreConfig config = {
         .size_bytes = TMEM_STORE_SIZE_MIN, .seed = 1,
@@ -247,6 +264,9 @@ static void set_up(World *w)
     operator_prepare();
     w->store = tmem_store_new(&config, NULL);
     operator_init(&w->operator, w->store, w->model);
+    if (has_group) {
+        set_up_group(w);
+    }
     for (unsigned i = 0; i < CLIENTS; i++) {
         TmemClientConfig client_config = {
             .name = i ? "limited" : "free",
@@ -257,8 +277,15 @@ static void set_up(World *w)
         w->clients[i].ctx = tmem_context_new(w->clients[i].client, NULL);
         g_assert_nonnull(w->clients[i].ctx);
         operator_add_client(&w->operator, w->clients[i].client);
+        if (w->group) {
+            g_assert_true(tmem_client_set_trust_group(w->clients[i].client,
+                                                      w->group, NULL));
+        }
         create_pool(w, i, 0);
         create_pool(w, i, 1);
+    }
+    if (w->group) {
+        operator_add_client(&w->operator, w->group);
     }
 }
 
@@ -278,6 +305,11 @@ static void tear_down(World *w)
         tmem_client_free(w->clients[i].client);
     }
     test_check(w->store);
+    if (w->group) {
+        tmem_client_get_stats(w->group, &stats);
+        g_assert_cmpuint(stats.group_pages, ==, 0);
+        tmem_client_free(w->group);
+    }
     tmem_store_free(w->store);
     model_free(w->model);
 }
@@ -288,7 +320,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     TmemStoreStats stats;
     World w;
 
-    set_up(&w);
+    /* Of two inputs of which one is a byte longer, one has a group. */
+    set_up(&w, size % 2);
     while (in.size) {
         step(&w, &in);
         tmem_store_get_stats(w.store, &stats);

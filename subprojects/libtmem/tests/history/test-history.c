@@ -40,6 +40,7 @@ typedef struct Round {
     unsigned nr_clients;
     TmemStore *store;
     TmemClient *client[CLIENTS_MAX];
+    TmemClient *group;          /* of all of them, or NULL */
     uint64_t pool[CLIENTS_MAX][KINDS];
     uint64_t clock;             /* atomic */
     bool done;                  /* atomic */
@@ -53,6 +54,7 @@ typedef struct Worker {
     TmemContext *ctx;
     TestRand rand;
     uint32_t next_tag;
+    uint32_t next_equal;        /* of pages that another client has, too */
     GArray *log;                /* Recorded */
 } Worker;
 
@@ -134,8 +136,10 @@ static void record(Worker *w, unsigned cell, HistoryOp op)
 static void store(Worker *w, unsigned cell)
 {
     TmemHandle h = cell_handle(w->round, w->client, cell);
-    HistoryOp op = { .type = HISTORY_STORE, .value = w->next_tag++ };
+    HistoryOp op = { .type = HISTORY_STORE };
 
+    op.value = w->round->group && can_take(cell) ? w->next_equal++ :
+                                                   w->next_tag++;
     make_page(tmem_context_bounce(w->ctx), op.value);
     op.begin = stamp(w->round);
     op.status = tmem_page_store(w->ctx, &h, tmem_context_bounce(w->ctx));
@@ -267,7 +271,8 @@ static gpointer operate(gpointer opaque)
             tmem_client_freeze(round->client[client], false);
             break;
         case 1:
-            tmem_client_evict(round->client[client],
+            tmem_client_evict(round->group && test_rand_below(&w->rand, 2) ?
+                              round->group : round->client[client],
                               test_rand_below(&w->rand, 1u << 18));
             break;
         case 2:
@@ -378,6 +383,7 @@ static void set_up_worker(Worker *w, Round *round, unsigned nr)
         .client = nr % round->nr_clients,
         .rand.state = round->seed + nr,
         .next_tag = 1 + (nr << 24),
+        .next_equal = 1 + (nr / round->nr_clients << 24),
         .log = g_array_new(false, false, sizeof(Recorded)),
     };
     if (nr < WORKERS) {
@@ -449,24 +455,51 @@ static void add_happened(TmemPoolStats *sum, TmemClient *client)
     sum->stores_quota += stats.total.stores_quota;
     sum->loads_hit += stats.total.loads_hit;
     sum->stores_frozen += stats.total.stores_frozen;
+    sum->stores_shared += stats.total.stores_shared;
+}
+
+typedef struct Case {
+    const char *path;
+    unsigned nr_clients;
+    bool has_group;
+} Case;
+
+static const Case cases[] = {
+    { "/tmem/B2-B3-B11/history/one-client", 1, false },
+    { "/tmem/B2-B3-B11/history/two-clients", 2, false },
+    { "/tmem/B2-B3-B11/history/two-members", 2, true },
+};
+
+static void set_up_group(Round *round)
+{
+    TmemClientConfig config = { .name = "group", .is_trust_group = true };
+
+    round->group = tmem_client_new(round->store, &config, NULL);
+    g_assert_nonnull(round->group);
 }
 
 static void test_history(gconstpointer opaque)
 {
+    const Case *test_case = opaque;
     TmemStoreConfig config = {
         .size_bytes = TMEM_STORE_SIZE_MIN, .seed = test_seed(),
     };
-    Round round = { .nr_clients = GPOINTER_TO_UINT(opaque) };
+    Round round = { .nr_clients = test_case->nr_clients };
     TmemPoolStats sum = {};
     uint64_t overlaps = 0;
 
     tmem_upkeep_by_hand(true);
     round.store = tmem_store_new(&config, NULL);
+    if (test_case->has_group) {
+        set_up_group(&round);
+    }
     for (unsigned c = 0; c < round.nr_clients; c++) {
         TmemClientConfig client = { .name = c ? "second" : "first" };
 
         round.client[c] = tmem_client_new(round.store, &client, NULL);
         g_assert_nonnull(round.client[c]);
+        g_assert_true(tmem_client_set_trust_group(round.client[c], round.group,
+                                                  NULL));
         g_assert_true(tmem_client_authorize(round.client[c], uuid, true,
                                             NULL));
     }
@@ -478,6 +511,7 @@ static void test_history(gconstpointer opaque)
         add_happened(&sum, round.client[c]);
         tmem_client_free(round.client[c]);
     }
+    tmem_client_free(round.group);
     tmem_store_free(round.store);
     g_test_message("%" G_GUINT64_FORMAT " overlaps, %" G_GUINT64_FORMAT
                    " evicted, %" G_GUINT64_FORMAT " refused", overlaps,
@@ -489,14 +523,14 @@ static void test_history(gconstpointer opaque)
     g_assert_cmpuint(sum.loads_hit, >, 0);
     g_assert_cmpuint(sum.stores_nospc, >, 0);
     g_assert_cmpuint(sum.stores_frozen, >, 0);
+    g_assert_true(test_case->has_group == (sum.stores_shared > 0));
 }
 
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_data_func("/tmem/B2-B3-B11/history/one-client",
-                         GUINT_TO_POINTER(1), test_history);
-    g_test_add_data_func("/tmem/B2-B3-B11/history/two-clients",
-                         GUINT_TO_POINTER(2), test_history);
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_test_add_data_func(cases[i].path, &cases[i], test_history);
+    }
     return g_test_run();
 }

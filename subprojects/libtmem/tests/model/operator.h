@@ -12,7 +12,7 @@
 #include "model.h"
 #include "testlib.h"
 
-#define OPERATOR_CLIENTS_MAX    4
+#define OPERATOR_CLIENTS_MAX    5
 
 typedef struct Operator {
     TmemStore *store;

@@ -255,6 +255,91 @@ static void test_fault_client(void)
     }
 }
 
+/* A group; and its members' stores, of a page that is new and of an equal. */
+static bool trust_round(bool sticky, unsigned n)
+{
+    TmemClientConfig config = { .name = "group", .is_trust_group = true };
+    uint8_t page[TMEM_PAGE_SIZE];
+    TmemClientStats stats;
+    TmemStatus status[2];
+    TmemClient *group;
+    uint64_t id;
+    Fixture f;
+    bool fired;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    tmem_client_reset(f.client);
+    group = tmem_client_new(f.store, &config, NULL);
+    g_assert_true(tmem_client_set_trust_group(f.client, group, NULL));
+    g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &id), ==, 0);
+    arm(sticky, n);
+    for (unsigned i = 0; i < 2; i++) {
+        status[i] = test_store(f.ctx, test_handle(id, i, 0), TEST_PAGE_MIXED,
+                               7);
+    }
+    fired = tmem_fault_disarm();
+    test_check(f.store);
+    test_check_laws(f.client);
+    for (unsigned i = 0; i < 2; i++) {
+        TmemHandle h = test_handle(id, i, 0);
+
+        if (status[i] == TMEM_STATUS_OK) {
+            /* If it was not evicted, for want of memory. */
+            if (!fired || tmem_page_load(f.ctx, &h, page, NULL) !=
+                          TMEM_STATUS_MISS) {
+                test_expect_page(f.ctx, h, TEST_PAGE_MIXED, 7);
+            }
+        } else {
+            g_assert_true(fired);
+            g_assert_cmpint(status[i], ==, TMEM_STATUS_NOSPC);
+            test_expect_status(f.ctx, h, TMEM_STATUS_MISS);
+        }
+        /* And it works again. */
+        g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_MIXED, 7), ==, 0);
+    }
+    tmem_client_get_stats(group, &stats);
+    g_assert_cmpuint(stats.group_pages, ==, 1);
+    g_assert_cmpuint(stats.group_references, ==, 2);
+    tmem_client_reset(f.client);
+    g_assert_true(tmem_client_set_trust_group(f.client, NULL, NULL));
+    tmem_client_free(group);
+    fixture_tear_down(&f);
+    return fired;
+}
+
+static void test_fault_trust(void)
+{
+    for (int sticky = 0; sticky < 2; sticky++) {
+        unsigned n = 1;
+
+        while (trust_round(sticky, n)) {
+            g_assert_cmpuint(++n, <, ROUNDS_MAX);
+        }
+        g_assert_cmpuint(n, >, 5);
+    }
+    for (unsigned n = 1; ; n++) {
+        TmemClientConfig config = { .name = "group", .is_trust_group = true };
+        g_autoptr(GError) err = NULL;
+        TmemClient *group;
+        Fixture f;
+        bool fired;
+
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        arm(false, n);
+        group = tmem_client_new(f.store, &config, &err);
+        fired = tmem_fault_disarm();
+        g_assert_true(fired == !group);
+        g_assert_true(fired == !!err);
+        tmem_client_free(group);
+        fixture_tear_down(&f);
+        if (!fired) {
+            g_assert_cmpuint(n, >, 4);
+            break;
+        }
+    }
+}
+
 static void test_fault_store_new(void)
 {
     unsigned mended = 0;
@@ -591,6 +676,7 @@ static const Walk walks[] = {
     { "/tmem/B8/fault/join", test_fault_join },
     { "/tmem/fault/context", test_fault_context },
     { "/tmem/fault/client", test_fault_client },
+    { "/tmem/fault/trust", test_fault_trust },
     { "/tmem/fault/store", test_fault_store_new },
     { "/tmem/fault/upkeep", test_fault_upkeep },
     { "/tmem/fault/pressure", test_fault_pressure },

@@ -21,6 +21,14 @@ typedef struct Guest {
     uint64_t pools[2];
 } Guest;
 
+static void guest_create_pools(Guest *g)
+{
+    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_PERSISTENT,
+                                     TMEM_PAGE_SHIFT, &g->pools[0]), ==, 0);
+    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &g->pools[1]), ==, 0);
+}
+
 static void guest_set_up(Guest *g, TmemStore *store, const char *name)
 {
     TmemClientConfig config = { .name = name };
@@ -30,10 +38,7 @@ static void guest_set_up(Guest *g, TmemStore *store, const char *name)
     g_assert_no_error(err);
     g->ctx = tmem_context_new(g->client, &err);
     g_assert_no_error(err);
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &g->pools[0]), ==, 0);
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_EPHEMERAL,
-                                     TMEM_PAGE_SHIFT, &g->pools[1]), ==, 0);
+    guest_create_pools(g);
 }
 
 static void guest_tear_down(Guest *g)
@@ -124,23 +129,50 @@ static void operate(Guest *g, TestRand *rand, uint64_t n, uint64_t shift,
     }
 }
 
-/* @shift: how far the first client's tags are from the second's. */
-static GByteArray *run(uint64_t shift, TmemClientStats *first)
+/* @g is in a group with another, which has the same pages. */
+static TmemClient *set_up_group(TmemStore *store, Guest *g, Guest *partner)
+{
+    TmemClientConfig config = { .name = "group", .is_trust_group = true };
+    TmemClient *group = tmem_client_new(store, &config, NULL);
+
+    g_assert_nonnull(group);
+    guest_set_up(partner, store, "partner");
+    tmem_client_reset(g->client);
+    g_assert_true(tmem_client_set_trust_group(g->client, group, NULL));
+    tmem_client_reset(partner->client);
+    g_assert_true(tmem_client_set_trust_group(partner->client, group, NULL));
+    guest_create_pools(g);
+    guest_create_pools(partner);
+    return group;
+}
+
+/*
+ * @shift: how far the first client's tags are from the second's
+ * @has_group: the first is in a trust group, of which the second is not
+ */
+static GByteArray *run(uint64_t shift, bool has_group, TmemClientStats *first)
 {
     TmemStoreConfig config = { .size_bytes = STORE_SIZE, .seed = 1 };
     GByteArray *seen = g_byte_array_new();
     g_autoptr(GByteArray) ignored = g_byte_array_new();
-    TestRand rand[2] = { { 1 }, { 2 } };
+    TestRand rand[3] = { { 1 }, { 2 }, { 3 } };
+    TmemClient *group = NULL;
     g_autoptr(GError) err = NULL;
     TmemStore *store;
-    Guest g[2];
+    Guest g[3];
 
     store = tmem_store_new(&config, &err);
     g_assert_no_error(err);
     guest_set_up(&g[0], store, "one");
     guest_set_up(&g[1], store, "two");
+    if (has_group) {
+        group = set_up_group(store, &g[0], &g[2]);
+    }
     for (uint64_t n = 0; n < STEPS; n++) {
         operate(&g[0], &rand[0], n, shift, ignored);
+        if (has_group) {
+            operate(&g[2], &rand[2], n, shift, ignored);
+        }
         operate(&g[1], &rand[1], n, 0, seen);
         if (n % 100 == 99) {
             while (tmem_upkeep_step(store, n * SECOND, 60 * SECOND)) {
@@ -153,16 +185,21 @@ static GByteArray *run(uint64_t shift, TmemClientStats *first)
     test_check(store);
     guest_tear_down(&g[0]);
     guest_tear_down(&g[1]);
+    if (has_group) {
+        guest_tear_down(&g[2]);
+        tmem_client_free(group);
+    }
     tmem_store_free(store);
     return seen;
 }
 
-static void test_equal_pages(void)
+static void test_equal_pages(gconstpointer has_group)
 {
     TmemClientStats equal, other;
-    g_autoptr(GByteArray) with_equal = run(0, &equal);
-    g_autoptr(GByteArray) with_other = run(OTHER, &other);
+    g_autoptr(GByteArray) with_equal = run(0, has_group, &equal);
+    g_autoptr(GByteArray) with_other = run(OTHER, has_group, &other);
 
+    g_assert_true(!has_group == !equal.total.stores_shared);
     /* Else the runs would differ for another reason. */
     g_assert_cmpuint(equal.total.stored_bytes, ==, other.total.stored_bytes);
     g_assert_cmpuint(equal.total.stores_same_filled, >, 0);
@@ -179,6 +216,9 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     tmem_upkeep_by_hand(true);
-    g_test_add_func("/tmem/isolation/equal-pages", test_equal_pages);
+    g_test_add_data_func("/tmem/isolation/equal-pages", NULL,
+                         test_equal_pages);
+    g_test_add_data_func("/tmem/isolation/outside-of-a-group", "",
+                         test_equal_pages);
     return g_test_run();
 }
