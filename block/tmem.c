@@ -144,14 +144,24 @@ static void tmem_prefetch(BDRVTmemState *s, TmemContext *ctx, int64_t page,
     tmem_page_prefetch(ctx, handles, pages);
 }
 
+/* A read, timed if the store has its first and last page, and no disk any. */
+typedef struct TmemRead {
+    int64_t first, end;         /* its pages */
+    uint64_t begun;             /* 0: it is not timed */
+} TmemRead;
+
 /* At most TMEM_PREFETCH_MAX pages that are in the store. */
 static int tmem_load(BDRVTmemState *s, int64_t page, int64_t pages,
-                     QEMUIOVector *qiov, size_t qiov_offset)
+                     TmemRead *read, QEMUIOVector *qiov,
+                     size_t qiov_offset)
 {
     TmemContext *ctx = tmem_get_context(s);
     void *bounce = tmem_context_bounce(ctx);
     int ret = 0;
 
+    if (page == read->first) {
+        read->begun = tmem_context_begin_request(ctx);
+    }
     tmem_prefetch(s, ctx, page, pages);
     for (int64_t i = 0; i < pages; i++) {
         TmemHandle handle = tmem_handle(s, page + i);
@@ -165,6 +175,9 @@ static int tmem_load(BDRVTmemState *s, int64_t page, int64_t pages,
         qemu_iovec_from_buf(qiov, qiov_offset + i * TMEM_PAGE_SIZE, bounce,
                             TMEM_PAGE_SIZE);
     }
+    if (!ret && page + pages == read->end) {
+        tmem_context_end_load_request(ctx, read->begun);
+    }
     tmem_put_context(s, ctx);
     return ret;
 }
@@ -177,6 +190,7 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
     BDRVTmemState *s = bs->opaque;
     int64_t page = offset / TMEM_PAGE_SIZE;
     int64_t end = page + bytes / TMEM_PAGE_SIZE;
+    TmemRead read = { .first = page, .end = end };
     int ret = 0;
 
     while (page < end && !ret) {
@@ -195,9 +209,10 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
             break;
         case TMEM_PLACE_STORE:
             run = MIN(run, TMEM_PREFETCH_MAX);
-            ret = tmem_load(s, page, run, qiov, at);
+            ret = tmem_load(s, page, run, &read, qiov, at);
             break;
         case TMEM_PLACE_OVERFLOW:
+            read.begun = 0;
             ret = bdrv_co_preadv_part(s->overflow, page * TMEM_PAGE_SIZE,
                                       run * TMEM_PAGE_SIZE, qiov, at, 0);
             break;

@@ -151,3 +151,13 @@ void tmem_context_count_violation(TmemContext *ctx)
 {
     tmem_count(&ctx->counters.violations, 1);
 }
+
+uint64_t tmem_context_begin_request(TmemContext *ctx)
+{
+    return tmem_hist_start(&ctx->hist);
+}
+
+void tmem_context_end_load_request(TmemContext *ctx, uint64_t begun)
+{
+    tmem_hist_end(&ctx->hist.latency.load_request, begun);
+}

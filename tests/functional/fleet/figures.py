@@ -20,15 +20,10 @@ class Histogram:
 
     @classmethod
     def of(cls, client):
-        """Requests with loads; of a block device, which has none, pages."""
-        latency = client['latency']
-        kinds = ['load-request'] if latency['load-request']['count'] else \
-            ['load-same-filled', 'load-lz4', 'load-zstd', 'load-raw']
+        """Requests with loads, from taking them to handing them back."""
         counts = {}
-        for kind in kinds:
-            for bucket in latency[kind].get('buckets', []):
-                at = bucket['from-ns']
-                counts[at] = counts.get(at, 0) + bucket['count']
+        for bucket in client['latency']['load-request'].get('buckets', []):
+            counts[bucket['from-ns']] = bucket['count']
         return cls(counts)
 
     def since(self, before):

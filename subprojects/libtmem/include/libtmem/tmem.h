@@ -532,6 +532,20 @@ void tmem_context_count_interrupt(TmemContext *ctx);
 void tmem_context_count_violation(TmemContext *ctx);
 
 /**
+ * tmem_context_begin_request() - when a request was taken, for who takes it
+ * apart without tmem_req_submit()
+ *
+ * Returns 0 if this one is not to be timed.
+ */
+uint64_t tmem_context_begin_request(TmemContext *ctx);
+
+/**
+ * tmem_context_end_load_request() - a request with loads can be handed back
+ * @begun: from any context of the client
+ */
+void tmem_context_end_load_request(TmemContext *ctx, uint64_t begun);
+
+/**
  * tmem_page_prefetch() - operations on these handles are about to come
  * @nr: at most TMEM_PREFETCH_MAX are looked at
  *
