@@ -8,8 +8,6 @@
  * What the client holds goes with the connection; its limits stay.
  */
 #include "qemu/osdep.h"
-#include <sys/socket.h>
-#include <sys/un.h>
 #include "qapi/error.h"
 #include "qapi/clone-visitor.h"
 #include "qapi/qapi-visit-sockets.h"
@@ -18,53 +16,11 @@
 #include "libtmem/tmem-req.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
+#include "qemu/vhost-user-check.h"
 #include "qom/object_interfaces.h"
 #include "tmem-vhost-user-server-internal.h"
 
 /* --- Listening --- */
-
-/*
- * QEMU removes whatever is at the path.  That is right for the socket of a
- * process that is gone, and for nothing else.
- */
-static bool tmem_vu_check_path(const SocketAddress *addr, Error **errp)
-{
-    struct sockaddr_un un = { .sun_family = AF_UNIX };
-    const char *path;
-    struct stat st;
-    bool busy;
-    int fd;
-
-    if (addr->type != SOCKET_ADDRESS_TYPE_UNIX) {
-        return true;
-    }
-    path = addr->u.q_unix.path;
-    if (stat(path, &st)) {
-        return true;
-    }
-    if (!S_ISSOCK(st.st_mode)) {
-        error_setg(errp, "'%s' exists and is no socket: choose another path",
-                   path);
-        return false;
-    }
-    if (strlen(path) >= sizeof(un.sun_path)) {
-        return true;
-    }
-    strcpy(un.sun_path, path);
-    fd = qemu_socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
-    if (fd < 0) {
-        error_setg_errno(errp, errno, "cannot look at the socket '%s'", path);
-        return false;
-    }
-    busy = !connect(fd, (struct sockaddr *)&un, sizeof(un)) || errno == EAGAIN;
-    close(fd);
-    if (busy) {
-        error_setg(errp, "another process serves the socket '%s': choose"
-                   " another path, or stop that process", path);
-        return false;
-    }
-    return true;
-}
 
 /* Context: the AioContext; nothing of the connection is running. */
 static void tmem_vu_disconnected(VuServer *server)
@@ -89,7 +45,7 @@ static void tmem_vu_disconnected(VuServer *server)
 
 static bool tmem_vu_listen(TmemVhostUserServer *s, Error **errp)
 {
-    if (!tmem_vu_check_path(s->addr, errp) ||
+    if (!vhost_user_check_path(s->addr, errp) ||
         !vhost_user_server_start(&s->vu_server, s->addr, s->aio_context,
                                  s->num_vqs, &tmem_vu_iface, errp)) {
         return false;

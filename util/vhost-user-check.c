@@ -8,8 +8,13 @@
  * before it sees the message; what is not in the table below it never sees.
  */
 #include "qemu/osdep.h"
+#include <sys/socket.h>
+#include <sys/un.h>
+#include "qapi/error.h"
+#include "qapi/qapi-types-sockets.h"
 #include "qemu/host-utils.h"
 #include "qemu/range.h"
+#include "qemu/sockets.h"
 #include "qemu/vhost-user-check.h"
 #include "qemu/vhost-user-eventfd.h"
 
@@ -321,4 +326,45 @@ char *vhost_user_check_message(VuDev *dev, VhostUserMsg *msg)
                                msg->request, msg->size, msg->fd_num);
     }
     return known->check ? known->check(dev, msg) : NULL;
+}
+
+/* --- The socket --- */
+
+bool vhost_user_check_path(const SocketAddress *addr, Error **errp)
+{
+    struct sockaddr_un un = { .sun_family = AF_UNIX };
+    const char *path;
+    struct stat st;
+    bool busy;
+    int fd;
+
+    if (addr->type != SOCKET_ADDRESS_TYPE_UNIX) {
+        return true;
+    }
+    path = addr->u.q_unix.path;
+    if (stat(path, &st)) {
+        return true;
+    }
+    if (!S_ISSOCK(st.st_mode)) {
+        error_setg(errp, "'%s' exists and is no socket: choose another path",
+                   path);
+        return false;
+    }
+    if (strlen(path) >= sizeof(un.sun_path)) {
+        return true;
+    }
+    strcpy(un.sun_path, path);
+    fd = qemu_socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    if (fd < 0) {
+        error_setg_errno(errp, errno, "cannot look at the socket '%s'", path);
+        return false;
+    }
+    busy = !connect(fd, (struct sockaddr *)&un, sizeof(un)) || errno == EAGAIN;
+    close(fd);
+    if (busy) {
+        error_setg(errp, "the socket '%s' is served already: choose another"
+                   " path, or stop who serves it", path);
+        return false;
+    }
+    return true;
 }

@@ -43,4 +43,16 @@ char *vhost_user_check_message(VuDev *dev, VhostUserMsg *msg);
  */
 bool vhost_user_map_ring(VuDev *dev, VuVirtq *vq);
 
+/**
+ * vhost_user_check_path:
+ * @addr: where a server is to listen
+ * @errp: why it must not
+ *
+ * QEMU removes whatever is at the path of a socket.  That is right for the
+ * socket of a process that is gone, and for nothing else.
+ *
+ * Returns false, and sets @errp, if there is something else.
+ */
+bool vhost_user_check_path(const SocketAddress *addr, Error **errp);
+
 #endif /* QEMU_VHOST_USER_CHECK_H */

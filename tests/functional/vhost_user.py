@@ -41,6 +41,7 @@ QVA = 0x7f0000000000    # in the messages
 ENTRIES = 256           # of each ring
 RING_BYTES = 0x8000
 DESC_NEXT, DESC_WRITE = 1, 2
+INDEX = '@H'            # written at once: '<H' is two bytes, one after the other
 
 
 class Dropped(RuntimeError):
@@ -227,7 +228,7 @@ class FrontEnd:
         at = self.avail[index] % ENTRIES
         struct.pack_into('<H', self.memory, ring + 4 + 2 * at, slot)
         self.avail[index] = (self.avail[index] + 1) & 0xffff
-        struct.pack_into('<H', self.memory, ring + 2, self.avail[index])
+        struct.pack_into(INDEX, self.memory, ring + 2, self.avail[index])
         if kick and not (self.polite and self.looked_at(index)):
             self.kick(index)
 
@@ -245,7 +246,7 @@ class FrontEnd:
         """Until the chain is used; Dropped if it never will be."""
         def used():
             at = index * RING_BYTES + 0x4000 + 2
-            return struct.unpack_from('<H', self.memory, at)[0]
+            return struct.unpack_from(INDEX, self.memory, at)[0]
         while used() == self.used[index]:
             ready = select.select([self.calls[index], self.sock], [], [],
                                   self.timeout)[0]

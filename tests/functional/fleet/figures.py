@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 """What is measured in a window of time, and what follows from it."""
 
+import math
 import os
 import time
 
@@ -10,6 +11,16 @@ TOLERANCE = 10          # per cent that a share may be off
 LATENCY = 2             # times the p99 of being alone
 FREED = 1.0             # seconds
 FULL = 85               # per cent of the store: else nobody had to share
+
+
+def bucket_width(at):
+    """A bucket is a quarter of the power of two that it is in."""
+    return (1 << at.bit_length() - 1) / 4 if at > 3 else 1
+
+
+def by_chance(number):
+    """How many of so many are above a p99 that is right, at most: 3 sigma."""
+    return number / 100 + 3 * math.sqrt(number * 0.01 * 0.99)
 
 
 class Histogram:
@@ -35,17 +46,21 @@ class Histogram:
     def total(self):
         return sum(self.counts.values())
 
-    def percentile(self, percent):
-        """In microseconds, within a bucket a straight line; None of nothing.
+    def above(self, microseconds):
+        """How many took longer; within a bucket as percentile() has it."""
+        limit, number = microseconds * 1000, 0
+        for at, count in self.counts.items():
+            width = bucket_width(at)
+            number += count * min(max((at + width - limit) / width, 0), 1)
+        return number
 
-        A bucket is a quarter of the power of two that it is in.
-        """
+    def percentile(self, percent):
+        """In microseconds, within a bucket a straight line; None of nothing."""
         wanted, below = self.total * percent / 100, 0
         for at in sorted(self.counts):
             count = self.counts[at]
             if below + count >= wanted:
-                width = (1 << at.bit_length() - 1) / 4 if at > 3 else 1
-                return (at + width * (wanted - below) / count) / 1000
+                return (at + bucket_width(at) * (wanted - below) / count) / 1000
             below += count
         return None
 
@@ -170,10 +185,15 @@ class Verdict:
                 f'{name}_loads_alone': before.total,
                 f'{name}_loads': after.total,
                 f'{name}_p99_ratio': round(ratio, 2)})
-            self.add(ratio <= LATENCY,
+            # Of few loads a p99 is one of the slowest, and so an accident.
+            slow = after.above(LATENCY * p99[0])
+            self.figures[f'{name}_slow_loads'] = round(slow)
+            self.add(slow <= by_chance(after.total),
                      f'loads of {name}: p99 {p99[1]:.1f} us, alone'
-                     f' {p99[0]:.1f} us, {ratio:.2f} times'
-                     f' ({after.total} and {before.total} timed)')
+                     f' {p99[0]:.1f} us, {ratio:.2f} times; of {after.total},'
+                     f' {slow:.0f} took over {LATENCY} times that'
+                     f' ({by_chance(after.total):.0f} may by chance;'
+                     f' {before.total} timed alone)')
 
     def memory(self, peak, size):
         self.figures['memory_peak_bytes'] = peak
