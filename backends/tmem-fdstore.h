@@ -16,6 +16,9 @@ bool tmem_fdstore_available(Error **errp);
 /* What the names of our files begin with. */
 #define TMEM_FDSTORE_PREFIX "tmem-"
 
+/* What memfd_create() takes; systemd takes 255. */
+#define TMEM_FDSTORE_NAME_MAX ((size_t)249)
+
 /**
  * tmem_fdstore_start: note which files the manager has passed
  *

@@ -477,6 +477,13 @@ bool tmem_store_handover_start(TmemStoreObject *obj, Error **errp)
                    " guest does not outlive the store that its own QEMU has");
         return false;
     }
+    if (strlen(name) > TMEM_FDSTORE_NAME_MAX) {
+        error_setg(errp, "'handover' is for stores with an ID of up to %zu"
+                   " bytes, and this one has %zu: choose a shorter ID",
+                   TMEM_FDSTORE_NAME_MAX - strlen(TMEM_FDSTORE_PREFIX),
+                   strlen(id));
+        return false;
+    }
     if (!tmem_fdstore_available(errp)) {
         return false;
     }

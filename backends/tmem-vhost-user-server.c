@@ -14,6 +14,7 @@
 #include "qapi/visitor.h"
 #include "block/aio-wait.h"
 #include "libtmem/tmem-req.h"
+#include "libtmem/tmem-save.h"
 #include "qemu/error-report.h"
 #include "qemu/module.h"
 #include "qemu/vhost-user-check.h"
@@ -92,6 +93,13 @@ static bool tmem_vu_check_properties(TmemVhostUserServer *s, Error **errp)
     if (!s->addr) {
         error_setg(errp, "a tmem-vhost-user-server needs 'addr', the socket to"
                    " listen on");
+        return false;
+    }
+    /* With that of its kind it is a name in the stream of a handover. */
+    if (strlen(s->id) > TMEM_BUNDLE_NAME_MAX - strlen("device:")) {
+        error_setg(errp, "the ID of a tmem-vhost-user-server has at most %zu"
+                   " bytes, and this one has %zu", TMEM_BUNDLE_NAME_MAX -
+                   strlen("device:"), strlen(s->id));
         return false;
     }
     if (!s->device.num_queues ||

@@ -146,5 +146,8 @@ class Supervisor:
         return {client['name']: client for store in self.qmp.cmd('query-tmem')
                 for client in store['clients']}
 
+    def overhead(self):
+        return self.qmp.cmd('query-tmem')[0]['stats']['overhead-bytes']
+
     def pages(self, name):
         return self.clients()[name]['total']['pages']

@@ -316,15 +316,14 @@ void tmem_loader_set_store(TmemLoader *loader, TmemStore *store)
     set_loader(store, loader);
 }
 
-uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client)
+uint32_t tmem_loader_slots(const TmemLoader *loader)
 {
     uint32_t nr_slots = 0;
 
     for (unsigned i = 0; loader && i < loader->bundles->len; i++) {
         const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
 
-        if (!bundle->taken && !bundle->entry.is_host &&
-            !strcmp(bundle->client, client)) {
+        if (!bundle->taken && !bundle->entry.is_host) {
             nr_slots = MAX(nr_slots, bundle->entry.nr_slots);
         }
     }

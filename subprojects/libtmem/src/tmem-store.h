@@ -53,13 +53,13 @@ struct TmemStore {
 uint64_t tmem_store_generation(TmemStore *store);
 
 /**
- * tmem_loader_slots() - the places that a guest's pools will need
+ * tmem_loader_slots() - the places that any guest's pools will need
  * @loader: or NULL
- * @client: the name of the client that they were of
  *
- * They are below the one returned, as long as they have not been taken.
+ * They are below the one returned, as long as they have not been taken.  Which
+ * client they come to is not known: its name may be another one now.
  */
-uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client);
+uint32_t tmem_loader_slots(const TmemLoader *loader);
 
 #ifdef TMEM_DEBUG
 /** Tests: what tmem_store_check() calls between its two looks at slots. */
