@@ -84,10 +84,12 @@ class Server:
 
     def remove_disk(self, nbd, name='disk'):
         nbd.close()
-        self.qmp.cmd('block-export-del', id=f'export-{name}', mode='hard')
-        for _ in range(200):
-            if not self.qmp.cmd('query-block-exports'):
-                break
+        export = f'export-{name}'
+        self.qmp.cmd('block-export-del', id=export, mode='hard')
+        ends = time.monotonic() + 60
+        # Others may stay.
+        while export in [e['id'] for e in self.qmp.cmd('query-block-exports')]:
+            check(time.monotonic() < ends, f'{export} stays')
             time.sleep(0.05)
         self.qmp.cmd('blockdev-del', **{'node-name': name})
 

@@ -52,7 +52,7 @@ class FrontEnd:
     """One connection, with the memory and the rings of a guest."""
 
     def __init__(self, path, queues=2, memory=8 << 20, seal=True, start=True,
-                 timeout=20):
+                 timeout=60):
         self.timeout = timeout
         self.queues = queues
         self.polite = False     # kick only where the server wants it

@@ -63,7 +63,7 @@ TAINTS = {5: 'a bad page', 7: 'an oops or a BUG', 9: 'a WARNING',
           14: 'a soft lockup'}
 
 AFTER_REPORT = 3    # seconds of console still shown after a report
-POWER_OFF = 20      # seconds a guest may need to power off
+POWER_OFF = 60      # seconds a guest may need to power off
 CHECK_TIME = 60     # seconds a host check may need
 
 
