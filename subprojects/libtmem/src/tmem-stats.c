@@ -121,19 +121,45 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes)
     }
 }
 
-uint64_t tmem_client_persistent_pages_locked(const TmemClient *client)
+#ifdef TMEM_DEBUG
+static void (*between)(void *opaque);
+static void *between_opaque;
+
+void tmem_stats_set_between(void (*func)(void *opaque), void *opaque)
 {
-    uint64_t went = tmem_turnover_went(&client->persistent), came;
+    between = func;
+    between_opaque = opaque;
+}
+#endif
+
+static void call_between(void)
+{
+#ifdef TMEM_DEBUG
+    if (between) {
+        between(between_opaque);
+    }
+#endif
+}
+
+static uint64_t sum_persistent(const TmemClient *client,
+                               uint64_t (*part)(const TmemTurnover *turnover))
+{
+    uint64_t sum = part(&client->persistent);
 
     for (const GList *l = client->contexts; l; l = l->next) {
-        went += tmem_turnover_went(&((TmemContext *)l->data)->persistent);
+        call_between();
+        sum += part(&((TmemContext *)l->data)->persistent);
     }
+    return sum;
+}
+
+uint64_t tmem_client_persistent_pages_locked(const TmemClient *client)
+{
+    uint64_t went = sum_persistent(client, tmem_turnover_went);
+
+    call_between();
     /* Only now: see TmemTurnover. */
-    came = tmem_turnover_came(&client->persistent);
-    for (const GList *l = client->contexts; l; l = l->next) {
-        came += tmem_turnover_came(&((TmemContext *)l->data)->persistent);
-    }
-    return came - went;
+    return sum_persistent(client, tmem_turnover_came) - went;
 }
 
 uint64_t tmem_client_persistent_pages(TmemClient *client)

@@ -64,6 +64,9 @@ uint32_t tmem_loader_slots(const TmemLoader *loader);
 #ifdef TMEM_DEBUG
 /** Tests: what tmem_store_check() calls between its two looks at slots. */
 void tmem_check_set_between(void (*func)(void *opaque), void *opaque);
+
+/** Tests: what is called between two contexts whose pages are summed up. */
+void tmem_stats_set_between(void (*func)(void *opaque), void *opaque);
 #endif
 
 #endif /* TMEM_STORE_H */

@@ -6,6 +6,7 @@
 #include <unistd.h>
 
 #include "testlib.h"
+#include "tmem-store.h"
 
 static void expect_within_size(TmemStore *store)
 {
@@ -511,24 +512,39 @@ static void test_counters_live_on(void)
     fixture_tear_down(&f);
 }
 
-/* Enough for a look at all of them to take its time. */
-#define NR_IDLE_CONTEXTS    200
+#define NR_LOOKED_AT    3
 
+/* One look at the pages of a client, in which another page takes one's place */
 typedef struct Look {
-    TmemClient *client;
-    bool end;               /* atomic */
-    uint64_t fewest;        /* pages seen */
+    Fixture f;
+    TmemContext *ctx[NR_LOOKED_AT];
+    unsigned storing;       /* which of these */
+    unsigned dropping;
+    unsigned nr_between;    /* moments that the look has had */
+    unsigned when;          /* at which of them */
+    uint64_t page;          /* the one that is held */
 } Look;
 
-static void *look_on(void *opaque)
+static void *take_its_place(void *opaque)
+{
+    Look *look = opaque;
+    TmemHandle old = test_handle(look->f.persistent, 0, look->page++);
+
+    g_assert_cmpint(test_store(look->ctx[look->storing],
+                               test_handle(look->f.persistent, 0, look->page),
+                               TEST_PAGE_ZERO, 0), ==, TMEM_STATUS_OK);
+    tmem_page_invalidate(look->ctx[look->dropping], &old);
+    return NULL;
+}
+
+/* In a thread of its own, as it would be: this one has the client locked. */
+static void between_two(void *opaque)
 {
     Look *look = opaque;
 
-    while (!__atomic_load_n(&look->end, __ATOMIC_ACQUIRE)) {
-        look->fewest = MIN(look->fewest,
-                           tmem_client_persistent_pages(look->client));
+    if (look->nr_between++ == look->when) {
+        g_thread_join(g_thread_new("other", take_its_place, look));
     }
-    return NULL;
 }
 
 /*
@@ -537,38 +553,34 @@ static void *look_on(void *opaque)
  */
 static void test_never_too_few(void)
 {
-    TmemContext *ctx[NR_IDLE_CONTEXTS + 2];
-    Look look = { .fewest = UINT64_MAX };
-    GThread *thread;
-    Fixture f;
+    Look look = { .nr_between = 1 };
 
-    fixture_set_up(&f, FIXTURE_SIZE, 0);
-    look.client = f.client;
-    for (unsigned i = 0; i < G_N_ELEMENTS(ctx); i++) {
-        ctx[i] = tmem_context_new(f.client, NULL);
-        g_assert_nonnull(ctx[i]);
+    fixture_set_up(&look.f, FIXTURE_SIZE, 0);
+    for (unsigned i = 0; i < NR_LOOKED_AT; i++) {
+        look.ctx[i] = tmem_context_new(look.f.client, NULL);
+        g_assert_nonnull(look.ctx[i]);
     }
-    test_store(f.ctx, test_handle(f.persistent, 0, 0), TEST_PAGE_ZERO, 0);
-    thread = g_thread_new("look", look_on, &look);
-    for (uint64_t i = 1; i < 300000; i++) {
-        TmemHandle old = test_handle(f.persistent, 0, i - 1);
-        /* Whichever of the two is read first. */
-        bool turn = i >> 10 & 1;
-
-        g_assert_cmpint(test_store(ctx[turn ? 0 : NR_IDLE_CONTEXTS + 1],
-                                   test_handle(f.persistent, 0, i),
-                                   TEST_PAGE_ZERO, 0), ==, TMEM_STATUS_OK);
-        tmem_page_invalidate(ctx[turn ? NR_IDLE_CONTEXTS + 1 : 0], &old);
+    test_store(look.f.ctx, test_handle(look.f.persistent, 0, 0),
+               TEST_PAGE_ZERO, 0);
+    for (look.when = 0; look.when < look.nr_between; look.when++) {
+        for (unsigned i = 0; i < NR_LOOKED_AT * NR_LOOKED_AT; i++) {
+            look.storing = i / NR_LOOKED_AT;
+            look.dropping = i % NR_LOOKED_AT;
+            look.nr_between = 0;
+            tmem_stats_set_between(between_two, &look);
+            g_assert_cmpuint(tmem_client_persistent_pages(look.f.client), >=,
+                             1);
+            tmem_stats_set_between(NULL, NULL);
+            g_assert_cmpuint(tmem_client_persistent_pages(look.f.client), ==,
+                             1);
+        }
     }
-    __atomic_store_n(&look.end, true, __ATOMIC_RELEASE);
-    g_thread_join(thread);
-    g_assert_cmpuint(look.fewest, >=, 1);
-    g_assert_cmpuint(tmem_client_persistent_pages(f.client), ==, 1);
-    for (unsigned i = 0; i < G_N_ELEMENTS(ctx); i++) {
-        tmem_context_free(ctx[i]);
+    g_assert_cmpuint(look.when, >, 2 * NR_LOOKED_AT);
+    for (unsigned i = 0; i < NR_LOOKED_AT; i++) {
+        tmem_context_free(look.ctx[i]);
     }
-    g_assert_cmpuint(tmem_client_persistent_pages(f.client), ==, 1);
-    fixture_tear_down(&f);
+    g_assert_cmpuint(tmem_client_persistent_pages(look.f.client), ==, 1);
+    fixture_tear_down(&look.f);
 }
 
 static void test_persistent_pages(void)
