@@ -41,7 +41,8 @@ QVA = 0x7f0000000000    # in the messages
 ENTRIES = 256           # of each ring
 RING_BYTES = 0x8000
 DESC_NEXT, DESC_WRITE = 1, 2
-INDEX = '@H'            # written at once: '<H' is two bytes, one after the other
+# Written at once: '<H' is one byte after the other.
+INDEX = '@H'
 
 
 class Dropped(RuntimeError):
