@@ -26,7 +26,9 @@ void tmem_device_config(const TmemDeviceConf *conf,
 
 uint64_t tmem_device_features(const TmemDeviceConf *conf)
 {
+    /* Who may join which shared pool is the operator's to say. */
     uint64_t features = BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL) |
+                        BIT_ULL(VIRTIO_TMEM_F_SHARED) |
                         BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
 
     if (conf->disk_size) {
@@ -43,6 +45,7 @@ uint64_t tmem_device_features(const TmemDeviceConf *conf)
 
 bool tmem_device_features_ok(uint64_t features)
 {
-    return !(features & BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE)) ||
+    return !(features & (BIT_ULL(VIRTIO_TMEM_F_SHARED) |
+                         BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE))) ||
            (features & BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL));
 }

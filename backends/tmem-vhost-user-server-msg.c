@@ -115,7 +115,7 @@ static char *tmem_vu_check_features(TmemVhostUserServer *s, VhostUserMsg *msg)
                                features & ~tmem_vu_features(s));
     }
     if (!tmem_device_features_ok(features)) {
-        return g_strdup("VIRTIO_TMEM_F_EXCLUSIVE needs"
+        return g_strdup("VIRTIO_TMEM_F_SHARED and VIRTIO_TMEM_F_EXCLUSIVE need"
                         " VIRTIO_TMEM_F_EPHEMERAL");
     }
     tmem_vu_drain(s);

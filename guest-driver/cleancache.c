@@ -19,13 +19,23 @@
  * more pool, the one that was used least recently goes, if that is long ago;
  * it comes back when it is needed.
  *
- * A shared file system (ocfs2) gets a pool of its own, too.  That is right,
- * because a node that may lose its lock on a file drops the pages of that file
- * from its page cache, and then cleancache invalidates the whole file here.
- * What it gives away is that nodes on one host could use each other's pages.
+ * A shared file system (ocfs2) whose disk cannot be written to here joins the
+ * pool of its UUID, if the host has authorised this guest for that: guests with
+ * the same read-only disk find each other's pages.
  *
- * Loads are exclusive if the host can do that: the page is in the guest now, and
- * would be stored again when it is dropped again.
+ * Where the disk can be written to it gets a pool of its own.  That is right,
+ * because a node that may lose its lock on a file drops the pages of that file
+ * from its page cache, and then cleancache invalidates the whole file here.  A
+ * shared pool would not be: nothing tells cleancache that a page which it has is
+ * being changed.  A node that alone has a file open may drop a page, so that it is
+ * stored, write that page anew, and then only share its lock (EX to PR), which
+ * writes the page to the disk and leaves it in the page cache.  The old page in
+ * the pool is hidden from this node by its page cache, but from no other.  The
+ * disk has to be read-only, and not only the mount, as a mount can be made
+ * writable and nobody tells us; with such a disk ocfs2 refuses that.
+ *
+ * Loads are exclusive if the host can do that and the pool is not shared: the
+ * page is in the guest now, and would be stored again when it is dropped again.
  *
  * What the host gives back is believed, as the disk's content is: file systems
  * that check or decrypt what they read from a disk (fs-verity, fscrypt) had done
@@ -46,11 +56,14 @@
  * is all that a mount takes.  vtmem_cc_register_mutex comes before the kernel's
  * locks of mounted file systems (s_umount), so it is taken with no other held.
  */
+#include <linux/blkdev.h>
 #include <linux/cleancache.h>
+#include <linux/fs.h>
 #include <linux/jhash.h>
 #include <linux/module.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/uuid.h>
 #include <linux/virtio_config.h>
 #include <linux/xarray.h>
 
@@ -69,6 +82,9 @@ struct vtmem_cc_pool {
 	unsigned long retry_at;		/* jiffies: when to ask for it again */
 	unsigned long retry;		/* jiffies from one refusal to the next */
 	int refused;			/* what the log has told: an error, or 0 */
+	uuid_t uuid;			/* of a shared file system, or null */
+	bool unchanging;		/* its disk cannot be written to here */
+	int unshared;			/* what the log has told of sharing */
 	struct work_struct end_work;	/* queued once, at unmount */
 };
 
@@ -157,6 +173,58 @@ static void vtmem_cc_refused(struct vtmem_cc_pool *pool, int err)
 		"the host has no room for one more" : "the host refused it");
 }
 
+/*
+ * A shared file system has joined its pool, or has one of its own for @why: an
+ * error.  Told once.
+ */
+static void vtmem_cc_tell_sharing(struct vtmem_cc_pool *pool, int why)
+{
+	const char *name = pool->eph.dev->name;
+
+	if (pool->unshared == why)
+		return;
+	pool->unshared = why;
+	switch (why) {
+	case 0:
+		pr_info("virtio_tmem %s: cleancache: file system %d shares the pool %pUb with other guests\n",
+			name, pool->id, &pool->uuid);
+		break;
+	case -EROFS:
+		pr_info("virtio_tmem %s: cleancache: file system %d has a pool of its own and does not share %pUb: its disk is not read-only\n",
+			name, pool->id, &pool->uuid);
+		break;
+	case -EPERM:
+		pr_warn("virtio_tmem %s: cleancache: file system %d has a pool of its own: the host has not authorised this guest for the shared pool %pUb; after tmem-authorize there, mount it again\n",
+			name, pool->id, &pool->uuid);
+		break;
+	default:
+		pr_warn("virtio_tmem %s: cleancache: file system %d has a pool of its own: another one of this guest is in the shared pool %pUb\n",
+			name, pool->id, &pool->uuid);
+	}
+}
+
+/* Has the host make the pool, which is nobody's yet, or joins it. */
+static int vtmem_cc_create(struct vtmem_cc_pool *pool, __le64 *host)
+{
+	struct vtmem_eph *eph = &pool->eph;
+	int err = -EROFS;
+
+	eph->shared = false;
+	if (uuid_is_null(&pool->uuid) ||
+	    !virtio_has_feature(eph->dev->vdev, VIRTIO_TMEM_F_SHARED))
+		return vtmem_pool_create_ephemeral(eph->dev, host);
+	if (pool->unchanging) {
+		err = vtmem_pool_join(eph->dev, &pool->uuid, host);
+		if (err && err != -EPERM && err != -EINVAL)
+			return err;
+	}
+	vtmem_cc_tell_sharing(pool, err);
+	if (err)
+		return vtmem_pool_create_ephemeral(eph->dev, host);
+	eph->shared = true;
+	return 0;
+}
+
 /* Makes a pool live. */
 static void vtmem_cc_make(struct vtmem_cc_pool *pool)
 {
@@ -169,7 +237,7 @@ static void vtmem_cc_make(struct vtmem_cc_pool *pool)
 	if (!READ_ONCE(vtmem_param_cleancache) ||
 	    eph->dev != READ_ONCE(vtmem_cc_dev) || READ_ONCE(eph->dev->failed))
 		return;
-	err = vtmem_pool_create_ephemeral(eph->dev, &host);
+	err = vtmem_cc_create(pool, &host);
 	if (err) {
 		vtmem_cc_refused(pool, err);
 		return;
@@ -235,8 +303,8 @@ static void vtmem_cc_end_work(struct work_struct *work)
 	kfree(pool);
 }
 
-/* Called by a mount, or a remount, which may sleep. */
-static int vtmem_cc_init_fs(size_t page_size)
+/* @sb: of a shared file system, or NULL. */
+static int vtmem_cc_init(const struct super_block *sb, size_t page_size)
 {
 	struct vtmem_cc_pool *pool;
 	u32 id;
@@ -251,6 +319,11 @@ static int vtmem_cc_init_fs(size_t page_size)
 	INIT_WORK(&pool->end_work, vtmem_cc_end_work);
 	pool->retry_at = jiffies;
 	pool->retry = VTMEM_CC_RETRY_MIN;
+	pool->unshared = 1;		/* nothing yet */
+	if (sb) {
+		uuid_copy(&pool->uuid, &sb->s_uuid);
+		pool->unchanging = bdev_read_only(sb->s_bdev);
+	}
 
 	mutex_lock(&vtmem_cc_mutex);
 	err = -ENODEV;
@@ -274,9 +347,17 @@ static int vtmem_cc_init_fs(size_t page_size)
 	return id;
 }
 
+/* Called by a mount, or a remount, which may sleep. */
+static int vtmem_cc_init_fs(size_t page_size)
+{
+	return vtmem_cc_init(NULL, page_size);
+}
+
+/* The same; cleancache passes the UUID that is in the super block. */
 static int vtmem_cc_init_shared_fs(uuid_t *uuid, size_t page_size)
 {
-	return vtmem_cc_init_fs(page_size);
+	return vtmem_cc_init(container_of(uuid, struct super_block, s_uuid),
+			     page_size);
 }
 
 /* The pool of @id, if it is live.  Under RCU. */

@@ -150,8 +150,9 @@ static void vtmem_eph_loaded(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 	else
 		q->stats[VTMEM_LOADS_ERROR]++;
 	/* It is not there any more: taken, or never there. */
-	if (status == VIRTIO_TMEM_S_MISS ||
-	    slot->wire->op.flags & VIRTIO_TMEM_OP_F_EXCLUSIVE)
+	if (!slot->pool->shared &&
+	    (status == VIRTIO_TMEM_S_MISS ||
+	     slot->wire->op.flags & VIRTIO_TMEM_OP_F_EXCLUSIVE))
 		clear_bit(slot->page_bit, q->dev->eph->pages);
 }
 

@@ -36,6 +36,10 @@
  *   pages    this page may be there.  Cleared by the answer to a load, also for
  *            another page that has the same bit, so only loads may ask it
  *
+ * Of a pool that other guests share (vtmem_eph.shared) they do not know what is
+ * there: its loads and invalidates are not left out, and its loads, which are
+ * never exclusive, clear nothing.
+ *
  * Locking: all of struct vtmem_eph_queue is guarded by vtmem_queue.lock; the
  * maps are changed by atomic operations.  A pool's state and its host's name for
  * it may be read in an RCU read-side section, which ends after posting: whoever
@@ -82,6 +86,13 @@ static unsigned int vtmem_eph_object_bit(u32 hash)
 static u32 *vtmem_eph_gen(struct vtmem_eph_queue *eq, u32 hash)
 {
 	return &eq->gen[(hash >> 8) % VTMEM_EPH_GENS];
+}
+
+/* May something of this object be on the host? */
+static bool vtmem_eph_may_hold(struct vtmem_eph *pool, u32 hash)
+{
+	return pool->shared ||
+	       test_bit(vtmem_eph_object_bit(hash), pool->dev->eph->objects);
 }
 
 /* A function of the object alone, so that its operations keep their order. */
@@ -144,8 +155,7 @@ void vtmem_eph_invalidate(struct vtmem_eph *pool,
 	spin_lock_irqsave(&q->lock, flags);
 	(*vtmem_eph_gen(q->eph, hash))++;
 	if (READ_ONCE(pool->state) == VTMEM_EPH_LIVE &&
-	    q->state != VTMEM_FAILED &&
-	    test_bit(vtmem_eph_object_bit(hash), q->dev->eph->objects)) {
+	    q->state != VTMEM_FAILED && vtmem_eph_may_hold(pool, hash)) {
 		vtmem_eph_note(q, pool, name, whole);
 		notify = vtmem_eph_kick(q);
 	}
@@ -199,7 +209,7 @@ void vtmem_eph_store(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 	} else {
 		q->stats[VTMEM_EPH_STORES_SKIPPED]++;
 		(*vtmem_eph_gen(eq, hash))++;
-		if (test_bit(vtmem_eph_object_bit(hash), maps->objects))
+		if (vtmem_eph_may_hold(pool, hash))
 			vtmem_eph_note(q, pool, name, false);
 	}
 	/* When slots run short the host should know what it has to do. */
@@ -229,7 +239,8 @@ vtmem_eph_post_load(struct vtmem_queue *q, struct vtmem_eph *pool,
 	lockdep_assert_held(&q->lock);
 
 	if (READ_ONCE(pool->state) != VTMEM_EPH_LIVE || eq->silent ||
-	    q->state != VTMEM_RUNNING || !test_bit(bit, maps->pages))
+	    q->state != VTMEM_RUNNING ||
+	    (!pool->shared && !test_bit(bit, maps->pages)))
 		return NULL;
 	vtmem_eph_flush_notes(q);
 	if (vtmem_eph_find_note(eq, pool, name))
@@ -241,8 +252,8 @@ vtmem_eph_post_load(struct vtmem_queue *q, struct vtmem_eph *pool,
 	slot->wait = wait;
 	slot->page_bit = bit;
 	if (!vtmem_eph_post(q, slot, pool, VIRTIO_TMEM_OP_LOAD,
-			    maps->exclusive ? VIRTIO_TMEM_OP_F_EXCLUSIVE : 0,
-			    name))
+			    maps->exclusive && !pool->shared ?
+			    VIRTIO_TMEM_OP_F_EXCLUSIVE : 0, name))
 		return NULL;
 	*gen = *vtmem_eph_gen(eq, hash);
 	pool->used = jiffies;

@@ -151,8 +151,9 @@ static int vtmem_ctrl_send(struct vtmem_dev *dev, size_t bytes)
 	return ctrl->wire->resp.status;
 }
 
+/* @uuid: of a shared pool, or NULL. */
 static int vtmem_pool_create_kind(struct vtmem_dev *dev, u16 flags,
-				  __le64 *pool)
+				  const uuid_t *uuid, __le64 *pool)
 {
 	struct vtmem_ctrl *ctrl = &dev->ctrl;
 	int status;
@@ -163,6 +164,8 @@ static int vtmem_pool_create_kind(struct vtmem_dev *dev, u16 flags,
 		.page_shift = PAGE_SHIFT,
 		.flags = cpu_to_le16(flags),
 	};
+	if (uuid)
+		export_uuid(ctrl->wire->req.create.uuid, uuid);
 	status = vtmem_ctrl_send(dev, sizeof(ctrl->wire->req.create));
 	*pool = ctrl->wire->resp.pool;
 	mutex_unlock(&ctrl->mutex);
@@ -175,6 +178,10 @@ static int vtmem_pool_create_kind(struct vtmem_dev *dev, u16 flags,
 	case VIRTIO_TMEM_S_NOSPC:
 	case VIRTIO_TMEM_S_QUOTA:
 		return -ENOSPC;
+	case VIRTIO_TMEM_S_PERM:
+		return -EPERM;
+	case VIRTIO_TMEM_S_INVAL:
+		return -EINVAL;
 	default:
 		return -EIO;
 	}
@@ -190,13 +197,29 @@ static int vtmem_pool_create_kind(struct vtmem_dev *dev, u16 flags,
  */
 int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool)
 {
-	return vtmem_pool_create_kind(dev, 0, pool);
+	return vtmem_pool_create_kind(dev, 0, NULL, pool);
 }
 
 /* The same for an ephemeral one, which the device must have offered. */
 int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool)
 {
-	return vtmem_pool_create_kind(dev, VIRTIO_TMEM_POOL_EPHEMERAL, pool);
+	return vtmem_pool_create_kind(dev, VIRTIO_TMEM_POOL_EPHEMERAL, NULL,
+				      pool);
+}
+
+/**
+ * vtmem_pool_join() - take part in an ephemeral pool of several guests
+ * @dev:  a running device that has offered shared pools
+ * @uuid: what they call it
+ * @pool: its id for this guest, as the wire has it
+ *
+ * Sleeps.  As vtmem_pool_create(); and -EPERM if the host has not authorised
+ * this guest for @uuid, -EINVAL if the guest is in that pool already.
+ */
+int vtmem_pool_join(struct vtmem_dev *dev, const uuid_t *uuid, __le64 *pool)
+{
+	return vtmem_pool_create_kind(dev, VIRTIO_TMEM_POOL_EPHEMERAL |
+				      VIRTIO_TMEM_POOL_SHARED, uuid, pool);
 }
 
 /* Sleeps.  There is nothing a caller could do about a failure. */

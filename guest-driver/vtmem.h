@@ -35,6 +35,7 @@
 #include <linux/notifier.h>
 #include <linux/scatterlist.h>
 #include <linux/spinlock.h>
+#include <linux/uuid.h>
 #include <linux/virtio.h>
 #include <linux/wait.h>
 #include <linux/workqueue.h>
@@ -326,6 +327,7 @@ struct vtmem_eph {
 	struct vtmem_dev *dev;
 	enum vtmem_eph_state state;
 	__le64 host;			/* its id; while live */
+	bool shared;			/* other guests use it, too; while live */
 	u32 hash;			/* start value: pools differ */
 	atomic_t inflight;		/* operations the device has, and loads */
 	unsigned long used;		/* jiffies, about */
@@ -596,6 +598,7 @@ void vtmem_ctrl_abort(struct vtmem_dev *dev);
 bool vtmem_ctrl_stalled(struct vtmem_dev *dev);
 int vtmem_pool_create(struct vtmem_dev *dev, __le64 *pool);
 int vtmem_pool_create_ephemeral(struct vtmem_dev *dev, __le64 *pool);
+int vtmem_pool_join(struct vtmem_dev *dev, const uuid_t *uuid, __le64 *pool);
 void vtmem_pool_destroy(struct vtmem_dev *dev, __le64 pool);
 
 /* backing.c */

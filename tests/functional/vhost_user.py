@@ -26,14 +26,14 @@ ADD_MEM_REG, REM_MEM_REG = 37, 38
 
 F_VERSION_1, F_PROTOCOL_FEATURES, F_LOG_ALL = 1 << 32, 1 << 30, 1 << 26
 F_DISK, F_MQ, F_EPHEMERAL, F_EXCLUSIVE = 1 << 0, 1 << 1, 1 << 2, 1 << 4
-F_HINT = 1 << 6
+F_SHARED, F_HINT = 1 << 3, 1 << 6
 REPLY_ACK = 1 << 3
 NEED_REPLY = 1 << 3
 
 F_ADD_SEALS, F_SEAL_SHRINK, F_SEAL_GROW = 1033, 2, 4
 
 PAGE = 4096
-OK, MISS, NOPOOL = 0, 1, 7
+OK, MISS, NOPOOL, PERM = 0, 1, 7, 10
 STORE, LOAD, INVALIDATE, INVALIDATE_OBJECT = 1, 2, 3, 4
 
 GPA = 0x100000000       # of the shared memory, for the device
@@ -161,7 +161,7 @@ class FrontEnd:
         self.send(SET_PROTOCOL_FEATURES, struct.pack('<Q', REPLY_ACK))
         self.set(SET_OWNER)
         wanted = F_VERSION_1 | F_PROTOCOL_FEATURES | F_EPHEMERAL | \
-            F_EXCLUSIVE | (F_MQ if self.queues > 2 else 0)
+            F_SHARED | F_EXCLUSIVE | (F_MQ if self.queues > 2 else 0)
         self.set(SET_FEATURES, struct.pack(
             '<Q', wanted if features is None else features))
 
@@ -269,10 +269,10 @@ class FrontEnd:
         self.wait(index)
         return bytes(self.memory[answer:answer + room])
 
-    def create_pool(self, flags=0):
-        """A persistent pool, or with flags=1 an ephemeral one."""
+    def create_pool(self, flags=0, uuid=bytes(16)):
+        """A persistent pool; flags=1: ephemeral, flags=3: shared by @uuid."""
         answer = self.submit(0, struct.pack('<BBHI16s', 16, 12, flags, 0,
-                                            bytes(16)), 16)
+                                            uuid), 16)
         status, pool = answer[0], struct.unpack('<Q', answer[8:])[0]
         if status != OK:
             raise OSError(f'CREATE_POOL answered {status}')

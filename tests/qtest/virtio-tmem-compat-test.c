@@ -17,16 +17,23 @@ static uint64_t offered(void *obj)
     return qvirtio_get_features(((QVirtioTmem *)obj)->vdev) & TYPE_BITS;
 }
 
-/* What a driver may choose: an exclusive load is of an ephemeral pool. */
+/* What a driver may choose: both are about ephemeral pools. */
 static bool is_possible(uint64_t features)
 {
-    return !(features & F(EXCLUSIVE)) || (features & F(EPHEMERAL));
+    return !(features & (F(SHARED) | F(EXCLUSIVE))) ||
+           (features & F(EPHEMERAL));
 }
 
 static void use_ephemeral_pool(Fixture *f, uint64_t features)
 {
+    static const uint8_t uuid[16] = { 1 };
     QTmemBatch *b;
+    uint64_t id;
 
+    /* PERM: understood, and not authorised. */
+    g_assert_cmpuint(qtmem_join_pool(f->t, uuid, &id), ==,
+                     features & F(SHARED) ? VIRTIO_TMEM_S_PERM :
+                                            VIRTIO_TMEM_S_UNSUPP);
     g_assert_cmpuint(qtmem_create_pool(f->t, VIRTIO_TMEM_POOL_EPHEMERAL,
                                        &f->ephemeral), ==,
                      features & F(EPHEMERAL) ? VIRTIO_TMEM_S_OK :
@@ -80,8 +87,8 @@ static void use(Fixture *f, uint64_t features)
 /* Drivers that know any part of what the device offers. */
 static void test_old_driver(void *obj, void *data, QGuestAllocator *alloc)
 {
-    uint64_t all = offered(obj) & (F(EPHEMERAL) | F(EXCLUSIVE) | F(CREDIT) |
-                                   F(HINT) | F(DISK) | F(MQ));
+    uint64_t all = offered(obj) & (F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE) |
+                                   F(CREDIT) | F(HINT) | F(DISK) | F(MQ));
     /* Subsets of the bits of @all, beginning with that of no bit. */
     uint64_t features = 0;
     unsigned n = 0;
@@ -98,7 +105,7 @@ static void test_old_driver(void *obj, void *data, QGuestAllocator *alloc)
         features = (features - all) & all;
     } while (features);
     g_test_message("%u kinds of driver", n);
-    g_assert_cmpuint(n, >=, 24);
+    g_assert_cmpuint(n, >=, 40);
     qtmem_stop(f.t);
 }
 
@@ -114,7 +121,7 @@ static void test_old_device(void *obj, void *data, QGuestAllocator *alloc)
     qtmem_stop(f.t);
 }
 
-/* One without EPHEMERAL cannot have EXCLUSIVE, whatever its property says. */
+/* One without EPHEMERAL has neither of both, whatever the properties say. */
 static void test_no_ephemeral(void *obj, void *data, QGuestAllocator *alloc)
 {
     uint64_t features = offered(obj) & (F(CREDIT) | F(HINT));
@@ -123,8 +130,24 @@ static void test_no_ephemeral(void *obj, void *data, QGuestAllocator *alloc)
                          features, 1),
     };
 
-    g_assert_cmphex(offered(obj) & (F(EPHEMERAL) | F(EXCLUSIVE)), ==, 0);
+    g_assert_cmphex(offered(obj) & (F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE)),
+                    ==, 0);
     g_assert_cmphex(features, ==, F(CREDIT) | F(HINT));
+    use(&f, features);
+    qtmem_stop(f.t);
+}
+
+/* One that has all but shared pools. */
+static void test_no_shared(void *obj, void *data, QGuestAllocator *alloc)
+{
+    uint64_t features = offered(obj) &
+                        (F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE));
+    Fixture f = {
+        .t = qtmem_start(global_qtest, ((QVirtioTmem *)obj)->vdev, alloc,
+                         features, 1),
+    };
+
+    g_assert_cmphex(features, ==, F(EPHEMERAL) | F(EXCLUSIVE));
     use(&f, features);
     qtmem_stop(f.t);
 }
@@ -135,8 +158,8 @@ static void test_no_ephemeral(void *obj, void *data, QGuestAllocator *alloc)
  */
 static void test_machine(void *obj, void *data, QGuestAllocator *alloc)
 {
-    g_assert_cmphex(offered(obj) & ~F(SHARED), ==,
-                    F(DISK) | F(MQ) | F(EPHEMERAL) | F(EXCLUSIVE) |
+    g_assert_cmphex(offered(obj), ==,
+                    F(DISK) | F(MQ) | F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE) |
                     F(CREDIT) | F(HINT));
 }
 
@@ -163,7 +186,8 @@ static void register_virtio_tmem_compat_test(void)
     add("compat/machine", test_machine, "store=s0,disk-size=64M,num-queues=2");
     add("compat/old-device", test_old_device,
         "store=s0,disk-size=0,num-queues=1,credit=0,ephemeral=off,"
-        "exclusive=off,hint=off");
+        "shared=off,exclusive=off,hint=off");
+    add("compat/no-shared", test_no_shared, "store=s0,shared=off");
     add("compat/no-ephemeral", test_no_ephemeral, "store=s0,ephemeral=off");
 }
 

@@ -306,8 +306,9 @@ static void test_virtio_status(void *obj, void *data, QGuestAllocator *alloc)
     g_assert_true(has_feature(offered, "VIRTIO_TMEM_F_DISK"));
     g_assert_true(has_feature(offered, "VIRTIO_TMEM_F_EPHEMERAL"));
     g_assert_true(has_feature(offered, "VIRTIO_TMEM_F_EXCLUSIVE"));
-    g_assert_false(has_feature(offered, "VIRTIO_TMEM_F_SHARED"));
+    g_assert_true(has_feature(offered, "VIRTIO_TMEM_F_SHARED"));
     g_assert_true(has_feature(taken, "VIRTIO_TMEM_F_EPHEMERAL"));
+    g_assert_false(has_feature(taken, "VIRTIO_TMEM_F_SHARED"));
     g_assert_false(has_feature(taken, "VIRTIO_TMEM_F_DISK"));
     /* VIRTIO_F_BAD_FEATURE, which PCI offers to catch bad drivers */
     g_assert_cmphex(qdict_get_try_int(offered, "unknown-dev-features", 0) &

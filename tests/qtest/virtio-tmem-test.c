@@ -102,18 +102,26 @@ static void test_features(void *obj, void *data, QGuestAllocator *alloc)
                     ? 0 : reset);
 }
 
-/* DEV-2: F_EXCLUSIVE needs F_EPHEMERAL. */
+static void refuse_features(QVirtioDevice *d, uint64_t features)
+{
+    d->bus->set_features(d, 1ull << VIRTIO_F_VERSION_1 | features);
+    d->bus->set_status(d, d->bus->get_status(d) |
+                          VIRTIO_CONFIG_S_FEATURES_OK);
+    g_assert_cmphex(d->bus->get_status(d) & VIRTIO_CONFIG_S_FEATURES_OK, ==,
+                    0);
+}
+
+/* DEV-2: F_SHARED and F_EXCLUSIVE need F_EPHEMERAL. */
 static void test_features_refused(void *obj, void *data,
                                   QGuestAllocator *alloc)
 {
     QVirtioDevice *d = ((QVirtioTmem *)obj)->vdev;
 
-    d->bus->set_features(d, 1ull << VIRTIO_F_VERSION_1 | F(EXCLUSIVE));
-    d->bus->set_status(d, d->bus->get_status(d) |
-                          VIRTIO_CONFIG_S_FEATURES_OK);
-    g_assert_cmphex(d->bus->get_status(d) & VIRTIO_CONFIG_S_FEATURES_OK, ==,
-                    0);
+    refuse_features(d, F(EXCLUSIVE));
+    refuse_features(d, F(SHARED));
+    refuse_features(d, F(SHARED) | F(EXCLUSIVE));
 
+    round_trip(start(obj, alloc, F(SHARED) | F(EPHEMERAL), 1), 0, 10);
     round_trip(start(obj, alloc, F(EXCLUSIVE) | F(EPHEMERAL), 1), 0, 10);
 }
 
@@ -507,11 +515,12 @@ static void *before_mapping(GString *cmd_line, void *arg)
 
 static Expect expect_default = {
     .num_queues = 1, .max_pools = 1024, .disk_size = 128 * MiB,
-    .features = F(DISK) | F(EPHEMERAL) | F(EXCLUSIVE) | F(CREDIT) | F(HINT),
+    .features = F(DISK) | F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE) | F(CREDIT) |
+                F(HINT),
 };
 static Expect expect_options = {
     .num_queues = 3, .max_pools = 7, .disk_size = 0,
-    .features = F(MQ) | F(EPHEMERAL) | F(EXCLUSIVE) | F(HINT),
+    .features = F(MQ) | F(EPHEMERAL) | F(SHARED) | F(EXCLUSIVE) | F(HINT),
 };
 
 static void add(const char *name, const char *node, QOSTestFunc func,

@@ -329,6 +329,7 @@ static void virtio_tmem_device_cleanup(VirtIOTmem *s)
 
 /* The feature bits that can be turned off by a property. */
 #define VIRTIO_TMEM_SWITCHES    (BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL) | \
+                                 BIT_ULL(VIRTIO_TMEM_F_SHARED) | \
                                  BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE) | \
                                  BIT_ULL(VIRTIO_TMEM_F_HINT))
 
@@ -341,7 +342,8 @@ static uint64_t virtio_tmem_offered(VirtIOTmem *s)
 
     features &= s->conf.features | ~VIRTIO_TMEM_SWITCHES;
     if (!(features & BIT_ULL(VIRTIO_TMEM_F_EPHEMERAL))) {
-        features &= ~BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE);
+        features &= ~(BIT_ULL(VIRTIO_TMEM_F_SHARED) |
+                      BIT_ULL(VIRTIO_TMEM_F_EXCLUSIVE));
     }
     return features;
 }
@@ -551,6 +553,8 @@ static const Property virtio_tmem_properties[] = {
      */
     DEFINE_PROP_BIT64(VIRTIO_TMEM_EPHEMERAL_PROP, VirtIOTmem, conf.features,
                       VIRTIO_TMEM_F_EPHEMERAL, true),
+    DEFINE_PROP_BIT64(VIRTIO_TMEM_SHARED_PROP, VirtIOTmem, conf.features,
+                      VIRTIO_TMEM_F_SHARED, true),
     DEFINE_PROP_BIT64(VIRTIO_TMEM_EXCLUSIVE_PROP, VirtIOTmem, conf.features,
                       VIRTIO_TMEM_F_EXCLUSIVE, true),
     DEFINE_PROP_BIT64(VIRTIO_TMEM_HINT_PROP, VirtIOTmem, conf.features,

@@ -29,6 +29,7 @@ OBJECT_DECLARE_TYPE(VirtIOTmem, VirtIOTmemClass, VIRTIO_TMEM)
 #define VIRTIO_TMEM_CREDIT_PROP             "credit"
 #define VIRTIO_TMEM_NUM_QUEUES_PROP         "num-queues"
 #define VIRTIO_TMEM_EPHEMERAL_PROP          "ephemeral"
+#define VIRTIO_TMEM_SHARED_PROP             "shared"
 #define VIRTIO_TMEM_EXCLUSIVE_PROP          "exclusive"
 #define VIRTIO_TMEM_HINT_PROP               "hint"
 #define VIRTIO_TMEM_IOTHREAD_PROP           "iothread"

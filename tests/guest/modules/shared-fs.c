@@ -4,12 +4,23 @@
  *
  * The only file system that calls cleancache_init_shared_fs() is ocfs2, which
  * needs a cluster.  This module has two super blocks of the same UUID, as two
- * mounts of a shared disk, with one file each, and calls cleancache's functions as
- * the page cache does.  It loads if all is as it must be, and else fails with a
- * line in the log; it then has nothing to unload.
+ * mounts of a shared disk that can be written to, with one file each, and calls
+ * cleancache's functions as the page cache does.  It loads if all is as it must
+ * be, and else fails with a line in the log.
  *
- * For kernels with cleancache alone.
+ * Then it has a mount of that UUID on a read-only disk, for what is written to
+ * its parameter "step":
+ *
+ *   mount, unmount
+ *   another        a mount of the same UUID has a pool, and another's pages not
+ *   put, get       pages of this guest; they come back, more than once
+ *   alien          pages that another guest stored are there
+ *   forget         they are invalidated here, and do not come back
+ *   nothing        nothing is there
+ *
+ * For Linux 5.10 with cleancache alone.
  */
+#include <linux/blkdev.h>
 #include <linux/cleancache.h>
 #include <linux/delay.h>
 #include <linux/fs.h>
@@ -21,9 +32,14 @@
 
 #define NR_PAGES	32
 #define TRIES		100
+/* Pages of another guest, and what they are filled with beside their index. */
+#define ALIEN_FIRST	1000
+#define ALIEN_ADD	64
 
 struct mount {
 	struct super_block sb;
+	struct block_device bdev;
+	struct hd_struct part;
 	struct inode inode;
 	struct address_space mapping;
 	struct page *page;
@@ -45,7 +61,7 @@ static void mount_it(struct mount *m)
 	__cleancache_init_shared_fs(&m->sb);
 }
 
-static struct mount *mount_new(void)
+static struct mount *mount_new(bool read_only)
 {
 	struct mount *m = kzalloc(sizeof(*m), GFP_KERNEL);
 
@@ -56,6 +72,9 @@ static struct mount *mount_new(void)
 		kfree(m);
 		return NULL;
 	}
+	m->part.policy = read_only;
+	m->bdev.bd_part = &m->part;
+	m->sb.s_bdev = &m->bdev;
 	m->inode.i_sb = &m->sb;
 	m->inode.i_ino = 42;
 	m->inode.i_mapping = &m->mapping;
@@ -193,9 +212,99 @@ static void test_all(struct mount *one, struct mount *other)
 	test_remount(one);
 }
 
+/* --- On a read-only disk --- */
+
+static struct mount *ro;
+
+static void test_another(void)
+{
+	struct mount *m = mount_new(true);
+
+	if (!m) {
+		expect(false, "no memory");
+		return;
+	}
+	put_all(ro, 1);
+	expect(wait_for_pool(m), "no page of another mount came back");
+	put_all(m, 128);
+	expect(get_all(m, 128), "none of another mount's pages came back");
+	expect(get_all(ro, 1), "none of the pages came back");
+	mount_free(m);
+}
+
+static void test_alien(void)
+{
+	unsigned int i;
+
+	for (i = 0; i < NR_PAGES; i++)
+		expect(get(ro, ALIEN_FIRST + i, i + ALIEN_ADD),
+		       "a page of another guest is not there");
+}
+
+static void test_forget(void)
+{
+	unsigned int i;
+
+	become(ro, ALIEN_FIRST);
+	__cleancache_invalidate_page(&ro->mapping, ro->page);
+	done(ro);
+	expect(!get(ro, ALIEN_FIRST, 0),
+	       "a page of another guest that was invalidated was there");
+	__cleancache_invalidate_inode(&ro->mapping);
+	for (i = 0; i < NR_PAGES; i++)
+		expect(!get(ro, ALIEN_FIRST + i, i + ALIEN_ADD),
+		       "a file with pages of another guest was there");
+}
+
+static void run_step(const char *step)
+{
+	if (sysfs_streq(step, "mount")) {
+		ro = mount_new(true);
+		expect(ro && wait_for_pool(ro), "no page ever came back");
+	} else if (!ro) {
+		expect(false, "there is no mount");
+	} else if (sysfs_streq(step, "unmount")) {
+		mount_free(ro);
+		ro = NULL;
+	} else if (sysfs_streq(step, "another")) {
+		test_another();
+	} else if (sysfs_streq(step, "put")) {
+		put_all(ro, 1);
+	} else if (sysfs_streq(step, "get")) {
+		expect(get_all(ro, 1) == NR_PAGES && get_all(ro, 1) == NR_PAGES,
+		       "pages did not come back twice");
+	} else if (sysfs_streq(step, "alien")) {
+		test_alien();
+		/* Loads take nothing away. */
+		test_alien();
+	} else if (sysfs_streq(step, "forget")) {
+		test_forget();
+	} else if (sysfs_streq(step, "nothing")) {
+		expect(!get_all(ro, 1), "pages were there");
+	} else {
+		expect(false, "there is no such step");
+	}
+}
+
+/* One at a time: the kernel holds a mutex. */
+static int set_step(const char *step, const struct kernel_param *kp)
+{
+	run_step(step);
+	if (!failed)
+		return 0;
+	pr_err("shared-fs: %s: %s\n", step, failed);
+	failed = NULL;
+	return -EIO;
+}
+
+static const struct kernel_param_ops step_ops = {
+	.set = set_step,
+};
+module_param_cb(step, &step_ops, NULL, 0200);
+
 static int __init shared_fs_init(void)
 {
-	struct mount *one = mount_new(), *other = mount_new();
+	struct mount *one = mount_new(false), *other = mount_new(false);
 
 	if (one && other)
 		test_all(one, other);
@@ -214,6 +323,7 @@ module_init(shared_fs_init);
 
 static void __exit shared_fs_exit(void)
 {
+	mount_free(ro);
 }
 module_exit(shared_fs_exit);
 

@@ -285,14 +285,20 @@ static uint8_t qtmem_control(QTmem *t, const void *req, size_t len,
     return resp.status;
 }
 
-uint8_t qtmem_create_pool(QTmem *t, uint16_t flags, uint64_t *id)
+static uint8_t create_pool(QTmem *t, uint16_t flags, const uint8_t *uuid,
+                           uint64_t *id)
 {
     struct virtio_tmem_create_pool req = {
         .type = VIRTIO_TMEM_T_CREATE_POOL,
         .page_shift = 12,
         .flags = cpu_to_le16(flags),
     };
-    uint8_t status = qtmem_control(t, &req, sizeof(req), id);
+    uint8_t status;
+
+    if (uuid) {
+        memcpy(req.uuid, uuid, sizeof(req.uuid));
+    }
+    status = qtmem_control(t, &req, sizeof(req), id);
 
     if (status == VIRTIO_TMEM_S_OK) {
         g_assert_cmphex(*id, !=, 0);
@@ -300,6 +306,17 @@ uint8_t qtmem_create_pool(QTmem *t, uint16_t flags, uint64_t *id)
         g_assert_cmphex(*id, ==, 0);
     }
     return status;
+}
+
+uint8_t qtmem_create_pool(QTmem *t, uint16_t flags, uint64_t *id)
+{
+    return create_pool(t, flags, NULL, id);
+}
+
+uint8_t qtmem_join_pool(QTmem *t, const uint8_t uuid[16], uint64_t *id)
+{
+    return create_pool(t, VIRTIO_TMEM_POOL_EPHEMERAL | VIRTIO_TMEM_POOL_SHARED,
+                       uuid, id);
 }
 
 uint8_t qtmem_destroy_pool(QTmem *t, uint64_t id)

@@ -108,6 +108,7 @@ uint8_t qtmem_invalidate(QTmem *t, unsigned q, uint64_t pool, uint64_t object,
 
 /* Control requests: their status. */
 uint8_t qtmem_create_pool(QTmem *t, uint16_t flags, uint64_t *id);
+uint8_t qtmem_join_pool(QTmem *t, const uint8_t uuid[16], uint64_t *id);
 uint8_t qtmem_destroy_pool(QTmem *t, uint64_t id);
 
 /*
