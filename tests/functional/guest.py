@@ -214,5 +214,6 @@ def run(checks, script, *arguments, status=0, **named):
     # What is not the kernel's comes last: a log is read from its end.
     check(done.returncode == status,
           f'the guest ended with {done.returncode}:\n' +
-          '\n'.join([*lines[-40:], 'without what the kernel said:', *said[-15:]]))
+          '\n'.join([*lines[-40:], 'without what the kernel said:',
+                     *said[-15:]]))
     return said
