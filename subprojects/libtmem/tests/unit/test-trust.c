@@ -377,8 +377,12 @@ static void test_evicted(void)
     }
     expect_group(&w, 0, 0);
     g_assert_cmpuint(stats_of(w.group).group_evicted, ==, PAGES);
-    /* Others came meanwhile: no reference leads to these. */
+    /* Others came meanwhile, and equal ones: no reference leads to these. */
     store_pages(b, 1024, PAGES);
+    for (uint64_t n = 0; n < 10; n++) {
+        g_assert_cmpint(test_store(b->ctx, page_of(b, 2048 + n), sort_of(n),
+                                   n), ==, 0);
+    }
     for (uint64_t n = 0; n < PAGES; n++) {
         test_expect_status(a->ctx, page_of(a, n), TMEM_STATUS_MISS);
         test_expect_status(a->ctx, page_of(a, n), TMEM_STATUS_MISS);
@@ -392,7 +396,7 @@ static void test_evicted(void)
     go_objects(b);
     store_pages(a, 0, PAGES);
     store_pages(b, 0, PAGES);
-    expect_group(&w, 2 * PAGES, 3 * PAGES);
+    expect_group(&w, 2 * PAGES, 3 * PAGES + 10);
     expect_pages(a, 0, PAGES);
     expect_pages(b, 0, PAGES);
     expect_pages(b, 1024, PAGES);
