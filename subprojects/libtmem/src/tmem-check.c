@@ -76,7 +76,7 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
         return false;
     }
     if (!len || (kind != TMEM_KIND_RAW && len > TMEM_CODEC_MAX) ||
-        tmem_record_header(space) + len > tmem_arena_slot_bytes(arena, ref)) {
+        TMEM_RECORD_HEADER + len > tmem_arena_slot_bytes(arena, ref)) {
         return tmem_error_set(c->errp, "record of %u bytes does not fit its "
                               "slot", len);
     }
@@ -92,8 +92,8 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
         return tmem_error_set(c->errp, "record with the wrong owner");
     }
     if (!(entry & TMEM_ENTRY_DAMAGED) &&
-        *tmem_record_checksum(record, space) !=
-        tmem_codec_checksum(tmem_record_data(record, space), len,
+        *tmem_record_checksum(record) !=
+        tmem_codec_checksum(tmem_record_data(record), len,
                             tmem_node_seed(node, pos))) {
         return tmem_error_set(c->errp, "record does not match its checksum");
     }

@@ -113,19 +113,16 @@ static inline TmemEntry tmem_entry_aged(TmemEntry e, unsigned age)
 
 /* --- Records --- */
 
-static inline uint32_t tmem_record_header(TmemSpace space)
+#define TMEM_RECORD_HEADER  sizeof(uint32_t)
+
+static inline uint32_t *tmem_record_checksum(void *record)
 {
-    return sizeof(uint32_t);
+    return record;
 }
 
-static inline uint32_t *tmem_record_checksum(void *record, TmemSpace space)
+static inline void *tmem_record_data(void *record)
 {
-    return (uint32_t *)((uint8_t *)record + tmem_record_header(space)) - 1;
-}
-
-static inline void *tmem_record_data(void *record, TmemSpace space)
-{
-    return (uint8_t *)record + tmem_record_header(space);
+    return (uint8_t *)record + TMEM_RECORD_HEADER;
 }
 
 /* --- Owner words --- */

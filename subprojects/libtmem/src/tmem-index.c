@@ -282,9 +282,8 @@ static void drop_reference(TmemIndex *index, const TmemNode *node,
     TmemReference reference;
 
     if (tmem_entry_kind(entry) == TMEM_KIND_SHARED) {
-        memcpy(&reference,
-               tmem_record_data(tmem_index_record(index, entry),
-                                TMEM_SPACE_EPHEMERAL), sizeof(reference));
+        memcpy(&reference, tmem_record_data(tmem_index_record(index, entry)),
+               sizeof(reference));
         tmem_trust_drop(node->pool->client->trust, &reference);
     }
 }
@@ -535,7 +534,6 @@ void *tmem_index_record(TmemIndex *index, TmemEntry entry)
 bool tmem_index_still(TmemIndex *index, TmemNode *node, unsigned pos,
                       TmemEntry seen, uint32_t checksum, const void *data)
 {
-    TmemSpace space = tmem_pool_id_space(node->pool->key);
     TmemEntry *e = tmem_node_entry(index, node, pos);
     void *record;
 
@@ -544,9 +542,8 @@ bool tmem_index_still(TmemIndex *index, TmemNode *node, unsigned pos,
     }
     record = tmem_index_record(index, seen);
     return !record ||
-           (*tmem_record_checksum(record, space) == checksum &&
-            !memcmp(tmem_record_data(record, space), data,
-                    tmem_entry_len(seen)));
+           (*tmem_record_checksum(record) == checksum &&
+            !memcmp(tmem_record_data(record), data, tmem_entry_len(seen)));
 }
 
 void tmem_index_quarantine(TmemIndex *index, TmemNode *node, unsigned pos,

@@ -38,8 +38,7 @@ static uint32_t read_checksum(TmemOp *op, TmemEntry entry)
     TmemRef ref = tmem_entry_ref(entry);
 
     return !ref ? 0 :
-           *tmem_record_checksum(tmem_arena_ptr(&op->store->arena, ref),
-                                 op->space);
+           *tmem_record_checksum(tmem_arena_ptr(&op->store->arena, ref));
 }
 
 /* Shard locked: copies the record to the codec's input. */
@@ -53,8 +52,7 @@ static void copy_out(TmemOp *op, TmemEntry entry)
         /* Not inline: compilers that know the bound take slow instructions. */
         asm("" : "+r" (len));
         memcpy(op->ctx->codec.in,
-               tmem_record_data(tmem_arena_ptr(&op->store->arena, ref),
-                                op->space), len);
+               tmem_record_data(tmem_arena_ptr(&op->store->arena, ref)), len);
     }
 }
 

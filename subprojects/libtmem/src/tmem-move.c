@@ -28,10 +28,9 @@ static TmemRef other_slot(TmemIndex *index, TmemRef ref, size_t bytes)
 
 bool tmem_move_record(TmemIndex *index, TmemNode *node, unsigned pos)
 {
-    TmemSpace space = tmem_pool_id_space(node->pool->key);
     TmemEntry entry = *tmem_node_entry(index, node, pos);
     TmemRef ref = tmem_entry_ref(entry);
-    uint32_t bytes = tmem_record_header(space) + tmem_entry_len(entry);
+    uint32_t bytes = TMEM_RECORD_HEADER + tmem_entry_len(entry);
     TmemRef to = other_slot(index, ref, bytes);
     void *from_record = tmem_arena_ptr(index->arena, ref);
     void *to_record;
@@ -41,10 +40,9 @@ bool tmem_move_record(TmemIndex *index, TmemNode *node, unsigned pos)
         return false;
     }
     to_record = tmem_arena_ptr(index->arena, to);
-    *tmem_record_checksum(to_record, space) =
-        *tmem_record_checksum(from_record, space);
-    memcpy(tmem_record_data(to_record, space),
-           tmem_record_data(from_record, space), tmem_entry_len(entry));
+    *tmem_record_checksum(to_record) = *tmem_record_checksum(from_record);
+    memcpy(tmem_record_data(to_record), tmem_record_data(from_record),
+           tmem_entry_len(entry));
     /* Generation, age and damage stay what they are. */
     tmem_index_exchange(index, node, pos, entry - ref + to, &delta);
     tmem_pool_apply(node->pool, &delta);

@@ -15,17 +15,16 @@
 
 static size_t record_bytes(const TmemOp *op, const TmemEncoded *enc)
 {
-    return enc->data ? tmem_record_header(op->space) + enc->len : 0;
+    return enc->data ? TMEM_RECORD_HEADER + enc->len : 0;
 }
 
 static void write_record(TmemOp *op, TmemRef ref, const TmemEncoded *enc,
                          uint64_t seed)
 {
-    TmemSpace space = op->space;
     void *record = tmem_arena_ptr(&op->store->arena, ref);
 
-    memcpy(tmem_record_data(record, space), enc->data, enc->len);
-    *tmem_record_checksum(record, space) =
+    memcpy(tmem_record_data(record), enc->data, enc->len);
+    *tmem_record_checksum(record) =
         tmem_codec_checksum(enc->data, enc->len, seed);
 }
 

@@ -108,9 +108,9 @@ static bool read_record(TmemRecompress *r, TmemCandidate *c)
         TmemRef ref = tmem_entry_ref(c->entry);
         void *record = tmem_arena_ptr(arena, ref);
 
-        memcpy(r->codec.in, tmem_record_data(record, c->space),
+        memcpy(r->codec.in, tmem_record_data(record),
                tmem_entry_len(c->entry));
-        c->checksum = *tmem_record_checksum(record, c->space);
+        c->checksum = *tmem_record_checksum(record);
         c->seed = tmem_node_seed(node, c->key.pos);
         c->slot_bytes = tmem_arena_slot_bytes(arena, ref);
         c->heap = arena->segments[tmem_arena_segment_of(arena, ref)].heap;
@@ -203,7 +203,7 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
                     const TmemEncoded *enc)
 {
     TmemArena *arena = &r->store->arena;
-    uint32_t bytes = tmem_record_header(c->space) + enc->len;
+    uint32_t bytes = TMEM_RECORD_HEADER + enc->len;
     TmemRef ref;
     void *record;
 
@@ -218,8 +218,8 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
         return;
     }
     record = tmem_arena_ptr(arena, ref);
-    memcpy(tmem_record_data(record, c->space), enc->data, enc->len);
-    *tmem_record_checksum(record, c->space) =
+    memcpy(tmem_record_data(record), enc->data, enc->len);
+    *tmem_record_checksum(record) =
         tmem_codec_checksum(enc->data, enc->len, c->seed);
     if (publish(r, c, ref, enc->len)) {
         r->nr_smaller++;

@@ -95,8 +95,8 @@ static size_t pack_page(TmemSaver *saver, TmemEntry entry, StreamPage *page,
     page->slot_units = tmem_arena_slot_bytes(&saver->store->arena, ref) >>
                        TMEM_UNIT_SHIFT;
     page->len = tmem_entry_len(entry);
-    page->word = *tmem_record_checksum(record, TMEM_SPACE_PERSISTENT);
-    memcpy(data, tmem_record_data(record, TMEM_SPACE_PERSISTENT), page->len);
+    page->word = *tmem_record_checksum(record);
+    memcpy(data, tmem_record_data(record), page->len);
     return page->len;
 }
 

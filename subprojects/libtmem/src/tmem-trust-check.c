@@ -65,9 +65,9 @@ bool tmem_check_reference(Check *c, const TmemNode *node, unsigned pos,
         return tmem_error_set(c->errp, "reference of a client that is of no "
                               "trust group");
     }
-    memcpy(&reference, tmem_record_data(record, TMEM_SPACE_EPHEMERAL),
+    memcpy(&reference, tmem_record_data(record),
            sizeof(reference));
-    if (*tmem_record_checksum(record, TMEM_SPACE_EPHEMERAL) !=
+    if (*tmem_record_checksum(record) !=
         tmem_codec_checksum(&reference, sizeof(reference),
                             tmem_node_seed(node, pos))) {
         /* Whether that is as it should be, the walk will tell. */

@@ -8,7 +8,6 @@ bool test_peek(TmemContext *ctx, TmemHandle h, TestPeek *peek)
 {
     TmemIndex *index = &ctx->store->index;
     TmemPool *pool = tmem_pool_find(ctx->client, h.pool);
-    TmemSpace space = tmem_pool_id_space(h.pool);
     TmemRef ref;
 
     memset(peek, 0, sizeof(*peek));
@@ -26,8 +25,8 @@ bool test_peek(TmemContext *ctx, TmemHandle h, TestPeek *peek)
     if (ref) {
         void *record = tmem_arena_ptr(&ctx->store->arena, ref);
 
-        peek->checksum = tmem_record_checksum(record, space);
-        peek->data = tmem_record_data(record, space);
+        peek->checksum = tmem_record_checksum(record);
+        peek->data = tmem_record_data(record);
         peek->len = tmem_entry_len(*peek->entry);
     }
     return true;

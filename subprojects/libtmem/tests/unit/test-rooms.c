@@ -145,7 +145,6 @@ static void test_damage(void)
         TestPage sort = sorts[i / 2];
         TmemClientStats stats;
         g_autoptr(GError) err = NULL;
-        TmemSpace space;
         TmemHandle h;
         uint8_t *data;
         TmemKey key;
@@ -153,11 +152,10 @@ static void test_damage(void)
 
         fixture_set_up(&f, FIXTURE_SIZE, 0);
         h = test_handle(i % 2 ? f.ephemeral : f.persistent, 1, 1);
-        space = i % 2 ? TMEM_SPACE_EPHEMERAL : TMEM_SPACE_PERSISTENT;
         g_assert_cmpint(test_store(f.ctx, h, sort, 1), ==, 0);
         data = tmem_record_data(
             tmem_arena_ptr(&f.store->arena,
-                           tmem_entry_ref(*find_entry(&f, h, &key))), space);
+                           tmem_entry_ref(*find_entry(&f, h, &key))));
         data[5] ^= 0x10;
         /* The check sees it, and so does a load; it stays so. */
         g_assert_false(tmem_store_check(f.store, &err));
