@@ -62,8 +62,9 @@ static void make_class(TmemArena *arena, uint32_t nr, uint32_t bytes)
 
 /*
  * Class sizes are segment / n: with n slots nothing is lost at the segment's
- * end.  Classes nearer to each other than 1/64 would only spread the data
- * over more half-used segments; small stores cannot afford even that many.
+ * end, but for owner words.  Classes nearer to each other than 1/64 would only
+ * spread the data over more half-used segments; small stores cannot afford even
+ * that many.
  */
 static void make_classes(TmemArena *arena)
 {

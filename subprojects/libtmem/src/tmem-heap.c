@@ -138,6 +138,17 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
            tmem_share_admits_locked(heap, bytes);
 }
 
+/* What is paid for when a segment has its first slot: the steps up to its end. */
+static uint64_t first_slot_cost(const TmemArena *arena, TmemSpace space,
+                                uint32_t class_nr)
+{
+    TmemSegment seg = { .space = space, .class_nr = class_nr };
+    uint64_t bytes = (tmem_segment_first_unit(arena, &seg) +
+                      tmem_segment_slot_units(arena, &seg)) << TMEM_UNIT_SHIFT;
+
+    return (((bytes - 1) >> arena->step_shift) + 1) << arena->step_shift;
+}
+
 /* Class lock held: gives the class a segment, unlisted. */
 static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
                             Growth *growth)
@@ -152,7 +163,7 @@ static uint32_t segment_get(TmemHeap *heap, TmemSpace space, uint32_t class_nr,
     tmem_lock(&arena->lock);
     /* An idle one may be more than is allowed, and a fresh one not. */
     if (!may_grow_locked(heap, space, max_bytes, growth)) {
-        max_bytes = 1ull << arena->step_shift;
+        max_bytes = first_slot_cost(arena, space, class_nr);
     }
     if (may_grow_locked(heap, space, max_bytes, growth)) {
         nr = tmem_arena_pop_locked(arena, max_bytes,
@@ -454,6 +465,23 @@ static TmemRef slot_of_draining(TmemHeap *heap, TmemSpace space,
     return ref;
 }
 
+/* Class lock held: an empty segment is given up. */
+static void segment_leave(TmemArena *arena, TmemClass *c, uint32_t nr)
+{
+    TmemSegment *seg = &arena->segments[nr];
+
+    tmem_lock(&arena->lock);
+    /* An evictor that waits for the class lock takes it as it is. */
+    if (!seg->victim) {
+        segment_close(arena, c, nr);
+        if (seg->space != TMEM_SPACE_PERSISTENT) {
+            tmem_order_remove_locked(arena, nr);
+        }
+        segment_put_locked(arena, nr);
+    }
+    tmem_unlock(&arena->lock);
+}
+
 /* Lets a segment of the class grow, or opens one. */
 static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
                                   uint32_t class_nr, Growth *growth)
@@ -473,6 +501,10 @@ static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
         if (nr != TMEM_SEGMENT_NONE) {
             segment_open(heap->arena, c, nr);
             ref = slot_take(heap->arena, c, nr, growth);
+            if (!ref) {
+                /* What was left was taken by another class meanwhile. */
+                segment_leave(heap->arena, c, nr);
+            }
         }
     }
     tmem_unlock(&c->lock);
@@ -542,23 +574,6 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
         ref = slot_of_draining(heap, space, class_nr, UINT64_MAX);
     }
     return ref;
-}
-
-/* Class lock held: an empty segment is given up. */
-static void segment_leave(TmemArena *arena, TmemClass *c, uint32_t nr)
-{
-    TmemSegment *seg = &arena->segments[nr];
-
-    tmem_lock(&arena->lock);
-    /* An evictor that waits for the class lock takes it as it is. */
-    if (!seg->victim) {
-        segment_close(arena, c, nr);
-        if (seg->space != TMEM_SPACE_PERSISTENT) {
-            tmem_order_remove_locked(arena, nr);
-        }
-        segment_put_locked(arena, nr);
-    }
-    tmem_unlock(&arena->lock);
 }
 
 TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,

@@ -624,6 +624,39 @@ static void test_pinned(void)
     fixture_tear_down(&f);
 }
 
+/*
+ * Caught: the first slot of a segment lies behind the owner words of all, which
+ * may cost more than a limit allows; then the segment, opened for nothing, stayed
+ * with the client for good.
+ */
+static void test_segment_for_nothing(void)
+{
+    TmemLimits limits = {};
+    TmemClientStats stats;
+    uint64_t base;
+    Fixture f;
+
+    fixture_set_up(&f, 512 << 20, 0);
+    tmem_client_get_stats(f.client, &stats);
+    base = stats.bytes;
+    for (uint64_t more = 4 << 10; more < 256 << 10; more += 4 << 10) {
+        bool stored;
+
+        limits.max_bytes = base + more;
+        g_assert_true(tmem_client_set_limits(f.client, &limits, NULL));
+        stored = test_store(f.ctx, test_handle(f.ephemeral, 1, 1),
+                            TEST_PAGE_FILL64, more) == TMEM_STATUS_OK;
+        tmem_client_get_stats(f.client, &stats);
+        g_assert_true(stored || stats.bytes == base);
+        /* A step for the node, three for the owner words of 5461 slots. */
+        g_assert_true(stored || more < 64 << 10);
+        tmem_client_evict(f.client, UINT64_MAX);
+        tmem_client_get_stats(f.client, &stats);
+        g_assert_cmpuint(stats.bytes, ==, base);
+    }
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -646,6 +679,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B8/pool-table", test_pool_table);
     g_test_add_func("/tmem/limits/device", test_device);
     g_test_add_func("/tmem/limits/no-queue", test_no_queue);
+    g_test_add_func("/tmem/limits/segment-for-nothing",
+                    test_segment_for_nothing);
     g_test_add_func("/tmem/stats/live-on", test_counters_live_on);
     g_test_add_func("/tmem/stats/persistent-pages", test_persistent_pages);
     g_test_add_func("/tmem/stats/never-too-few", test_never_too_few);
