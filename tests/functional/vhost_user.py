@@ -41,7 +41,7 @@ QVA = 0x7f0000000000    # in the messages
 ENTRIES = 256           # of each ring
 RING_BYTES = 0x8000
 DESC_NEXT, DESC_WRITE = 1, 2
-# Written at once: '<H' is one byte after the other.
+# Read at once: '<H' is one byte after the other.
 INDEX = '@H'
 
 
@@ -229,7 +229,9 @@ class FrontEnd:
         at = self.avail[index] % ENTRIES
         struct.pack_into('<H', self.memory, ring + 4 + 2 * at, slot)
         self.avail[index] = (self.avail[index] + 1) & 0xffff
-        struct.pack_into(INDEX, self.memory, ring + 2, self.avail[index])
+        # Whole, as the server may be looking: pack_into() writes zeros first.
+        with memoryview(self.memory) as view, view.cast('H') as words:
+            words[(ring + 2) // 2] = self.avail[index]
         if kick and not (self.polite and self.looked_at(index)):
             self.kick(index)
 
