@@ -82,6 +82,57 @@ static void size_tables(TmemTrust *trust)
                           sizeof(TmemRef);
 }
 
+/*
+ * Pays for one step of buckets.  A full store, or a full group, makes room for
+ * it as it does for a page; no lock held.
+ */
+static TmemStatus charge_step(TmemTrust *trust)
+{
+    TmemClient *group = trust->client;
+    TmemEvictTries tries = {};
+    bool last = false;
+
+    tmem_assert_unlocked();
+    for (;;) {
+        TmemStatus status = tmem_heap_charge(trust->heap, step_bytes(trust));
+
+        if (status == TMEM_STATUS_OK || last) {
+            return status;
+        }
+        last = status == TMEM_STATUS_QUOTA ?
+               !tmem_evict_own(group, &tries) :
+               !tmem_evict_for(group, TMEM_SPACE_PERSISTENT, &tries);
+    }
+}
+
+/* For all shards' first buckets, or for none. */
+static bool charge_tables(TmemTrust *trust, GError **errp)
+{
+    uint64_t want = trust->nr_shards * step_bytes(trust);
+    TmemStatus status = TMEM_STATUS_OK;
+    uint64_t paid = 0;
+
+    while (status == TMEM_STATUS_OK && paid < want) {
+        status = charge_step(trust);
+        paid += status == TMEM_STATUS_OK ? step_bytes(trust) : 0;
+    }
+    if (status == TMEM_STATUS_OK) {
+        return true;
+    }
+    tmem_heap_charge(trust->heap, -(int64_t)paid);
+    if (status == TMEM_STATUS_QUOTA) {
+        return tmem_error_set(errp, "the tables of the trust group '%s' take %"
+                              G_GUINT64_FORMAT " bytes, and its maximum is %"
+                              G_GUINT64_FORMAT " bytes; give it more",
+                              trust->client->name, want,
+                              trust->heap->max_bytes);
+    }
+    return tmem_error_set(errp, "the store has no room for the tables of the "
+                          "trust group '%s', %" G_GUINT64_FORMAT " bytes; "
+                          "make it larger, or have guests free swapped pages",
+                          trust->client->name, want);
+}
+
 TmemTrust *tmem_trust_new(TmemClient *client, GError **errp)
 {
     /* The shards want their cache lines to themselves. */
@@ -103,11 +154,7 @@ TmemTrust *tmem_trust_new(TmemClient *client, GError **errp)
         tmem_os_release(trust, sizeof(*trust));
         return NULL;
     }
-    if (tmem_heap_charge(trust->heap, trust->nr_shards * step_bytes(trust)) !=
-        TMEM_STATUS_OK) {
-        tmem_error_set(errp, "there is no room for the tables of the trust "
-                       "group '%s' within its maximum and the store's size",
-                       client->name);
+    if (!charge_tables(trust, errp)) {
         tmem_os_release(trust->tables, trust->tables_bytes);
         tmem_os_release(trust, sizeof(*trust));
         return NULL;

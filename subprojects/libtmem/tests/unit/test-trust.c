@@ -444,6 +444,52 @@ static void test_full(gconstpointer opaque)
     tear_down(&w);
 }
 
+/* Groups come into being in a store that is full of cache. */
+static void test_full_new(void)
+{
+    TmemClient *group[3];
+    World w;
+    Member *m;
+
+    set_up_sized(&w, 2u << 20);
+    m = &w.member[OUTSIDER];
+    store_pages(m, 0, 3000);
+    for (unsigned i = 0; i < G_N_ELEMENTS(group); i++) {
+        char name[] = { 'h' + i, 0 };
+        TmemClientConfig config = { .name = name, .is_trust_group = true };
+        g_autoptr(GError) err = NULL;
+
+        g_assert_cmpuint(stats_of(m->client).total.evicted, >, 100);
+        group[i] = tmem_client_new(w.store, &config, &err);
+        g_assert_no_error(err);
+        test_check(w.store);
+        store_pages(m, 3000 * (i + 1), 3000);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(group); i++) {
+        tmem_client_free(group[i]);
+    }
+    tear_down(&w);
+}
+
+/* One that may not even have its tables is refused. */
+static void test_small_limit(void)
+{
+    TmemClientConfig config = {
+        .name = "h", .is_trust_group = true, .limits.max_bytes = 4096,
+    };
+    g_autoptr(GError) err = NULL;
+    g_autofree char *sentence = NULL;
+    World w;
+
+    set_up(&w);
+    g_assert_null(tmem_client_new(w.store, &config, &err));
+    sentence = g_strdup_printf("the tables of the trust group 'h' take %"
+                               G_GUINT64_FORMAT " bytes, and its maximum is "
+                               "4096 bytes; give it more", w.tables_bytes);
+    g_assert_cmpstr(err->message, ==, sentence);
+    tear_down(&w);
+}
+
 /* --- Pages that went bad --- */
 
 static TmemRef content_ref(World *w, Member *m, uint64_t n)
@@ -680,6 +726,8 @@ int main(int argc, char **argv)
                          test_full);
     g_test_add_data_func("/tmem/trust/full/limit", GSIZE_TO_POINTER(512 << 10),
                          test_full);
+    g_test_add_func("/tmem/trust/full/new", test_full_new);
+    g_test_add_func("/tmem/trust/small-limit", test_small_limit);
     g_test_add_func("/tmem/trust/damaged-content", test_damaged_content);
     g_test_add_func("/tmem/trust/damaged-reference", test_damaged_reference);
     g_test_add_func("/tmem/trust/check", test_check_finds);
