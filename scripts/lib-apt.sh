@@ -52,7 +52,9 @@ apt_configure() { # SUITE MIRROR
 	APT::Sandbox::User "root";
 	APT::Update::Error-Mode "any";
 	END
-    } >"$dir/apt.conf"
+    } >"$dir/apt.conf.new"
+    # Others may be reading it.
+    mv "$dir/apt.conf.new" "$dir/apt.conf"
 }
 
 in_suite() { # SUITE COMMAND...
@@ -61,11 +63,22 @@ in_suite() { # SUITE COMMAND...
 }
 
 # Fresh lists of a suite; a list younger than a day is fresh unless told.
+apt_fresh() { # SUITE [now]
+    [ "${2:-}" != now ] && [ -n "$(find "$cache/apt/$1/fresh" -mmin -1440 2>/dev/null)" ]
+}
 apt_update() { # SUITE [now]
+    ! apt_fresh "$@" || return 0
+    lock "apt-$1"
+    local fd=$locked
+    ! apt_fresh "$@" || { exec {fd}>&-; return 0; }
+    apt_read_lists "$1"
+    # No longer than that: this script goes on, with other locks.
+    exec {fd}>&-
+}
+
+# With the lock of its lists held.
+apt_read_lists() { # SUITE
     local suite=$1 dir=$cache/apt/$1 log=$build/log/apt-$1.log mirror
-    if [ "${2:-}" != now ] && [ -n "$(find "$dir/fresh" -mmin -1440 2>/dev/null)" ]; then
-        return
-    fi
     mkdir -p "$build/log"
     [ -f /usr/share/keyrings/debian-archive-keyring.gpg ] ||
         die "the Debian archive keys are missing: install debian-archive-keyring."
@@ -120,7 +133,8 @@ apt_unpack() { # SUITE DIR PACKAGE...
     local suite=$1 dir=$2 deb
     shift 2
     mkdir -p "$tmp" "$dir"
-    apt_logged "$suite" download "downloading $* of Debian $suite" \
+    # Several may be at it at once, and each has a log.
+    apt_logged "$suite" "download-${0##*/}" "downloading $* of Debian $suite" \
         env -C "$tmp" apt-get download "$@"
     for deb in "$tmp"/*.deb; do
         dpkg-deb -x "$deb" "$dir"

@@ -58,12 +58,14 @@ need_root() { # WHAT
     session=()  # sudo remembers the password for this terminal session only
 }
 
-# Holds $cache/lock/NAME until the script ends.
+# Holds $cache/lock/NAME until the script ends, or closes the descriptor "locked".
+locked=
 lock() { # NAME
     local fd
     mkdir -p "$cache/lock" 2>/dev/null ||
         die "cannot write to $cache: make it writable or set VIRTIO_TMEM_CACHE."
     exec {fd}>"$cache/lock/$1"
+    locked=$fd
     flock -n "$fd" && return
     say "waiting for another build that uses $1 in $cache"
     flock "$fd"
