@@ -39,7 +39,7 @@ static bool attach(TmemStore *store, TmemClient *client, GError **errp)
     bool taken;
 
     tmem_lock(&store->clients_lock);
-    client->host_slots = tmem_loader_slots(store->loader);
+    client->host_slots = tmem_loader_slots(store->loader, client->name);
     taken = g_list_find_custom(store->clients, client, compare_names);
     if (!taken) {
         store->clients = g_list_insert_sorted(store->clients, client,

@@ -140,6 +140,14 @@ bool tmem_pool_set_codec(TmemClient *client, uint64_t id,
 
 /* --- Creation --- */
 
+/* What a new pool is to be. */
+typedef struct PoolSpec {
+    TmemPoolKind kind;
+    const uint8_t *uuid;    /* of a shared one, else NULL */
+    bool host;              /* out of the guest's reach */
+    uint64_t id;            /* that it had before, else 0 */
+} PoolSpec;
+
 /*
  * Pools of the host's keep out of where those of the guest will come that are
  * still to be taken over: their ids are known to it, and say where they are.
@@ -194,6 +202,30 @@ static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
     return status;
 }
 
+/* Gives a pool a slot, and what it costs; INVAL: the one of before is taken. */
+static TmemStatus get_slot_locked(TmemClient *client, PoolSpec spec,
+                                  uint32_t *slot)
+{
+    TmemStatus status = TMEM_STATUS_OK;
+
+    *slot = spec.id ? tmem_pool_id_slot(spec.id) :
+                      free_slot_locked(client, spec.host);
+    if (*slot >= TMEM_CLIENT_POOLS_MAX ||
+        (*slot < client->nr_slots && client->pools[*slot].in_use)) {
+        return TMEM_STATUS_INVAL;
+    }
+    if (*slot >= client->nr_slots) {
+        status = set_nr_slots_locked(client, *slot + 1);
+    }
+    if (status != TMEM_STATUS_OK && !spec.id && *slot > client->slot_hint) {
+        /* A place that others may need is better than none. */
+        *slot = client->slot_hint;
+        status = *slot < client->nr_slots ? TMEM_STATUS_OK :
+                 set_nr_slots_locked(client, *slot + 1);
+    }
+    return status;
+}
+
 static void order_append_locked(TmemClient *client, uint32_t slot)
 {
     TmemPool *pool = &client->pools[slot];
@@ -223,14 +255,6 @@ static void order_remove_locked(TmemClient *client, uint32_t slot)
         client->pools[pool->next].prev = pool->prev;
     }
 }
-
-/* What a new pool is to be. */
-typedef struct PoolSpec {
-    TmemPoolKind kind;
-    const uint8_t *uuid;    /* of a shared one, else NULL */
-    bool host;              /* out of the guest's reach */
-    uint64_t id;            /* that it had before, else 0 */
-} PoolSpec;
 
 /* An id of a pool of the guest's own. */
 static bool is_own(uint64_t id)
@@ -279,17 +303,9 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     if (full_locked(client, spec)) {
         return TMEM_STATUS_QUOTA;
     }
-    slot = spec.id ? tmem_pool_id_slot(spec.id) :
-                     free_slot_locked(client, spec.host);
-    if (slot >= TMEM_CLIENT_POOLS_MAX ||
-        (slot < client->nr_slots && client->pools[slot].in_use)) {
-        return TMEM_STATUS_INVAL;
-    }
-    if (slot >= client->nr_slots) {
-        status = set_nr_slots_locked(client, slot + 1);
-        if (status != TMEM_STATUS_OK) {
-            return status;
-        }
+    status = get_slot_locked(client, spec, &slot);
+    if (status != TMEM_STATUS_OK) {
+        return status;
     }
     if (spec.uuid) {
         group = tmem_group_join(client->store, spec.uuid);

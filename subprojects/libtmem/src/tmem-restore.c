@@ -22,6 +22,12 @@
 #define DIRECTORY_MAX   (TMEM_STREAM_BUNDLES_MAX * \
                          (sizeof(StreamEntry) + 2ull * TMEM_BUNDLE_NAME_MAX))
 
+/*
+ * Each client's table has these, whoever's guest is to need them: no guest may
+ * make it larger for the others.
+ */
+#define FOREIGN_SLOTS_MAX   64
+
 typedef struct Bundle {
     StreamEntry entry;
     char *name;
@@ -316,15 +322,17 @@ void tmem_loader_set_store(TmemLoader *loader, TmemStore *store)
     set_loader(store, loader);
 }
 
-uint32_t tmem_loader_slots(const TmemLoader *loader)
+uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client)
 {
     uint32_t nr_slots = 0;
 
     for (unsigned i = 0; loader && i < loader->bundles->len; i++) {
         const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+        uint32_t most = strcmp(bundle->client, client) ? FOREIGN_SLOTS_MAX :
+                                                         UINT32_MAX;
 
         if (!bundle->taken && !bundle->entry.is_host) {
-            nr_slots = MAX(nr_slots, bundle->entry.nr_slots);
+            nr_slots = MAX(nr_slots, MIN(bundle->entry.nr_slots, most));
         }
     }
     return nr_slots;
@@ -576,6 +584,20 @@ void tmem_loader_drop(TmemLoader *loader, const char *name)
     }
 }
 
+/* What it may cost a pool of the host's to keep out of others' places. */
+static uint64_t places_bytes(TmemContext *ctx, const Bundle *bundle)
+{
+    TmemClient *client = ctx->client;
+    uint64_t bytes = 0;
+
+    if (bundle->entry.is_host) {
+        tmem_lock(&client->lock);
+        bytes = tmem_client_table_bytes_locked(client, FOREIGN_SLOTS_MAX + 1);
+        tmem_unlock(&client->lock);
+    }
+    return bytes;
+}
+
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       void **state, uint64_t *state_bytes, uint64_t *host_pool,
                       GError **errp)
@@ -601,7 +623,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     }
     /* Whatever is in it, some comes. */
     tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1,
-                         bundle->held_bytes);
+                         bundle->held_bytes + places_bytes(ctx, bundle));
     ok = take_section(&r, ctx, bundle, *state, host_pool, errp);
     tmem_share_take_over(&ctx->client->heap, 0, 0);
     if (ok) {

@@ -158,10 +158,10 @@ static uint64_t order_bytes(const TmemArena *arena, uint64_t bytes)
     return (GRACE_STEPS << arena->step_shift) + (bytes >> GRACE_SHIFT);
 }
 
-void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t held_bytes)
+void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes)
 {
     TmemArena *arena = heap->arena;
-    uint64_t grace = bytes ? order_bytes(arena, bytes) + held_bytes : 0;
+    uint64_t grace = bytes ? order_bytes(arena, bytes) + more_bytes : 0;
 
     tmem_lock(&arena->lock);
     __atomic_store_n(&heap->takes_over, bytes != 0, __ATOMIC_RELAXED);

@@ -55,7 +55,7 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
 /**
  * tmem_share_take_over() - what comes now was there in another process
  * @bytes: as many, as encoded; 0: no more comes
- * @held_bytes: of these, as many were kept free for it
+ * @more_bytes: that the grace, below, has besides
  *
  * Meanwhile the heap's share does not count, nor what is promised to others or
  * kept in reserve: what it held above its share, because there was room, is not
@@ -63,11 +63,11 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
  *
  * Nor does it have to fit to the last byte, as it comes in another order.  The
  * budget and the heap's maximum have a *grace*, of what the order can make of
- * all that has come so far, and of @held_bytes; it is used when nothing else is
+ * all that has come so far, and of @more_bytes; it is used when nothing else is
  * left.  What goes beyond them stays, and nothing new is taken until they are
  * kept again.  Takes the lock.
  */
-void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t held_bytes);
+void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes);
 
 /** Nothing comes any more: the grace ends.  Takes the lock. */
 void tmem_share_taken_over(TmemArena *arena);

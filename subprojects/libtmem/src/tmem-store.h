@@ -53,13 +53,15 @@ struct TmemStore {
 uint64_t tmem_store_generation(TmemStore *store);
 
 /**
- * tmem_loader_slots() - the places that any guest's pools will need
+ * tmem_loader_slots() - the places that a guest's pools may need in @client
  * @loader: or NULL
+ * @client: its name
  *
  * They are below the one returned, as long as they have not been taken.  Which
- * client they come to is not known: its name may be another one now.
+ * client they come to is not known for sure: its name may be another one now.
+ * So the first few places of the guests of other clients are among them, too.
  */
-uint32_t tmem_loader_slots(const TmemLoader *loader);
+uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client);
 
 #ifdef TMEM_DEBUG
 /** Tests: what tmem_store_check() calls between its two looks at slots. */

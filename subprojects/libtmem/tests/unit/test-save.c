@@ -637,6 +637,132 @@ static void test_other_client(void)
     take_beside_host("other");
 }
 
+/* Leaves the guest with a pool at place @place, and those that it had. */
+static void make_pool_at(Fixture *f, unsigned place)
+{
+    uint64_t pool, first = 0;
+
+    do {
+        g_assert_cmpint(tmem_pool_create(f->client, TMEM_POOL_PERSISTENT,
+                                         TMEM_PAGE_SHIFT, &pool), ==,
+                        TMEM_STATUS_OK);
+        first = first ? first : pool;
+    } while (tmem_pool_id_slot(pool) < place);
+    for (uint64_t id = first; id != pool; ) {
+        g_assert_cmpint(tmem_pool_destroy(f->client, id), ==, TMEM_STATUS_OK);
+        /* Generation and place count up together. */
+        id += (1ull << TMEM_POOL_GEN_SHIFT) + 1;
+    }
+}
+
+/* A client of the host's beside that of the fixture, with a disk. */
+typedef struct Beside {
+    TmemClient *client;
+    TmemContext *ctx;
+    uint64_t pool;
+} Beside;
+
+static void beside_set_up(Beside *b, TmemStore *store)
+{
+    TmemClientConfig config = { .name = "beside", .limits.max_bytes = 1 << 20 };
+    GError *err = NULL;
+
+    b->client = tmem_client_new(store, &config, &err);
+    g_assert_no_error(err);
+    b->ctx = tmem_context_new(b->client, &err);
+    g_assert_no_error(err);
+}
+
+static void beside_tear_down(Beside *b)
+{
+    tmem_context_free(b->ctx);
+    tmem_client_free(b->client);
+}
+
+static int save_both(Fixture *f, Beside *b)
+{
+    TmemBundle guest = { .name = GUEST, .client = "test" };
+    TmemBundle host = { .name = HOST, .client = "beside" };
+    int fd = new_file();
+    TmemSaver *saver = tmem_saver_new(f->store, fd);
+    GError *err = NULL;
+
+    tmem_saver_add(saver, f->client, &guest, 0, &err);
+    g_assert_no_error(err);
+    tmem_saver_add(saver, b->client, &host, b->pool, &err);
+    g_assert_no_error(err);
+    tmem_saver_finish(saver, &err);
+    g_assert_no_error(err);
+    tmem_saver_free(saver);
+    return fd;
+}
+
+/*
+ * Caught: a guest with one pool far behind in its table makes everybody's table
+ * as large after a handover, and a client that was full loses all pages.
+ */
+static void test_place_of_another(void)
+{
+    uint64_t bytes, pool;
+    GError *err = NULL;
+    TmemLoader *loader;
+    unsigned nr = 0;
+    Fixture f, g;
+    Beside b, c;
+    void *state;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    make_pool_at(&f, 1023);
+    beside_set_up(&b, f.store);
+    g_assert_cmpint(tmem_pool_create_host(b.client, &b.pool), ==,
+                    TMEM_STATUS_OK);
+    while (test_store(b.ctx, test_handle(b.pool, nr, 0), TEST_PAGE_NOISE,
+                      nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    g_assert_cmpuint(nr, >, 200);
+    fd = save_both(&f, &b);
+    loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
+    beside_set_up(&c, g.store);
+    tmem_loader_take(loader, HOST, c.ctx, &state, &bytes, &c.pool, &err);
+    g_assert_no_error(err);
+    for (unsigned i = 0; i < nr; i++) {
+        test_expect_page(c.ctx, test_handle(c.pool, i, 0), TEST_PAGE_NOISE, i);
+    }
+    take(loader, &g, GUEST, "", &pool);
+    tmem_loader_free(loader);
+    close(fd);
+    beside_tear_down(&c);
+    fixture_tear_down(&g);
+    beside_tear_down(&b);
+    fixture_tear_down(&f);
+}
+
+/* Caught: no pool at all, for its place would be one that costs too much. */
+static void test_dear_place(void)
+{
+    TmemClientConfig config = {
+        .name = "test", .limits.max_bytes = 256 << 10,
+    };
+    TmemLoader *loader;
+    uint64_t host;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    make_pool_at(&f, 1023);
+    fd = save(&f, 0);
+    loader = set_up_next(&g, FIXTURE_SIZE, &config, fd, NULL);
+    g_assert_cmpint(tmem_pool_create_host(g.client, &host), ==,
+                    TMEM_STATUS_OK);
+    g_assert_cmpint(tmem_pool_destroy(g.client, host), ==, TMEM_STATUS_OK);
+    tmem_loader_free(loader);
+    close(fd);
+    fixture_tear_down(&g);
+    fixture_tear_down(&f);
+}
+
 /* Caught: a guest's pools do not come back, for a limit on new ones. */
 static void test_fewer_pools(void)
 {
@@ -744,6 +870,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/save/above-share", test_above_share);
     g_test_add_func("/tmem/save/kept-place", test_kept_place);
     g_test_add_func("/tmem/save/other-client", test_other_client);
+    g_test_add_func("/tmem/save/place-of-another", test_place_of_another);
+    g_test_add_func("/tmem/save/dear-place", test_dear_place);
     g_test_add_func("/tmem/save/fewer-pools", test_fewer_pools);
     g_test_add_func("/tmem/save/dropped", test_dropped);
     g_test_add_func("/tmem/save/long-name", test_long_name);
