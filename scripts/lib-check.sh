@@ -57,7 +57,11 @@ show_failure() { # LOG
 # Ends suites and all that they started.
 stop_suites() { # NAME...
     local name
-    for name; do kill -TERM -- "-${pid[$name]}" 2>/dev/null || true; done
+    for name; do
+        # It has no group before setsid has run.
+        kill -TERM -- "-${pid[$name]}" 2>/dev/null ||
+            kill -TERM "${pid[$name]}" 2>/dev/null || true
+    done
     for name; do
         child=${pid[$name]}
         stop_child
@@ -106,6 +110,8 @@ look_at_suites() {
             status=124 why="over its limit of ${limit[$name]} s, "
         else
             wait "${pid[$name]}" || status=$?
+            # What it has left running is nobody's.
+            kill -KILL -- "-${pid[$name]}" 2>/dev/null || true
         fi
         end_suite "$name" $status "$why"
     done
