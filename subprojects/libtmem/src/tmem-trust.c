@@ -51,6 +51,14 @@ uint64_t tmem_trust_hash(const TmemTrust *trust, const TmemEncoded *enc)
     return tmem_sip_end(sip, 1 + (enc->len + sizeof(word) - 1) / sizeof(word));
 }
 
+/* Whether its length, where memory may have gone bad, is one it can have. */
+static bool fits_slot(const TmemTrust *trust, TmemRef ref)
+{
+    const TmemContent *content = content_at(trust, ref);
+
+    return sizeof(*content) + content->len <= (uint64_t)slot_bytes(trust, ref);
+}
+
 static TmemTrustShard *shard_of(TmemTrust *trust, uint64_t hash)
 {
     return &trust->shards[tmem_trust_shard(trust, hash)];
@@ -458,11 +466,12 @@ bool tmem_trust_read(TmemTrust *trust, const TmemReference *reference,
     tmem_lock(&shard->lock);
     ref = find_content(trust, shard, reference);
     if (ref) {
-        const TmemContent *content = content_at(trust, ref);
+        TmemContent *content = content_at(trust, ref);
 
+        content->is_damaged |= !fits_slot(trust, ref);
         *seen = (TmemContentSeen) {
             .kind = content->kind,
-            .len = MIN(content->len, TMEM_PAGE_SIZE),
+            .len = content->is_damaged ? 0 : MIN(content->len, TMEM_PAGE_SIZE),
             .checksum = content->checksum,
             .is_damaged = content->is_damaged,
         };
@@ -493,19 +502,24 @@ void tmem_trust_quarantine(TmemTrust *trust, const TmemReference *reference)
 
 /*
  * Shard locked: the content at @ref, which comes after @before, gets a slot
- * that is not larger in the segments that the heap has.  0: there is none.
+ * that is not larger in the segments that the heap has.  0: there is none, or
+ * it cannot be told how much to copy, and it stays for its last reference.
  */
 static TmemRef move_content(TmemTrust *trust, TmemTrustShard *shard,
                             TmemRef ref, TmemRef *chain, TmemContent *before)
 {
     TmemArena *arena = trust->heap->arena;
-    const TmemContent *from = content_at(trust, ref);
+    TmemContent *from = content_at(trust, ref);
     TmemTrustLevels *levels = &shard->levels;
     size_t bytes = sizeof(*from) + from->len;
-    TmemRef to = tmem_heap_alloc_inside(trust->heap, TMEM_SPACE_EPHEMERAL,
-                                        bytes);
     int64_t less;
+    TmemRef to;
 
+    if (!fits_slot(trust, ref)) {
+        from->is_damaged = true;
+        return 0;
+    }
+    to = tmem_heap_alloc_inside(trust->heap, TMEM_SPACE_EPHEMERAL, bytes);
     if (!to) {
         return 0;
     }

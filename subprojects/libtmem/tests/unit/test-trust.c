@@ -669,6 +669,36 @@ static void test_membership(void)
 
 /* --- Many pages, compaction, recompression --- */
 
+/* A page of this kind that both members have. */
+static void store_both(World *w, TestPage kind, uint64_t n)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        Member *m = &w->member[i];
+
+        g_assert_cmpint(test_store(m->ctx, page_of(m, n), kind, n), ==, 0);
+    }
+}
+
+static void invalidate_both(World *w, uint64_t n)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        TmemHandle h = page_of(&w->member[i], n);
+
+        g_assert_cmpint(tmem_page_invalidate(w->member[i].ctx, &h), ==, 0);
+    }
+}
+
+/* What is left, and the references to it, moves to fewer segments. */
+static void compact(World *w)
+{
+    test_set_upkeep(w->store, 10, true);
+    for (uint64_t s = 1; s < 100; s++) {
+        while (tmem_upkeep_step(w->store, s * 1000000000ull, 1000000)) {
+            /* More of it. */
+        }
+    }
+}
+
 static void test_many(void)
 {
     const uint64_t nr = 20000;
@@ -677,29 +707,16 @@ static void test_many(void)
 
     set_up_sized(&w, 128u << 20);
     for (uint64_t n = 0; n < nr; n++) {
-        for (unsigned i = 0; i < 2; i++) {
-            Member *m = &w.member[i];
-
-            g_assert_cmpint(test_store(m->ctx, page_of(m, n), TEST_PAGE_MIXED,
-                                       n), ==, 0);
-        }
+        store_both(&w, TEST_PAGE_MIXED, n);
     }
     expect_group(&w, nr, 2 * nr);
     bytes = stats_of(w.group).bytes;
-    /* What is left, and the references to it, moves to fewer segments. */
     for (uint64_t n = 0; n < nr; n++) {
-        for (unsigned i = 0; i < 2 && n % 10; i++) {
-            TmemHandle h = page_of(&w.member[i], n);
-
-            g_assert_cmpint(tmem_page_invalidate(w.member[i].ctx, &h), ==, 0);
+        if (n % 10) {
+            invalidate_both(&w, n);
         }
     }
-    test_set_upkeep(w.store, 10, true);
-    for (uint64_t s = 1; s < 100; s++) {
-        while (tmem_upkeep_step(w.store, s * 1000000000ull, 1000000)) {
-            /* More of it. */
-        }
-    }
+    compact(&w);
     g_assert_cmpuint(stats_of(w.member[0].client).total.moved, >, 0);
     g_assert_cmpuint(stats_of(w.group).bytes, <, bytes / 8);
     expect_group(&w, nr / 10, nr / 5);
@@ -709,6 +726,101 @@ static void test_many(void)
                              TEST_PAGE_MIXED, n);
         }
     }
+    tear_down(&w);
+}
+
+/* A length that went bad leads no mover beyond the slot. */
+static void test_damaged_length(void)
+{
+    const uint64_t nr = 4000, left = 20;
+    TmemContent *content[4000 / 20];
+    World w;
+
+    set_up_sized(&w, 128u << 20);
+    for (uint64_t n = 0; n < nr; n++) {
+        store_both(&w, TEST_PAGE_MIXED, n);
+    }
+    for (uint64_t n = 0; n < nr; n++) {
+        if (n % left) {
+            invalidate_both(&w, n);
+        }
+    }
+    for (uint64_t n = 0; n < nr; n += 4 * left) {
+        content[n / left] = content_of(&w, &w.member[0], n);
+        content[n / left]->len ^= TMEM_PAGE_SIZE;
+    }
+    compact(&w);
+    for (uint64_t n = 0; n < nr; n += left) {
+        for (unsigned i = 0; i < 2; i++) {
+            Member *m = &w.member[i];
+
+            if (n % (4 * left)) {
+                test_expect_page(m->ctx, page_of(m, n), TEST_PAGE_MIXED, n);
+            } else {
+                test_expect_status(m->ctx, page_of(m, n), TMEM_STATUS_IO);
+            }
+        }
+    }
+    for (uint64_t n = 0; n < nr; n += 4 * left) {
+        content[n / left]->len ^= TMEM_PAGE_SIZE;
+    }
+    expect_group(&w, nr / left, 2 * nr / left);
+    tear_down(&w);
+}
+
+/* A page that both have, of about that many bytes. */
+static void store_sized(World *w, uint64_t n, size_t bytes)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        Member *m = &w->member[i];
+        TmemHandle h = page_of(m, n);
+        uint8_t *page = tmem_context_bounce(m->ctx);
+
+        test_page_make(page, TEST_PAGE_NOISE, n);
+        memset(page + bytes, 0, TMEM_PAGE_SIZE - bytes);
+        g_assert_cmpint(tmem_page_store(m->ctx, &h, page), ==, 0);
+    }
+}
+
+/*
+ * What had to take a slot of a larger class moves to one of its own, and is
+ * booked as what it takes there.
+ */
+static void test_move_smaller(void)
+{
+    /* So few that a hole of a segment is used before one is opened. */
+    const uint64_t large = 45, small = 100, holes = 5;
+    const size_t bytes = 3540;
+    TmemTrustLevels before, after;
+    World w;
+
+    set_up_sized(&w, 128u << 20);
+    for (uint64_t n = 0; n < large; n++) {
+        store_both(&w, TEST_PAGE_NOISE, n);
+    }
+    /* Into the holes that these leave, and to segments of their own. */
+    for (uint64_t n = 0; n < large; n += holes) {
+        invalidate_both(&w, n);
+    }
+    for (uint64_t n = 0; n < small; n++) {
+        store_sized(&w, large + n, bytes);
+    }
+    /* Then most of the large ones go, and some of their own slots are free. */
+    for (uint64_t n = 0; n < large; n++) {
+        if (n % holes) {
+            invalidate_both(&w, n);
+        }
+    }
+    for (uint64_t n = small / 2; n < small; n += 2) {
+        invalidate_both(&w, large + n);
+    }
+    tmem_trust_levels(w.group->heap.trust, &before);
+    compact(&w);
+    tmem_trust_levels(w.group->heap.trust, &after);
+    g_assert_cmpuint(after.contents, ==, before.contents);
+    g_assert_cmpuint(after.data_bytes, <, before.data_bytes);
+    g_assert_cmpuint(after.saved_bytes, ==, after.data_bytes);
+    expect_group(&w, small * 3 / 4, small * 3 / 2);
     tear_down(&w);
 }
 
@@ -733,5 +845,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/trust/check", test_check_finds);
     g_test_add_func("/tmem/trust/membership", test_membership);
     g_test_add_func("/tmem/trust/many", test_many);
+    g_test_add_func("/tmem/trust/damaged-length", test_damaged_length);
+    g_test_add_func("/tmem/trust/move-smaller", test_move_smaller);
     return g_test_run();
 }
