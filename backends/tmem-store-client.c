@@ -25,6 +25,17 @@ struct TmemStoreClient {
     QTAILQ_ENTRY(TmemStoreClient) next;
 };
 
+/*
+ * What an operator gave a trust group that went with its last member: it is for
+ * the next of that name.  A minimum is not, which may be promised to others by
+ * then: their guests come first.
+ */
+typedef struct TmemGroupLimits {
+    unsigned operated;
+    uint64_t max_bytes;
+    uint32_t weight;
+} TmemGroupLimits;
+
 /* A virtio-tmem device, wherever it is. */
 static bool tmem_door_is_device(TmemDoor door)
 {
@@ -266,6 +277,61 @@ void tmem_store_client_foreach_owned(TmemStoreObject *obj,
     }
 }
 
+/* --- Limits of trust groups --- */
+
+static TmemGroupLimits *tmem_group_limits(TmemStoreObject *obj,
+                                          const char *name)
+{
+    return obj->group_limits ? g_hash_table_lookup(obj->group_limits, name) :
+                               NULL;
+}
+
+/* Those that it begins with. */
+static TmemLimits tmem_group_limits_recall(TmemStoreObject *obj,
+                                           const char *name)
+{
+    const TmemGroupLimits *known = tmem_group_limits(obj, name);
+    TmemLimits limits = { .max_bytes = obj->group_max_size };
+
+    if (known && known->operated & TMEM_LIMIT_MAX_SIZE) {
+        limits.max_bytes = known->max_bytes;
+    }
+    if (known && known->operated & TMEM_LIMIT_WEIGHT) {
+        limits.weight = known->weight;
+    }
+    return limits;
+}
+
+/* What an operator gave @c, which goes; as many as operators named. */
+static void tmem_group_limits_note(TmemStoreObject *obj,
+                                   const TmemStoreClient *c)
+{
+    unsigned operated = c->operated & (TMEM_LIMIT_MAX_SIZE |
+                                       TMEM_LIMIT_WEIGHT);
+    TmemGroupLimits *known;
+    TmemLimits limits;
+
+    if (!operated || !tmem_client_is_trust_group(c->client)) {
+        return;
+    }
+    tmem_client_get_limits(c->client, &limits);
+    known = g_new(TmemGroupLimits, 1);
+    *known = (TmemGroupLimits) {
+        operated, limits.max_bytes, limits.weight,
+    };
+    if (!obj->group_limits) {
+        obj->group_limits = g_hash_table_new_full(g_str_hash, g_str_equal,
+                                                  g_free, g_free);
+    }
+    g_hash_table_replace(obj->group_limits,
+                         g_strdup(tmem_client_name(c->client)), known);
+}
+
+void tmem_store_client_forget(TmemStoreObject *obj)
+{
+    g_clear_pointer(&obj->group_limits, g_hash_table_destroy);
+}
+
 /* --- Ends --- */
 
 /* What nobody uses any more goes; returns whether it did. */
@@ -278,6 +344,7 @@ static bool tmem_store_client_release(TmemStoreObject *obj, TmemStoreClient *c)
         return false;
     }
     QTAILQ_REMOVE(&obj->clients, c, next);
+    tmem_group_limits_note(obj, c);
     name = g_strdup(tmem_client_name(c->client));
     tmem_client_free(c->client);
     tmem_store_events_client(obj, name, false);
@@ -317,11 +384,21 @@ static TmemStoreClient *tmem_store_client_make_group(TmemStoreObject *obj,
                                                      const char *name,
                                                      Error **errp)
 {
-    const TmemClientConfig config = { .name = name, .is_trust_group = true };
     TmemStoreClient *group = tmem_store_client_by_name(obj, name);
 
     if (!group) {
-        return tmem_store_client_new(obj, &config, errp);
+        const TmemGroupLimits *known = tmem_group_limits(obj, name);
+        const TmemClientConfig config = {
+            .name = name,
+            .limits = tmem_group_limits_recall(obj, name),
+            .is_trust_group = true,
+        };
+
+        group = tmem_store_client_new(obj, &config, errp);
+        if (group && known) {
+            group->operated = known->operated;
+        }
+        return group;
     }
     if (!tmem_client_is_trust_group(group->client)) {
         error_setg(errp, "'trust-group' names '%s', which is a client of the"

@@ -21,6 +21,8 @@ struct TmemStoreObject {
     TmemStore *store;
     unsigned users;
     QTAILQ_HEAD(, TmemStoreClient) clients;     /* tmem-store-client.c */
+    uint64_t group_max_size;    /* of a trust group that comes; 0: none */
+    GHashTable *group_limits;   /* of those that went: name, TmemGroupLimits */
     TmemStoreEvents *events;                    /* while the store exists */
     TmemHandover handover_mode;
     TmemStoreHandover *handover;    /* NULL if the mode is TMEM_HANDOVER_OFF */
@@ -48,6 +50,13 @@ TmemClient *tmem_store_client_find(TmemStoreObject *obj, const char *name,
  */
 void tmem_store_client_operated(TmemStoreObject *obj, TmemClient *client,
                                 unsigned limits);
+
+/**
+ * tmem_store_client_forget: what is remembered of clients that went
+ *
+ * For the end of the store.
+ */
+void tmem_store_client_forget(TmemStoreObject *obj);
 
 /**
  * tmem_store_client_only_door: the kind of door that the client @name has

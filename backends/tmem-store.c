@@ -113,6 +113,19 @@ static void tmem_store_set_size(Object *o, Visitor *v, const char *name,
     obj->size = size;
 }
 
+static void tmem_store_get_group_max(Object *o, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    visit_type_size(v, name, &TMEM_STORE(o)->group_max_size, errp);
+}
+
+/* At any time: groups that are there keep what they have. */
+static void tmem_store_set_group_max(Object *o, Visitor *v, const char *name,
+                                     void *opaque, Error **errp)
+{
+    visit_type_size(v, name, &TMEM_STORE(o)->group_max_size, errp);
+}
+
 static void tmem_store_complete(UserCreatable *uc, Error **errp)
 {
     TmemStoreObject *obj = TMEM_STORE(uc);
@@ -184,6 +197,7 @@ static void tmem_store_finalize(Object *o)
         tmem_store_free(obj->store);
     }
     tmem_store_events_stop(obj);
+    tmem_store_client_forget(obj);
 }
 
 static void tmem_store_class_init(ObjectClass *oc, void *data)
@@ -199,6 +213,12 @@ static void tmem_store_class_init(ObjectClass *oc, void *data)
                               NULL, NULL);
     object_class_property_set_description(oc, TMEM_STORE_SIZE_PROP,
         "Host memory that the store may use at most, metadata included");
+    object_class_property_add(oc, TMEM_STORE_GROUP_MAX_PROP, "size",
+                              tmem_store_get_group_max,
+                              tmem_store_set_group_max, NULL, NULL);
+    object_class_property_set_description(oc, TMEM_STORE_GROUP_MAX_PROP,
+        "Bytes that each trust group may use at most, until tmem-set-client"
+        " gives it another maximum; 0: no such limit (0)");
     tmem_store_policy_class_init(oc);
     tmem_store_handover_class_init(oc);
 }

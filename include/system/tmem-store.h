@@ -17,6 +17,7 @@ OBJECT_DECLARE_SIMPLE_TYPE(TmemStoreObject, TMEM_STORE)
 
 #define TMEM_STORE_SIZE_PROP        "size"
 #define TMEM_STORE_COMPRESSOR_PROP  "compressor"
+#define TMEM_STORE_GROUP_MAX_PROP   "trust-group-max-size"
 
 /**
  * tmem_store_object_get: the store of a completed object
@@ -75,6 +76,9 @@ void tmem_store_client_put(TmemStoreObject *obj, TmemClient *client,
  * tmem_store_client_set_trust_group: keep equal cached pages of guests once
  * @name: of the group, a client of its own, which the first member makes; NULL:
  *        of none
+ *
+ * A group begins with the maximum that the store has for groups; or, if there
+ * was one of that name, with the maximum and weight that an operator gave it.
  *
  * For the door of a device, which has just got the client; until its put().
  * Returns false and sets @errp to a sentence if that is the name of another
