@@ -15,6 +15,9 @@
 /* No content takes less of the store than this. */
 #define CONTENT_BYTES_MIN   (TMEM_TRUST_BYTES_MIN + sizeof(TmemContent))
 
+/* Contents that come before a shard tries again to have more buckets. */
+#define STEP_TRIES          64
+
 #define BUCKETS_MAX         (1u << 31)
 
 static TmemContent *content_at(const TmemTrust *trust, TmemRef ref)
@@ -172,7 +175,7 @@ TmemTrust *tmem_trust_new(TmemClient *client, GError **errp)
 
         tmem_lock_init(&shard->lock, TMEM_RANK_CONTENTS);
         shard->buckets = trust->tables + (size_t)i * trust->buckets_max;
-        shard->nr_buckets = trust->buckets_step;
+        shard->nr_buckets = shard->paid_buckets = trust->buckets_step;
     }
     return trust;
 }
@@ -250,20 +253,13 @@ static uint32_t partner_of(uint32_t nr)
     return nr - (1u << (31 - __builtin_clz(nr)));
 }
 
-/* One more bucket.  Returns false if there is no memory for it. */
-static bool table_grow(TmemTrust *trust, TmemTrustShard *shard)
+/* One more bucket, which is paid for. */
+static void table_grow(TmemTrust *trust, TmemTrustShard *shard)
 {
-    uint32_t nr = shard->nr_buckets;
+    uint32_t nr = shard->nr_buckets++;
 
-    if (nr == trust->buckets_max ||
-        (nr % trust->buckets_step == 0 &&
-         tmem_heap_charge(trust->heap, step_bytes(trust)) != TMEM_STATUS_OK)) {
-        return false;
-    }
     shard->buckets[nr] = 0;
-    shard->nr_buckets++;
     spread_chain(trust, shard, &shard->buckets[partner_of(nr)]);
-    return true;
 }
 
 static void table_shrink(TmemTrust *trust, TmemTrustShard *shard)
@@ -271,8 +267,10 @@ static void table_shrink(TmemTrust *trust, TmemTrustShard *shard)
     uint32_t nr = --shard->nr_buckets;
 
     spread_chain(trust, shard, &shard->buckets[nr]);
-    if (nr % trust->buckets_step == 0) {
-        tmem_os_discard(&shard->buckets[nr], step_bytes(trust));
+    while (shard->paid_buckets >= nr + trust->buckets_step) {
+        shard->paid_buckets -= trust->buckets_step;
+        tmem_os_discard(&shard->buckets[shard->paid_buckets],
+                        step_bytes(trust));
         tmem_heap_charge(trust->heap, -(int64_t)step_bytes(trust));
     }
 }
@@ -282,12 +280,52 @@ static void fit_table(TmemTrust *trust, TmemTrustShard *shard)
 {
     uint64_t nr = shard->levels.contents;
 
-    if (nr > shard->nr_buckets) {
+    /* Two at a time: there may have been too few for a while. */
+    for (int i = 0; i < 2 && nr > shard->nr_buckets &&
+         shard->nr_buckets < shard->paid_buckets; i++) {
         table_grow(trust, shard);
     }
     for (int i = 0; i < 4 && nr < shard->nr_buckets / 4 &&
          shard->nr_buckets > trust->buckets_step; i++) {
         table_shrink(trust, shard);
+    }
+}
+
+/* Whether there are more contents than buckets, and none left to add. */
+static bool wants_step(const TmemTrust *trust, const TmemTrustShard *shard)
+{
+    return shard->levels.contents > shard->nr_buckets &&
+           shard->nr_buckets == shard->paid_buckets &&
+           shard->nr_buckets < trust->buckets_max;
+}
+
+/* Whether to pay for a step now: where none was to be had, not each time. */
+static bool wants_step_now(const TmemTrust *trust, const TmemTrustShard *shard)
+{
+    return wants_step(trust, shard) &&
+           (shard->levels.contents - shard->nr_buckets) % STEP_TRIES == 1;
+}
+
+/*
+ * Pays for a step of buckets.  No lock held: to have room for it, memory may
+ * have to go back to the operating system, and pages.
+ */
+static void extend_table(TmemTrust *trust, TmemTrustShard *shard)
+{
+    bool unused;
+
+    if (charge_step(trust) != TMEM_STATUS_OK) {
+        return;
+    }
+    tmem_lock(&shard->lock);
+    unused = !wants_step(trust, shard);
+    if (!unused) {
+        shard->paid_buckets += trust->buckets_step;
+        fit_table(trust, shard);
+    }
+    tmem_unlock(&shard->lock);
+    if (unused) {
+        tmem_heap_charge(trust->heap, -(int64_t)step_bytes(trust));
     }
 }
 
@@ -402,6 +440,7 @@ TmemStatus tmem_trust_keep(TmemTrust *trust, const TmemEncoded *enc,
     uint64_t hash = tmem_trust_hash(trust, enc);
     TmemTrustShard *shard = shard_of(trust, hash);
     TmemStatus status = TMEM_STATUS_OK;
+    bool extend = false;
     TmemRef ref, made;
 
     tmem_assert_unlocked();
@@ -423,11 +462,15 @@ TmemStatus tmem_trust_keep(TmemTrust *trust, const TmemEncoded *enc,
     ref = find_equal(trust, shard, hash, enc);
     if (!ref) {
         enter_content(trust, shard, made);
+        extend = wants_step_now(trust, shard);
     }
     add_reference(trust, shard, ref ? ref : made, reference);
     tmem_unlock(&shard->lock);
     if (ref) {
         tmem_heap_free(trust->heap->arena, made);
+    }
+    if (extend) {
+        extend_table(trust, shard);
     }
     return TMEM_STATUS_OK;
 }
@@ -651,9 +694,7 @@ uint64_t tmem_trust_tables_bytes(const TmemTrust *trust)
     uint64_t steps = 0;
 
     for (unsigned i = 0; i < trust->nr_shards; i++) {
-        uint32_t nr = trust->shards[i].nr_buckets;
-
-        steps += (nr + trust->buckets_step - 1) / trust->buckets_step;
+        steps += trust->shards[i].paid_buckets / trust->buckets_step;
     }
     return steps * step_bytes(trust);
 }

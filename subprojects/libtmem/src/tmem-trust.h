@@ -73,6 +73,7 @@ typedef struct TmemTrustLevels {
 typedef struct TmemTrustShard {
     _Alignas(64) TmemLock lock;
     uint32_t nr_buckets;
+    uint32_t paid_buckets;      /* whole steps; not fewer than there are */
     TmemRef *buckets;
     TmemTrustLevels levels;
 } TmemTrustShard;

@@ -471,6 +471,49 @@ static void test_full_new(void)
     tear_down(&w);
 }
 
+/* A page that both have, of about that many bytes. */
+static void store_sized(World *w, uint64_t n, size_t bytes)
+{
+    for (unsigned i = 0; i < 2; i++) {
+        Member *m = &w->member[i];
+        TmemHandle h = page_of(m, n);
+        uint8_t *page = tmem_context_bounce(m->ctx);
+
+        test_page_make(page, TEST_PAGE_NOISE, n);
+        memset(page + bytes, 0, TMEM_PAGE_SIZE - bytes);
+        g_assert_cmpint(tmem_page_store(m->ctx, &h, page), ==, 0);
+    }
+}
+
+/* The table of a group grows with it also where others left no room. */
+static void test_full_grow(void)
+{
+    const TmemTrustShard *shard;
+    uint64_t contents = 0;
+    TmemTrust *trust;
+    Member *m;
+    World w;
+
+    set_up_sized(&w, 2 * FIXTURE_SIZE);
+    m = &w.member[OUTSIDER];
+    store_pages(m, 0, 8000);
+    g_assert_cmpuint(stats_of(m->client).total.evicted, >, 100);
+    trust = w.group->heap.trust;
+    for (uint64_t n = 0; n < 20000; n++) {
+        store_sized(&w, n, TMEM_TRUST_BYTES_MIN);
+    }
+    test_check(w.store);
+    for (unsigned i = 0; i < trust->nr_shards; i++) {
+        shard = &trust->shards[i];
+        g_assert_cmpuint(shard->nr_buckets + 100, >, shard->levels.contents);
+        contents += shard->levels.contents;
+    }
+    /* Far more than there were buckets to begin with. */
+    g_assert_cmpuint(contents, >,
+                     w.tables_bytes / sizeof(*shard->buckets) * 3 / 2);
+    tear_down(&w);
+}
+
 /* One that may not even have its tables is refused. */
 static void test_small_limit(void)
 {
@@ -768,20 +811,6 @@ static void test_damaged_length(void)
     tear_down(&w);
 }
 
-/* A page that both have, of about that many bytes. */
-static void store_sized(World *w, uint64_t n, size_t bytes)
-{
-    for (unsigned i = 0; i < 2; i++) {
-        Member *m = &w->member[i];
-        TmemHandle h = page_of(m, n);
-        uint8_t *page = tmem_context_bounce(m->ctx);
-
-        test_page_make(page, TEST_PAGE_NOISE, n);
-        memset(page + bytes, 0, TMEM_PAGE_SIZE - bytes);
-        g_assert_cmpint(tmem_page_store(m->ctx, &h, page), ==, 0);
-    }
-}
-
 /*
  * What had to take a slot of a larger class moves to one of its own, and is
  * booked as what it takes there.
@@ -839,6 +868,7 @@ int main(int argc, char **argv)
     g_test_add_data_func("/tmem/trust/full/limit", GSIZE_TO_POINTER(512 << 10),
                          test_full);
     g_test_add_func("/tmem/trust/full/new", test_full_new);
+    g_test_add_func("/tmem/trust/full/grow", test_full_grow);
     g_test_add_func("/tmem/trust/small-limit", test_small_limit);
     g_test_add_func("/tmem/trust/damaged-content", test_damaged_content);
     g_test_add_func("/tmem/trust/damaged-reference", test_damaged_reference);
