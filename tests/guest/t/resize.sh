@@ -31,7 +31,7 @@ start=67633152      # its last object is half there
 until_size $start
 
 # At work: also the last object, which becomes whole, and discards of all there is.
-disk-truth --processes 2 --pages 8256 --operations 3000 /dev/vtmem0 &
+disk-truth --processes 2 --pages 8256 --operations 12000 /dev/vtmem0 &
 work=$!
 for size in 67637248 100663296 134217728 $((512 * MIB)); do
     usleep 300000
