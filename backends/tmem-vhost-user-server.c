@@ -68,10 +68,7 @@ void tmem_vu_stop_listening(TmemVhostUserServer *s)
         timer_del(s->vu_server.waiting_timer);
         g_clear_pointer(&s->vu_server.waiting, object_unref);
     }
-    /*
-     * From here: the thread may be at sending a reply that nobody takes, which
-     * this ends.
-     */
+    /* From here, for the thread may be waiting for more of a message. */
     if (s->vu_server.current) {
         qio_channel_shutdown(QIO_CHANNEL(s->vu_server.current),
                              QIO_CHANNEL_SHUTDOWN_BOTH, NULL);

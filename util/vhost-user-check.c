@@ -224,6 +224,7 @@ static char *check_vring_state(VuDev *dev, VhostUserMsg *msg)
 static char *check_vring_file(VuDev *dev, VhostUserMsg *msg)
 {
     bool none = msg->payload.u64 & VHOST_USER_VRING_NOFD_MASK;
+    const char *wrong;
 
     if (msg->fd_num != !none) {
         return g_strdup_printf("message %d came with %d files%s", msg->request,
@@ -232,9 +233,10 @@ static char *check_vring_file(VuDev *dev, VhostUserMsg *msg)
     if (none && msg->request == VHOST_USER_SET_VRING_KICK) {
         return g_strdup("a virtqueue without an eventfd is not polled here");
     }
-    if (!none && !vhost_user_eventfd_check(msg->fds[0])) {
-        return g_strdup_printf("the file of message %d is no eventfd",
-                               msg->request);
+    wrong = none ? NULL : vhost_user_eventfd_check(msg->fds[0]);
+    if (wrong) {
+        return g_strdup_printf("the file of message %d %s", msg->request,
+                               wrong);
     }
     return check_index(dev, msg->payload.u64 & VHOST_USER_VRING_IDX_MASK);
 }
@@ -342,6 +344,11 @@ bool vhost_user_check_path(const SocketAddress *addr, Error **errp)
         return true;
     }
     path = addr->u.q_unix.path;
+#ifdef CONFIG_LINUX
+    if (addr->u.q_unix.has_abstract && addr->u.q_unix.abstract) {
+        return true;
+    }
+#endif
     if (stat(path, &st)) {
         return true;
     }

@@ -13,11 +13,14 @@
  * vhost_user_eventfd_check:
  * @fd: a file of a front end
  *
- * Others may be ready for ever, and keep the thread busy that looks at them.
+ * Others may be ready for ever, and keep the thread busy that looks at them; so
+ * may an eventfd that each read takes only 1 of (EFD_SEMAPHORE), and one that
+ * was opened with O_PATH.
  *
- * Returns false if it is something else than an eventfd.
+ * Returns NULL for an eventfd that can be used, else what is wrong, to be put
+ * behind the file's name.
  */
-bool vhost_user_eventfd_check(int fd);
+const char *vhost_user_eventfd_check(int fd);
 
 /**
  * vhost_user_eventfd_take:
@@ -25,7 +28,7 @@ bool vhost_user_eventfd_check(int fd);
  *
  * Resets it, as eventfd_read() does; that it was reset before is no error.
  *
- * Returns 0, or -1 with errno set.
+ * Returns 0, or -1 with errno set; EINVAL: no read resets it.
  */
 int vhost_user_eventfd_take(int fd);
 
