@@ -626,8 +626,8 @@ static void test_pinned(void)
 
 /*
  * Caught: the first slot of a segment lies behind the owner words of all, which
- * may cost more than a limit allows; then the segment, opened for nothing, stayed
- * with the client for good.
+ * may cost more than a limit allows; then the segment, opened for nothing,
+ * stayed with the client for good.
  */
 static void test_segment_for_nothing(void)
 {
