@@ -32,6 +32,7 @@ typedef struct Bundle {
     StreamEntry entry;
     char *name;
     char *client;
+    uint64_t memory_bytes;  /* that it will need: at least entry.bytes */
     uint64_t held_bytes;    /* of the store's budget, kept free for it */
     bool taken;
 } Bundle;
@@ -60,6 +61,7 @@ typedef struct Reader {
     uint64_t sum;           /* of the section up to the end of the block */
     size_t used;            /* of the block */
     size_t bytes;           /* in the block */
+    uint64_t due_bytes;     /* stored, and still kept free as well */
     Bundle *gives_back;     /* memory of the file, as it is read, or NULL */
 } Reader;
 
@@ -82,6 +84,19 @@ static void unhold(TmemLoader *loader, Bundle *bundle, uint64_t bytes)
     }
 }
 
+/*
+ * So much of the bundle is stored now.  What was kept free for it goes only
+ * after that, a little at a time, or others would be faster.
+ */
+static void stored(Reader *r, uint64_t bytes)
+{
+    r->due_bytes += bytes;
+    if (r->due_bytes >= TMEM_SHARE_OVERLAP / 2) {
+        unhold(r->loader, r->gives_back, r->due_bytes);
+        r->due_bytes = 0;
+    }
+}
+
 /* Gets the next block.  Returns false at the end, or if it cannot be read. */
 static bool next_block(Reader *r)
 {
@@ -99,7 +114,6 @@ static bool next_block(Reader *r)
         /* Where the file system cannot, the memory goes with the file. */
         fallocate(loader->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
                   r->offset, r->bytes);
-        unhold(loader, r->gives_back, r->bytes);
     }
     r->offset += r->bytes;
     r->left -= r->bytes;
@@ -115,6 +129,7 @@ static void skip_rest(Reader *r)
     }
 }
 
+/* @to: or NULL, then they are passed over. */
 static bool get(Reader *r, void *to, uint64_t bytes)
 {
     while (bytes) {
@@ -124,9 +139,11 @@ static bool get(Reader *r, void *to, uint64_t bytes)
             return false;
         }
         part = MIN(bytes, r->bytes - r->used);
-        memcpy(to, r->loader->block + r->used, part);
+        if (to) {
+            memcpy(to, r->loader->block + r->used, part);
+            to = (uint8_t *)to + part;
+        }
         r->used += part;
-        to = (uint8_t *)to + part;
         bytes -= part;
     }
     return true;
@@ -260,12 +277,76 @@ static bool read_directory(TmemLoader *loader, const StreamHeader *header,
     return parse_directory(loader, header, directory, errp);
 }
 
+/* Memory of the index for a node of @nr pages. */
+static uint64_t index_bytes(unsigned nr)
+{
+    return nr ? sizeof(TmemNode) + (nr == 1 ? 0 :
+           tmem_index_array_bytes(tmem_index_capacity(nr))) : 0;
+}
+
+static uint64_t record_bytes(const StreamPage *page)
+{
+    return (uint64_t)page->slot_units << TMEM_UNIT_SHIFT;
+}
+
+/* Adds up the memory that a pool needs.  Returns false if it makes no sense. */
+static bool measure_pool(Reader *r, uint64_t *bytes)
+{
+    StreamPage pages[TMEM_NODE_PAGES];
+    StreamNode node;
+    unsigned nr;
+
+    if (!get(r, NULL, sizeof(StreamPool))) {
+        return false;
+    }
+    do {
+        uint64_t data_bytes = 0;
+
+        if (!get(r, &node, sizeof(node))) {
+            return false;
+        }
+        nr = __builtin_popcountll(node.bitmap);
+        if (!get(r, pages, nr * sizeof(*pages))) {
+            return false;
+        }
+        for (unsigned i = 0; i < nr; i++) {
+            data_bytes += pages[i].len;
+            *bytes += record_bytes(&pages[i]);
+        }
+        if (!get(r, NULL, data_bytes)) {
+            return false;
+        }
+        *bytes += index_bytes(nr);
+    } while (nr);
+    return true;
+}
+
+/*
+ * Of small pages far apart it is more than the section has bytes.  One that
+ * makes no sense is refused when it is taken.
+ */
+static void measure(Reader *r, Bundle *bundle)
+{
+    const StreamEntry *entry = &bundle->entry;
+    uint64_t bytes = (uint64_t)entry->credit *
+                     (TMEM_PAGE_SIZE + index_bytes(TMEM_NODE_PAGES)) +
+                     (uint64_t)entry->nr_slots *
+                     (sizeof(TmemPool) + sizeof(TmemTally));
+    bool ok = get(r, NULL, entry->state_bytes);
+
+    for (uint32_t i = 0; ok && i < entry->nr_pools; i++) {
+        ok = measure_pool(r, &bytes);
+    }
+    bundle->memory_bytes = MAX(bytes, entry->bytes);
+}
+
 static bool check_sections(TmemLoader *loader, GError **errp)
 {
     for (unsigned i = 0; i < loader->bundles->len; i++) {
-        const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+        Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
         Reader r = read_section(loader, bundle);
 
+        measure(&r, bundle);
         skip_rest(&r);
         if (r.left || r.sum != bundle->entry.sum) {
             return refuse(errp, "the stream is damaged");
@@ -383,8 +464,8 @@ void tmem_loader_hold(TmemLoader *loader)
         Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
 
         if (!bundle->taken && !bundle->held_bytes &&
-            tmem_arena_charge(&loader->store->arena, bundle->entry.bytes)) {
-            bundle->held_bytes = bundle->entry.bytes;
+            tmem_arena_charge(&loader->store->arena, bundle->memory_bytes)) {
+            bundle->held_bytes = bundle->memory_bytes;
         }
     }
 }
@@ -482,11 +563,14 @@ static bool take_node(Reader *r, TmemContext *ctx, uint64_t pool,
         };
 
         memcpy(handle.object, node.object, sizeof(handle.object));
-        if (node.bitmap >> pos & 1 &&
-            !take_page(r, ctx, &handle, old_pool, &pages[n++], errp)) {
-            return false;
+        if (node.bitmap >> pos & 1) {
+            if (!take_page(r, ctx, &handle, old_pool, &pages[n], errp)) {
+                return false;
+            }
+            stored(r, record_bytes(&pages[n++]));
         }
     }
+    stored(r, index_bytes(n));
     return true;
 }
 
@@ -622,9 +706,10 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
         return refuse(errp, g_strerror(ENOMEM));
     }
     /* Whatever is in it, some comes. */
-    tmem_share_take_over(&ctx->client->heap, bundle->entry.bytes + 1,
-                         bundle->held_bytes + places_bytes(ctx, bundle));
+    tmem_share_take_over(&ctx->client->heap, bundle->memory_bytes + 1,
+                         places_bytes(ctx, bundle));
     ok = take_section(&r, ctx, bundle, *state, host_pool, errp);
+    unhold(loader, bundle, UINT64_MAX);
     tmem_share_take_over(&ctx->client->heap, 0, 0);
     if (ok) {
         return true;

@@ -162,12 +162,20 @@ void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes)
 {
     TmemArena *arena = heap->arena;
     uint64_t grace = bytes ? order_bytes(arena, bytes) + more_bytes : 0;
+    uint64_t excess;
 
     tmem_lock(&arena->lock);
     __atomic_store_n(&heap->takes_over, bytes != 0, __ATOMIC_RELAXED);
     tmem_heap_set_slack_locked(heap);
     heap->grace_bytes += grace;
     arena->grace_bytes += grace;
+    if (bytes) {
+        arena->grace_bytes += TMEM_SHARE_OVERLAP;
+    } else {
+        excess = arena->used_bytes - MIN(arena->used_bytes, arena->size_bytes);
+        arena->grace_bytes = MAX(excess,
+                                 arena->grace_bytes - TMEM_SHARE_OVERLAP);
+    }
     tmem_unlock(&arena->lock);
 }
 

@@ -212,6 +212,12 @@ static void take(TmemLoader *loader, Host *host, unsigned i)
     g_assert_no_error(err);
 }
 
+/* The bound of tmem_share_take_over(), in steps of 16 KiB. */
+static uint64_t order_bytes(Host *host)
+{
+    return host->size_bytes / 64 + host->nr_guests * 10ull * (16 << 10);
+}
+
 static uint64_t used_bytes(Host *host)
 {
     TmemStoreStats stats;
@@ -236,14 +242,10 @@ static void expect_no_more(Host *host)
     }
 }
 
-/*
- * Returns by how much the store passed its size.  The bound is that of
- * tmem_share_take_over(), in steps of 16 KiB.
- */
+/* Returns by how much the store passed its size. */
 static uint64_t take_over(Host *host)
 {
-    uint64_t bound = host->size_bytes / 64 +
-                     host->nr_guests * 10ull * (16 << 10);
+    uint64_t bound = order_bytes(host);
     unsigned first = test_rand_below(&host->rand, host->nr_guests);
     GError *err = NULL;
     int fd = save(host);
@@ -331,8 +333,143 @@ static void test_waiting(void)
     }
     g_assert_cmpuint(nr, >, 100);
     take(loader, &host, 0);
+    g_assert_cmpuint(used_bytes(&host), <=,
+                     host.size_bytes + order_bytes(&host));
     expect_all(&host.guests[0], 1);
     expect_all(&host.guests[1], 1);
+    tmem_loader_free(loader);
+    test_check(host.store);
+    close(fd);
+    drop_store(&host);
+    g_free(host.guests);
+}
+
+/* @name is not taken, for there is no room. */
+static void expect_lost(TmemLoader *loader, Host *host, unsigned i,
+                        const char *why)
+{
+    g_autofree char *name = g_strdup_printf("%u", i);
+    uint64_t bytes, pool;
+    GError *err = NULL;
+    void *state;
+
+    g_assert_false(tmem_loader_take(loader, name, host->guests[i].ctx, &state,
+                                    &bytes, &pool, &err));
+    g_assert_nonnull(strstr(err->message, why));
+    g_error_free(err);
+}
+
+/*
+ * Caught: what was kept free for one door lets another pass the size, as it is
+ * now, or a late door its maximum.
+ */
+static void late(bool smaller_store)
+{
+    GError *err = NULL;
+    TmemLoader *loader;
+    Host host = { .rand = { test_seed() }, .nr_guests = 2 };
+    int fd;
+
+    host.size_bytes = 16 << 20;
+    host.guests = g_new0(Guest, 2);
+    make_store(&host);
+    make_clients(&host);
+    for (unsigned i = 0; i < 2; i++) {
+        Guest *guest = &host.guests[i];
+
+        tmem_pool_create(guest->client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+                         &guest->pool);
+        for (unsigned nr = 0; nr < 5000; nr++) {
+            g_assert_cmpint(store(guest, nr, 1 + 2 * nr), ==, TMEM_STATUS_OK);
+        }
+    }
+    fd = save(&host);
+    drop_store(&host);
+    /* Each has some 6 MiB. */
+    if (smaller_store) {
+        host.size_bytes = 8 << 20;
+    } else {
+        host.guests[0].max_bytes = 4 << 20;
+    }
+    make_store(&host);
+    loader = tmem_loader_new(host.store, fd, &err);
+    g_assert_no_error(err);
+    make_clients(&host);
+    tmem_loader_hold(loader);
+    if (smaller_store) {
+        take(loader, &host, 0);
+        expect_lost(loader, &host, 1, "no room for them");
+        expect_all(&host.guests[0], 1);
+    } else {
+        expect_lost(loader, &host, 0, "more than the client may have");
+        take(loader, &host, 1);
+        expect_all(&host.guests[1], 1);
+    }
+    g_assert_cmpuint(used_bytes(&host), <=,
+                     host.size_bytes + order_bytes(&host));
+    tmem_loader_free(loader);
+    test_check(host.store);
+    close(fd);
+    drop_store(&host);
+    g_free(host.guests);
+}
+
+static void test_late_in_smaller_store(void)
+{
+    late(true);
+}
+
+static void test_late_above_maximum(void)
+{
+    late(false);
+}
+
+/*
+ * Caught: of small pages far apart, the memory is more than the stream has
+ * bytes, and others had the rest when their door came.
+ */
+static void test_waiting_sparse(void)
+{
+    Host host = { .rand = { test_seed() }, .nr_guests = 2 };
+    GError *err = NULL;
+    TmemLoader *loader;
+    unsigned nr = 0;
+    int fd;
+
+    host.size_bytes = 16 << 20;
+    host.guests = g_new0(Guest, 2);
+    make_store(&host);
+    make_clients(&host);
+    for (unsigned i = 0; i < 2; i++) {
+        tmem_pool_create(host.guests[i].client, TMEM_POOL_PERSISTENT,
+                         TMEM_PAGE_SHIFT, &host.guests[i].pool);
+    }
+    for (unsigned i = 0; i < 30000; i++) {
+        TmemHandle handle = test_handle(host.guests[0].pool, i, 0);
+
+        g_assert_cmpint(test_store(host.guests[0].ctx, handle, TEST_PAGE_ZERO,
+                                   0), ==, TMEM_STATUS_OK);
+    }
+    fd = save(&host);
+    drop_store(&host);
+    make_store(&host);
+    loader = tmem_loader_new(host.store, fd, &err);
+    g_assert_no_error(err);
+    make_clients(&host);
+    take(loader, &host, 1);
+    tmem_loader_hold(loader);
+    while (store(&host.guests[1], nr, 1 + 2 * nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    take(loader, &host, 0);
+    for (unsigned i = 0; i < 30000; i++) {
+        test_expect_page(host.guests[0].ctx,
+                         test_handle(host.guests[0].pool, i, 0),
+                         TEST_PAGE_ZERO, 0);
+    }
+    expect_all(&host.guests[1], 1);
+    g_assert_cmpuint(used_bytes(&host), <=,
+                     host.size_bytes + order_bytes(&host));
     tmem_loader_free(loader);
     test_check(host.store);
     close(fd);
@@ -347,5 +484,10 @@ int main(int argc, char *argv[])
     tmem_upkeep_by_hand(true);
     g_test_add_func("/tmem/take-over/full", test_full);
     g_test_add_func("/tmem/take-over/waiting", test_waiting);
+    g_test_add_func("/tmem/take-over/waiting-sparse", test_waiting_sparse);
+    g_test_add_func("/tmem/take-over/late-in-smaller-store",
+                    test_late_in_smaller_store);
+    g_test_add_func("/tmem/take-over/late-above-maximum",
+                    test_late_above_maximum);
     return g_test_run();
 }
