@@ -67,8 +67,9 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
  * Nor does it have to fit to the last byte, as it comes in another order.  The
  * budget and the heap's maximum have a *grace*, of what the order can make of
  * all that has come so far, and of @more_bytes; it is used when nothing else is
- * left.  While pages come, the budget's has TMEM_SHARE_OVERLAP besides.  What goes beyond them stays, and nothing new is taken until they are
- * kept again.  Takes the lock.
+ * left.  While pages come, the budget's has TMEM_SHARE_OVERLAP besides.  What
+ * goes beyond them stays, and nothing new is taken until they are kept again.
+ * Takes the lock.
  */
 void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes);
 
