@@ -12,12 +12,13 @@
  * pool of the file system that is mounted next.
  *
  * The pool on the host is made by a worker when the first page is offered, for
- * which nothing can wait, so the first pages are lost.  In return a mount costs
- * nothing and cannot fail, and what is mounted but not used has no pool.  That
- * is more than thrift: ext4 asks for a pool again when it is remounted writable,
- * and forgets the one it had without a word.  When the host has no room for one
- * more pool, the one that was used least recently goes, if that is long ago;
- * it comes back when it is needed.
+ * which nothing can wait, so the first pages are lost; one that is shared also
+ * when the first page is asked for, as others may have it.  In return a mount
+ * costs nothing and cannot fail, and what is mounted but not used has no pool.
+ * That is more than thrift: ext4 asks for a pool again when it is remounted
+ * writable, and forgets the one it had without a word.  When the host has no
+ * room for one more pool, the one that was used least recently goes, if that is
+ * long ago; it comes back when it is needed.
  *
  * A shared file system (ocfs2) whose disk cannot be written to here joins the
  * pool of its UUID, if the host has authorised this guest for that: guests with
@@ -84,6 +85,7 @@ struct vtmem_cc_pool {
 	int refused;			/* what the log has told: an error, or 0 */
 	uuid_t uuid;			/* of a shared file system, or null */
 	bool unchanging;		/* its disk cannot be written to here */
+	bool rejoined;			/* it was not the first to join, once */
 	int unshared;			/* what the log has told of sharing */
 	struct work_struct end_work;	/* queued once, at unmount */
 };
@@ -203,7 +205,16 @@ static void vtmem_cc_tell_sharing(struct vtmem_cc_pool *pool, int why)
 	}
 }
 
-/* Has the host make the pool, which is nobody's yet, or joins it. */
+/* May the pool have pages that this guest has not stored? */
+static bool vtmem_cc_may_share(const struct vtmem_cc_pool *pool)
+{
+	return pool->unchanging && !uuid_is_null(&pool->uuid);
+}
+
+/*
+ * Has the host make the pool, which is nobody's yet, or joins it.  -EAGAIN if
+ * that is to be tried again.
+ */
 static int vtmem_cc_create(struct vtmem_cc_pool *pool, __le64 *host)
 {
 	struct vtmem_eph *eph = &pool->eph;
@@ -215,6 +226,11 @@ static int vtmem_cc_create(struct vtmem_cc_pool *pool, __le64 *host)
 		return vtmem_pool_create_ephemeral(eph->dev, host);
 	if (pool->unchanging) {
 		err = vtmem_pool_join(eph->dev, &pool->uuid, host);
+		/* Of this guest, the last mount may still be leaving it. */
+		if (err == -EINVAL && !pool->rejoined) {
+			pool->rejoined = true;
+			return -EAGAIN;
+		}
 		if (err && err != -EPERM && err != -EINVAL)
 			return err;
 	}
@@ -238,6 +254,9 @@ static void vtmem_cc_make(struct vtmem_cc_pool *pool)
 	    eph->dev != READ_ONCE(vtmem_cc_dev) || READ_ONCE(eph->dev->failed))
 		return;
 	err = vtmem_cc_create(pool, &host);
+	/* vtmem_cc_ask() has said when. */
+	if (err == -EAGAIN)
+		return;
 	if (err) {
 		vtmem_cc_refused(pool, err);
 		return;
@@ -387,6 +406,16 @@ static struct vtmem_eph_name vtmem_cc_name(const struct cleancache_filekey *key,
 	return name;
 }
 
+/* Has a pool made that is not live, if it is time for that.  Under RCU. */
+static void vtmem_cc_ask(struct vtmem_cc_pool *pool)
+{
+	/* Races of two askers are harmless. */
+	if (time_before(jiffies, READ_ONCE(pool->retry_at)))
+		return;
+	WRITE_ONCE(pool->retry_at, jiffies + VTMEM_CC_RETRY_MIN);
+	queue_work(system_freezable_wq, &pool->eph.work);
+}
+
 /* A clean page is about to be dropped. */
 static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
 			      pgoff_t index, struct page *page)
@@ -399,12 +428,7 @@ static void vtmem_cc_put_page(int id, struct cleancache_filekey key,
 	if (!pool) {
 		/* Forgotten. */
 	} else if (READ_ONCE(pool->eph.state) != VTMEM_EPH_LIVE) {
-		/* Races of two askers are harmless. */
-		if (time_after_eq(jiffies, READ_ONCE(pool->retry_at))) {
-			WRITE_ONCE(pool->retry_at,
-				   jiffies + VTMEM_CC_RETRY_MIN);
-			queue_work(system_freezable_wq, &pool->eph.work);
-		}
+		vtmem_cc_ask(pool);
 	} else if (PageTransCompound(page)) {
 		/*
 		 * Only the first page of a huge one is offered, and nothing is
@@ -429,7 +453,13 @@ static int vtmem_cc_get_page(int id, struct cleancache_filekey key,
 	bool hit;
 
 	rcu_read_lock();
-	pool = vtmem_cc_find(id);
+	pool = xa_load(&vtmem_cc_pools, id);
+	/* Pairs with vtmem_cc_make(). */
+	if (pool && smp_load_acquire(&pool->eph.state) != VTMEM_EPH_LIVE) {
+		if (vtmem_cc_may_share(pool))
+			vtmem_cc_ask(pool);
+		pool = NULL;
+	}
 	if (pool)
 		atomic_inc(&pool->eph.inflight);
 	rcu_read_unlock();

@@ -12,6 +12,8 @@
  * its parameter "step":
  *
  *   mount, unmount
+ *   read           it is unmounted, mounted anew at once, and only asks: pages
+ *                  that another guest stored come back nevertheless
  *   another        a mount of the same UUID has a pool, and another's pages not
  *   put, get       pages of this guest; they come back, more than once
  *   alien          pages that another guest stored are there
@@ -232,6 +234,21 @@ static void test_another(void)
 	mount_free(m);
 }
 
+/* A guest that has nothing to offer is to find what others have. */
+static void test_read(void)
+{
+	unsigned int i;
+
+	mount_free(ro);
+	ro = mount_new(true);
+	for (i = 0; ro && i < TRIES; i++) {
+		if (get(ro, ALIEN_FIRST, ALIEN_ADD))
+			return;
+		msleep(100);
+	}
+	expect(false, "no page came to a guest that only reads");
+}
+
 static void test_alien(void)
 {
 	unsigned int i;
@@ -263,6 +280,8 @@ static void run_step(const char *step)
 		expect(ro && wait_for_pool(ro), "no page ever came back");
 	} else if (!ro) {
 		expect(false, "there is no mount");
+	} else if (sysfs_streq(step, "read")) {
+		test_read();
 	} else if (sysfs_streq(step, "unmount")) {
 		mount_free(ro);
 		ro = NULL;

@@ -68,6 +68,16 @@ step mount
 step nothing
 checkpoint shared-pools 1
 checkpoint sane
+
+# A mount that only reads, and comes before the last one has left, which the host
+# refuses once.
+step put
+checkpoint member-joins "$uuid"
+step read
+step alien
+step nothing
+checkpoint member-leaves
+
 # A second mount of this guest is no second member.
 step another
 said "another one of this guest is in the shared pool $uuid"
