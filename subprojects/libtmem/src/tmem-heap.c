@@ -138,7 +138,7 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
            tmem_share_admits_locked(heap, bytes);
 }
 
-/* What is paid for with the first slot of a segment: the steps up to its end. */
+/* What is paid for with a segment's first slot: the steps up to its end. */
 static uint64_t first_slot_cost(const TmemArena *arena, TmemSpace space,
                                 uint32_t class_nr)
 {
