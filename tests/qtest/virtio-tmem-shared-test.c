@@ -117,6 +117,14 @@ static void test_refused(void *obj, void *data, QGuestAllocator *alloc)
     two_tear_down(&s);
 }
 
+static void both_join(Two *s, uint64_t *one, uint64_t *two)
+{
+    authorize("one", false);
+    authorize("two", false);
+    g_assert_cmpuint(join(s, s->one, one), ==, VIRTIO_TMEM_S_OK);
+    g_assert_cmpuint(join(s, s->two, two), ==, VIRTIO_TMEM_S_OK);
+}
+
 /* Each finds what the other stored, and loads take nothing away. */
 static void test_seen(void *obj, void *data, QGuestAllocator *alloc)
 {
@@ -125,10 +133,7 @@ static void test_seen(void *obj, void *data, QGuestAllocator *alloc)
     Two s = { };
 
     two_set_up(&s, obj, alloc);
-    authorize("one", false);
-    authorize("two", false);
-    g_assert_cmpuint(join(&s, s.one, &a), ==, VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(join(&s, s.two, &b), ==, VIRTIO_TMEM_S_OK);
+    both_join(&s, &a, &b);
     g_assert_cmphex(a, !=, b);
 
     g_assert_cmpuint(store(s.one, a, 1, 90), ==, VIRTIO_TMEM_S_OK);
@@ -172,10 +177,7 @@ static void test_billed(void *obj, void *data, QGuestAllocator *alloc)
     Two s = { };
 
     two_set_up(&s, obj, alloc);
-    authorize("one", false);
-    authorize("two", false);
-    g_assert_cmpuint(join(&s, s.one, &a), ==, VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(join(&s, s.two, &b), ==, VIRTIO_TMEM_S_OK);
+    both_join(&s, &a, &b);
     for (i = 0; i < NR; i++) {
         g_assert_cmpuint(store(s.one, a, i, 2 * i + 91), ==,
                          VIRTIO_TMEM_S_OK);

@@ -29,8 +29,11 @@ wc -l /run/present /run/described
 [ "$(wc -l </run/present)" -gt 30 ]
 [ "$(wc -l </run/described)" = "$(uniq /run/described | wc -l)" ]
 
-grep -vxFf /run/described /run/present >/run/undescribed || true
-grep -vxFf /run/present /run/described >/run/missing || true
+lacking() { # LINES FILE: prints the lines of FILE that LINES has not, if any
+    grep -vxFf "$1" "$2" || [ $? = 1 ]
+}
+lacking /run/described /run/present >/run/undescribed
+lacking /run/present /run/described >/run/missing
 [ ! -s /run/undescribed ] || { echo "not in Documentation/ABI:"; cat /run/undescribed; exit 1; }
 # Frontswap has parameters of its own.
 if [ -e /sys/module/virtio_tmem/parameters/selfshrink ] && [ -s /run/missing ]; then

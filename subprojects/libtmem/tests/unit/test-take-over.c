@@ -300,6 +300,18 @@ static void test_full(void)
                    G_GUINT64_FORMAT " bytes", nr_over, most);
 }
 
+/* All that was to come is there: no more was used than is promised. */
+static void end_take_over(Host *host, TmemLoader *loader, int fd)
+{
+    g_assert_cmpuint(used_bytes(host), <=,
+                     host->size_bytes + order_bytes(host));
+    tmem_loader_free(loader);
+    test_check(host->store);
+    close(fd);
+    drop_store(host);
+    g_free(host->guests);
+}
+
 /*
  * Caught: what comes while pages wait for their door takes the room that they
  * had, and they are lost when the door comes.
@@ -333,15 +345,9 @@ static void test_waiting(void)
     }
     g_assert_cmpuint(nr, >, 100);
     take(loader, &host, 0);
-    g_assert_cmpuint(used_bytes(&host), <=,
-                     host.size_bytes + order_bytes(&host));
     expect_all(&host.guests[0], 1);
     expect_all(&host.guests[1], 1);
-    tmem_loader_free(loader);
-    test_check(host.store);
-    close(fd);
-    drop_store(&host);
-    g_free(host.guests);
+    end_take_over(&host, loader, fd);
 }
 
 /* @name is not taken, for there is no room. */
@@ -405,13 +411,7 @@ static void late(bool smaller_store)
         take(loader, &host, 1);
         expect_all(&host.guests[1], 1);
     }
-    g_assert_cmpuint(used_bytes(&host), <=,
-                     host.size_bytes + order_bytes(&host));
-    tmem_loader_free(loader);
-    test_check(host.store);
-    close(fd);
-    drop_store(&host);
-    g_free(host.guests);
+    end_take_over(&host, loader, fd);
 }
 
 static void test_late_in_smaller_store(void)
@@ -468,13 +468,7 @@ static void test_waiting_sparse(void)
                          TEST_PAGE_ZERO, 0);
     }
     expect_all(&host.guests[1], 1);
-    g_assert_cmpuint(used_bytes(&host), <=,
-                     host.size_bytes + order_bytes(&host));
-    tmem_loader_free(loader);
-    test_check(host.store);
-    close(fd);
-    drop_store(&host);
-    g_free(host.guests);
+    end_take_over(&host, loader, fd);
 }
 
 int main(int argc, char *argv[])
