@@ -17,8 +17,8 @@ static bool test_unit(const uint64_t *map, uint64_t unit)
 static bool is_slot(const TmemArena *arena, const TmemSegment *seg,
                     uint32_t unit)
 {
-    uint32_t units = tmem_segment_slot_units(arena, seg);
-    uint32_t first = tmem_segment_first_unit(arena, seg);
+    const TmemSize *size = tmem_segment_size(arena, seg);
+    uint32_t units = tmem_size_units(size), first = size->first_unit;
 
     return unit >= first && (unit - first) % units == 0 &&
            (unit - first) / units < seg->watermark;
@@ -80,7 +80,7 @@ static bool check_segment(TmemArena *arena, uint32_t nr,
                           GError **errp)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t slots = tmem_segment_slots(arena, seg);
+    uint32_t slots = tmem_segment_size(arena, seg)->slots;
     uint32_t nr_free, nr_known;
 
     if (!check_free_slots(arena, nr, is_used, &nr_free, errp) ||

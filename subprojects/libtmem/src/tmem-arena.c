@@ -40,60 +40,20 @@ G_STATIC_ASSERT(1u << (SEGMENT_SHIFT_MAX - TMEM_UNIT_SHIFT) <=
 
 /* --- Set-up --- */
 
-/* Bytes at a segment's beginning that the owner words of @slots slots take. */
-static uint32_t owners_bytes(uint32_t slots)
-{
-    return (slots * sizeof(uint64_t) + TMEM_UNIT - 1) & ~(TMEM_UNIT - 1);
-}
-
-static void make_class(TmemArena *arena, uint32_t nr, uint32_t bytes)
-{
-    uint32_t segment = 1u << arena->segment_shift;
-    uint32_t slots = segment / bytes;
-
-    arena->classes[nr].slot_bytes = bytes;
-    arena->classes[nr].slots = slots;
-    while (owners_bytes(slots) + slots * bytes > segment) {
-        slots--;
-    }
-    arena->classes[nr].owned_slots = slots;
-    arena->classes[nr].owners_units = owners_bytes(slots) >> TMEM_UNIT_SHIFT;
-}
-
 /*
- * Class sizes are segment / n: with n slots nothing is lost at the segment's
- * end, but for owner words.  Classes nearer to each other than 1/64 would only
- * spread the data over more half-used segments; small stores cannot afford even
- * that many.
+ * Classes nearer to each other than 1/64 would only spread the data over more
+ * half-used segments; small stores cannot afford even that many.
  */
 static void make_classes(TmemArena *arena)
 {
-    uint32_t segment = 1u << arena->segment_shift;
-    uint32_t sizes[TMEM_ARENA_CLASSES_MAX];
-    uint32_t nr_sizes = 0, nr = 0, units = 0;
     bool small = arena->size_bytes <
                  (uint64_t)SEGMENTS_WANTED << (SEGMENT_SHIFT_MIN + 1);
-    uint32_t spacing = small ? 24 : 64;
-    uint32_t last = UINT32_MAX;
 
-    for (uint32_t n = segment / TMEM_SLOT_BYTES_MAX; last > TMEM_UNIT; n++) {
-        uint32_t bytes = segment / n & ~(TMEM_UNIT - 1);
-
-        if (last == UINT32_MAX ||
-            bytes + MAX(TMEM_UNIT, last / spacing) <= last) {
-            g_assert(nr_sizes < TMEM_ARENA_CLASSES_MAX);
-            sizes[nr_sizes++] = last = bytes;
-        }
+    for (unsigned owned = 0; owned < G_N_ELEMENTS(arena->sizes); owned++) {
+        tmem_sizes_init(&arena->sizes[owned], 1u << arena->segment_shift,
+                        owned ? sizeof(uint64_t) : 0, small ? 24 : 64);
+        arena->nr_classes = MAX(arena->nr_classes, arena->sizes[owned].nr);
     }
-    while (nr_sizes--) {
-        uint32_t bytes = sizes[nr_sizes];
-
-        for (; units <= MIN(bytes, TMEM_SLOT_BYTES_MAX) / TMEM_UNIT; units++) {
-            arena->class_of[units] = nr;
-        }
-        make_class(arena, nr++, bytes);
-    }
-    arena->nr_classes = nr;
 }
 
 static unsigned choose_segment_shift(uint64_t size_bytes)

@@ -28,20 +28,13 @@
 
 #include "libtmem/tmem.h"
 #include "tmem-lock.h"
+#include "tmem-sizes.h"
 
 /* A place in the arena, in units; 0 is none.  Must fit TMEM_REF_BITS. */
 typedef uint64_t TmemRef;
 
 #define TMEM_REF_BITS       40
-#define TMEM_UNIT_SHIFT     4
-#define TMEM_UNIT           (1u << TMEM_UNIT_SHIFT)
-
-/* The largest slot anyone asks for: a raw page as a content (tmem-trust.h). */
-#define TMEM_SLOT_BYTES_MAX (4096 + 2 * TMEM_UNIT)
-
-#define TMEM_ARENA_CLASSES_MAX  250
-#define TMEM_SEGMENT_SLOTS_MAX  8192
-#define TMEM_SEGMENT_NONE       UINT32_MAX
+#define TMEM_SEGMENT_NONE   UINT32_MAX
 
 typedef enum TmemSpace {
     TMEM_SPACE_PERSISTENT,      /* records and index */
@@ -91,18 +84,10 @@ typedef struct TmemArena {
     unsigned step_shift;
     unsigned segment_shift;
     uint32_t nr_segments;   /* that fit the reservation */
-    uint32_t nr_classes;
     TmemSegment *segments;
     size_t segments_bytes;
-    /* The smallest class for a size in units, rounded up. */
-    uint8_t class_of[TMEM_SLOT_BYTES_MAX / TMEM_UNIT + 1];
-    struct {
-        uint32_t slot_bytes;
-        uint32_t slots;     /* in one segment */
-        /* The same where the segment begins with their owner words. */
-        uint32_t owned_slots;
-        uint32_t owners_units;  /* that these words take */
-    } classes[TMEM_ARENA_CLASSES_MAX];
+    TmemSizes sizes[2];     /* without and with owner words at the beginning */
+    uint32_t nr_classes;    /* of that with more */
 
     TmemLock lock;
     pthread_cond_t victims_done;    /* a heap has no victim any more */
@@ -159,6 +144,26 @@ static inline TmemRef tmem_arena_ref(const TmemArena *arena, uint32_t segment,
            unit + 1;
 }
 
+/** Whether segments of @space begin with the owner words of their slots. */
+static inline bool tmem_space_has_owners(TmemSpace space)
+{
+    return space == TMEM_SPACE_EPHEMERAL || space == TMEM_SPACE_PROBATION;
+}
+
+/** The classes of @space. */
+static inline const TmemSizes *tmem_arena_sizes(const TmemArena *arena,
+                                                TmemSpace space)
+{
+    return &arena->sizes[tmem_space_has_owners(space)];
+}
+
+/** How @seg, which is in use, is cut into slots. */
+static inline const TmemSize *tmem_segment_size(const TmemArena *arena,
+                                                const TmemSegment *seg)
+{
+    return &tmem_arena_sizes(arena, seg->space)->of_class[seg->class_nr];
+}
+
 /** Bytes that the slot at @ref occupies.  The slot must be in use. */
 static inline uint32_t tmem_arena_slot_bytes(const TmemArena *arena,
                                              TmemRef ref)
@@ -166,7 +171,7 @@ static inline uint32_t tmem_arena_slot_bytes(const TmemArena *arena,
     const TmemSegment *seg =
         &arena->segments[tmem_arena_segment_of(arena, ref)];
 
-    return arena->classes[seg->class_nr].slot_bytes;
+    return tmem_segment_size(arena, seg)->slot_bytes;
 }
 
 /** Notes that what is at @ref, in an ephemeral space, is in use. */

@@ -142,9 +142,8 @@ static bool may_grow_locked(const TmemHeap *heap, TmemSpace space,
 static uint64_t first_slot_cost(const TmemArena *arena, TmemSpace space,
                                 uint32_t class_nr)
 {
-    TmemSegment seg = { .space = space, .class_nr = class_nr };
-    uint64_t bytes = (tmem_segment_first_unit(arena, &seg) +
-                      tmem_segment_slot_units(arena, &seg)) << TMEM_UNIT_SHIFT;
+    const TmemSize *size = &tmem_arena_sizes(arena, space)->of_class[class_nr];
+    uint64_t bytes = (size->first_unit << TMEM_UNIT_SHIFT) + size->slot_bytes;
 
     return (((bytes - 1) >> arena->step_shift) + 1) << arena->step_shift;
 }
@@ -314,7 +313,7 @@ static void list_segment(TmemArena *arena, TmemClass *c, uint32_t nr,
 /* Where a segment belongs from which slots may be taken. */
 static TmemList list_of(const TmemArena *arena, const TmemSegment *seg)
 {
-    uint32_t slots = tmem_segment_slots(arena, seg);
+    uint32_t slots = tmem_segment_size(arena, seg)->slots;
 
     if (seg->free_head) {
         return TMEM_LIST_FILLED_0 + 4 * seg->nr_used / slots;
@@ -379,10 +378,9 @@ static TmemRef slot_take(TmemArena *arena, TmemClass *c, uint32_t nr,
                          Growth *growth)
 {
     TmemSegment *seg = &arena->segments[nr];
-    uint32_t units = tmem_segment_slot_units(arena, seg);
-    uint32_t unit = tmem_segment_first_unit(arena, seg) +
-                    seg->watermark * units;
-    uint32_t end = (unit + units) << TMEM_UNIT_SHIFT;
+    const TmemSize *size = tmem_segment_size(arena, seg);
+    uint32_t unit = size->first_unit + seg->watermark * tmem_size_units(size);
+    uint32_t end = (unit << TMEM_UNIT_SHIFT) + size->slot_bytes;
     TmemFreeSlot *slot;
     TmemRef ref;
 
@@ -428,11 +426,11 @@ static TmemRef slot_of_class(TmemHeap *heap, TmemClass *c)
 static TmemRef slot_of_larger(TmemHeap *heap, TmemSpace space,
                               uint32_t class_nr, uint64_t max_bytes)
 {
-    TmemArena *arena = heap->arena;
+    const TmemSizes *sizes = tmem_arena_sizes(heap->arena, space);
     TmemRef ref = 0;
 
-    while (!ref && ++class_nr < arena->nr_classes &&
-           arena->classes[class_nr].slot_bytes <= max_bytes) {
+    while (!ref && ++class_nr < sizes->nr &&
+           sizes->of_class[class_nr].slot_bytes <= max_bytes) {
         ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
     }
     return ref;
@@ -447,6 +445,7 @@ static TmemRef slot_of_draining(TmemHeap *heap, TmemSpace space,
                                 uint32_t class_nr, uint64_t max_bytes)
 {
     TmemArena *arena = heap->arena;
+    const TmemSizes *sizes = tmem_arena_sizes(arena, space);
     TmemRef ref = 0;
 
     do {
@@ -460,8 +459,8 @@ static TmemRef slot_of_draining(TmemHeap *heap, TmemSpace space,
             ref = slot_take(arena, c, c->fullest, NULL);
         }
         tmem_unlock(&c->lock);
-    } while (!ref && ++class_nr < arena->nr_classes &&
-             arena->classes[class_nr].slot_bytes <= max_bytes);
+    } while (!ref && ++class_nr < sizes->nr &&
+             sizes->of_class[class_nr].slot_bytes <= max_bytes);
     return ref;
 }
 
@@ -511,10 +510,10 @@ static TmemRef slot_of_new_memory(TmemHeap *heap, TmemSpace space,
     return ref;
 }
 
-static uint32_t class_of(const TmemArena *arena, size_t bytes)
+static uint32_t class_of(const TmemArena *arena, TmemSpace space, size_t bytes)
 {
     g_assert(bytes > 0 && bytes <= TMEM_SLOT_BYTES_MAX);
-    return tmem_heap_class_of(arena, bytes);
+    return tmem_sizes_class(tmem_arena_sizes(arena, space), bytes);
 }
 
 /* The largest slot to take for @bytes before a segment is opened. */
@@ -527,7 +526,7 @@ static uint64_t with_slack(const TmemHeap *heap, size_t bytes)
 
 TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
 {
-    uint32_t class_nr = class_of(heap->arena, bytes);
+    uint32_t class_nr = class_of(heap->arena, space, bytes);
     TmemRef ref;
 
     ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
@@ -540,7 +539,7 @@ TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
 TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
                         bool any_class, TmemStatus *why)
 {
-    uint32_t class_nr = class_of(heap->arena, bytes);
+    uint32_t class_nr = class_of(heap->arena, space, bytes);
     Growth growth = { .past_share = tmem_heap_takes_over(heap) };
     TmemRef ref;
 
@@ -580,11 +579,12 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                               uint32_t below)
 {
     TmemArena *arena = heap->arena;
-    uint32_t class_nr = class_of(arena, bytes);
+    uint32_t class_nr = class_of(arena, space, bytes);
     Growth growth = { .past_share = true };
     TmemRef ref;
 
-    if (arena->classes[class_nr].slot_bytes >= below ||
+    if (tmem_arena_sizes(arena, space)->of_class[class_nr].slot_bytes >=
+        below ||
         TMEM_FAULT("arena-slot")) {
         return 0;
     }
@@ -633,7 +633,8 @@ void tmem_heap_free(TmemArena *arena, TmemRef ref)
 static bool others_have_room(const TmemArena *arena, const TmemClass *c,
                              const TmemSegment *seg)
 {
-    uint64_t gone = (c->nr_draining + 1ull) * tmem_segment_slots(arena, seg);
+    uint64_t gone = (c->nr_draining + 1ull) *
+                    tmem_segment_size(arena, seg)->slots;
     uint64_t left = c->nr_touched - MIN(gone, c->nr_touched);
 
     /* A slot in 16 stays free, for what comes meanwhile. */
@@ -680,6 +681,7 @@ uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
 void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
 {
     TmemSegment *seg = &arena->segments[segment];
+    const TmemSize *size = tmem_segment_size(arena, seg);
     TmemClass *c = tmem_segment_class(seg);
 
     g_assert(seg->in_use && !seg->victim);
@@ -695,13 +697,11 @@ void tmem_victim_begin(TmemArena *arena, uint32_t segment, TmemVictim *victim)
     victim->heap = seg->heap;
     victim->segment = segment;
     victim->nr_slots = seg->watermark;
-    victim->slot_units = tmem_segment_slot_units(arena, seg);
-    victim->first = tmem_arena_ref(arena, segment,
-                                   tmem_segment_first_unit(arena, seg));
+    victim->slot_units = tmem_size_units(size);
+    victim->first = tmem_arena_ref(arena, segment, size->first_unit);
     victim->owners = tmem_arena_ptr(arena, tmem_arena_ref(arena, segment, 0));
     victim->owner_bytes = tmem_space_has_owners(seg->space) ?
-                          sizeof(uint64_t) :
-                          victim->slot_units << TMEM_UNIT_SHIFT;
+                          sizeof(uint64_t) : size->slot_bytes;
     victim->nr_freed = 0;
     memset(victim->freed, 0, (victim->nr_slots + 63) / 64 * sizeof(uint64_t));
     tmem_unlock(&c->lock);

@@ -19,7 +19,8 @@
  * has an owner word, see tmem-entry.h; it is 0 while the slot is free or not
  * yet published in the index.  Those of records lie together at the beginning
  * of their segment, so that eviction, which walks them, need not touch the
- * records; nodes and arrays start with theirs.  The index of ephemeral pages is
+ * records, and these segments have classes of their own (tmem-sizes.h); nodes
+ * and arrays start with theirs.  The index of ephemeral pages is
  * kept apart from the pages: emptying one of its segments costs all pages that
  * its nodes refer to, so what is stored or loaded there keeps it.
  *
@@ -44,47 +45,19 @@ G_STATIC_ASSERT(sizeof(TmemFreeSlot) <= TMEM_UNIT);
 
 /* --- The layout of a segment, which is in use --- */
 
-/** Whether segments of @space begin with the owner words of their slots. */
-static inline bool tmem_space_has_owners(TmemSpace space)
-{
-    return space == TMEM_SPACE_EPHEMERAL || space == TMEM_SPACE_PROBATION;
-}
-
-static inline uint32_t tmem_segment_slots(const TmemArena *arena,
-                                          const TmemSegment *seg)
-{
-    return tmem_space_has_owners(seg->space) ?
-           arena->classes[seg->class_nr].owned_slots :
-           arena->classes[seg->class_nr].slots;
-}
-
-/** The unit at which the first slot starts. */
-static inline uint32_t tmem_segment_first_unit(const TmemArena *arena,
-                                               const TmemSegment *seg)
-{
-    return tmem_space_has_owners(seg->space) ?
-           arena->classes[seg->class_nr].owners_units : 0;
-}
-
-static inline uint32_t tmem_segment_slot_units(const TmemArena *arena,
-                                               const TmemSegment *seg)
-{
-    return arena->classes[seg->class_nr].slot_bytes >> TMEM_UNIT_SHIFT;
-}
-
 /** The owner word of the slot at @ref, which is not of persistent records. */
 static inline uint64_t *tmem_slot_owner(const TmemArena *arena, TmemRef ref)
 {
     uint32_t nr = tmem_arena_segment_of(arena, ref);
     const TmemSegment *seg = &arena->segments[nr];
     uint32_t unit = ref - tmem_arena_ref(arena, nr, 0);
+    const TmemSize *size = tmem_segment_size(arena, seg);
 
     if (!tmem_space_has_owners(seg->space)) {
         return tmem_arena_ptr(arena, ref);
     }
     return (uint64_t *)tmem_arena_ptr(arena, tmem_arena_ref(arena, nr, 0)) +
-           (unit - tmem_segment_first_unit(arena, seg)) /
-           tmem_segment_slot_units(arena, seg);
+           (unit - size->first_unit) / tmem_size_units(size);
 }
 
 /*
@@ -133,7 +106,7 @@ typedef struct TmemTrust TmemTrust;
 
 struct TmemHeap {
     TmemArena *arena;
-    TmemClass *classes;     /* nr_classes for each space */
+    TmemClass *classes;     /* nr_classes of the arena for each space */
 
     /*
      * How much larger than wanted a slot may be, in 1/256, rather than open a
@@ -300,25 +273,21 @@ uint32_t tmem_heap_drain(TmemHeap *heap, TmemSpace space, uint32_t class_nr);
 uint32_t tmem_heap_drain_end(TmemHeap *heap, TmemSpace space,
                              uint32_t class_nr);
 
-/** The class of slots for @bytes. */
-static inline uint32_t tmem_heap_class_of(const TmemArena *arena, size_t bytes)
-{
-    return arena->class_of[(bytes + TMEM_UNIT - 1) >> TMEM_UNIT_SHIFT];
-}
-
 /**
  * tmem_heap_like_slot() - what to ask for to get a slot for @bytes as it was
+ * @space: where it is to be
  * @units: how large the slot was in another arena; 0: not known
  */
-static inline size_t tmem_heap_like_slot(const TmemArena *arena, size_t bytes,
+static inline size_t tmem_heap_like_slot(const TmemArena *arena,
+                                         TmemSpace space, size_t bytes,
                                          uint32_t units)
 {
     size_t slot = MIN((size_t)units << TMEM_UNIT_SHIFT, TMEM_SLOT_BYTES_MAX);
-    uint32_t class_nr = slot > bytes ? tmem_heap_class_of(arena, slot) : 0;
 
     /* One of another size has other classes. */
-    return slot > bytes && arena->classes[class_nr].slot_bytes ==
-                           units << TMEM_UNIT_SHIFT ? slot : bytes;
+    return slot > bytes &&
+           tmem_sizes_slot_bytes(tmem_arena_sizes(arena, space), slot) ==
+           units << TMEM_UNIT_SHIFT ? slot : bytes;
 }
 
 /** Whether the slot at @ref, which is in use, is in a marked segment. */
@@ -335,17 +304,17 @@ static inline bool tmem_heap_is_slot(const TmemArena *arena, TmemSpace space,
 {
     uint32_t nr = tmem_arena_segment_of(arena, ref);
     const TmemSegment *seg = &arena->segments[nr];
-    uint32_t unit, first;
+    const TmemSize *size;
+    uint32_t unit;
 
     if (!ref || nr >= arena->nr_segments || !seg->in_use ||
         seg->space != space) {
         return false;
     }
     unit = ref - tmem_arena_ref(arena, nr, 0);
-    first = tmem_segment_first_unit(arena, seg);
-    return bytes <= arena->classes[seg->class_nr].slot_bytes &&
-           unit >= first &&
-           (unit - first) % tmem_segment_slot_units(arena, seg) == 0;
+    size = tmem_segment_size(arena, seg);
+    return bytes <= size->slot_bytes && unit >= size->first_unit &&
+           (unit - size->first_unit) % tmem_size_units(size) == 0;
 }
 
 /* --- Eviction: an evictor takes a segment out of use, slot by slot --- */

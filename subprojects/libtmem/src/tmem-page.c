@@ -168,6 +168,14 @@ static bool take_quota(TmemOp *op, int64_t bytes, bool last)
     return true;
 }
 
+/* The class of a slot for a page of a persistent pool. */
+static uint32_t class_of_record(const TmemOp *op, const TmemEncoded *enc)
+{
+    return tmem_sizes_class(tmem_arena_sizes(&op->store->arena,
+                                             TMEM_SPACE_PERSISTENT),
+                            record_bytes(op, enc));
+}
+
 /*
  * Shard locked: whether the page at @old may be written over.  Not in a marked
  * segment, which is to become empty; not in a tight store, where who may keep
@@ -181,7 +189,7 @@ static bool may_overwrite(TmemOp *op, const TmemEncoded *enc, TmemEntry old)
 
     return ref && op->space == TMEM_SPACE_PERSISTENT &&
            arena->segments[tmem_arena_segment_of(arena, ref)].class_nr ==
-           tmem_heap_class_of(arena, record_bytes(op, enc)) &&
+           class_of_record(op, enc) &&
            !tmem_arena_draining(arena, ref) &&
            !__atomic_load_n(&arena->is_tight, __ATOMIC_RELAXED);
 }
@@ -199,9 +207,7 @@ static bool overwrite(TmemOp *op, const TmemEncoded *enc, uint64_t seed)
     bool done = false;
 
     if (!enc->data || op->forced != TMEM_STATUS_OK ||
-        op->old_class != (int)tmem_heap_class_of(&op->store->arena,
-                                                 record_bytes(op, enc)) ||
-        !tmem_op_enter(op)) {
+        op->old_class != (int)class_of_record(op, enc) || !tmem_op_enter(op)) {
         return false;
     }
     old = tmem_op_find(op, &node);
@@ -300,10 +306,12 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
     TmemRef ref = 0;
 
     if (enc->data && why == TMEM_STATUS_OK) {
-        ref = tmem_heap_alloc(&op->ctx->client->heap,
-                              tmem_evict_space(op->ctx->client, &op->key,
-                                               op->space),
-                              tmem_heap_like_slot(arena, record_bytes(op, enc),
+        TmemSpace space = tmem_evict_space(op->ctx->client, &op->key,
+                                           op->space);
+
+        ref = tmem_heap_alloc(&op->ctx->client->heap, space,
+                              tmem_heap_like_slot(arena, space,
+                                                  record_bytes(op, enc),
                                                   op->slot_units),
                               last, &why);
         if (ref) {

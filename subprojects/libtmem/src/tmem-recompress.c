@@ -193,12 +193,6 @@ static bool publish(TmemRecompress *r, TmemCandidate *c, TmemRef ref,
     return ok;
 }
 
-static uint32_t class_bytes(const TmemArena *arena, uint32_t bytes)
-{
-    return arena->classes[arena->class_of[(bytes + TMEM_UNIT - 1) >>
-                                          TMEM_UNIT_SHIFT]].slot_bytes;
-}
-
 static void replace(TmemRecompress *r, TmemCandidate *c,
                     const TmemEncoded *enc)
 {
@@ -207,7 +201,8 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
     TmemRef ref;
     void *record;
 
-    if (class_bytes(arena, bytes) >= c->slot_bytes) {
+    if (tmem_sizes_slot_bytes(tmem_arena_sizes(arena, c->slot_space),
+                              bytes) >= c->slot_bytes) {
         set_done(r, c);
         return;
     }

@@ -258,6 +258,8 @@ bool tmem_share_admits(TmemHeap *heap)
 bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
 {
     uint64_t share = __atomic_load_n(&heap->share_bytes, __ATOMIC_RELAXED);
+    const TmemSizes *sizes = tmem_arena_sizes(heap->arena,
+                                              TMEM_SPACE_PERSISTENT);
     uint64_t used = bytes;
 
     if (__atomic_load_n(&heap->pinned_bytes, __ATOMIC_RELAXED) <= share ||
@@ -266,11 +268,11 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes)
     }
     /* What it does not use of its segments others cannot have either. */
     share -= share >> TMEM_HOLES_SHIFT;
-    for (uint32_t i = 0; i < heap->arena->nr_classes; i++) {
+    for (uint32_t i = 0; i < sizes->nr; i++) {
         TmemClass *c = tmem_heap_class(heap, TMEM_SPACE_PERSISTENT, i);
 
         used += __atomic_load_n(&c->nr_used, __ATOMIC_RELAXED) *
-                heap->arena->classes[i].slot_bytes;
+                sizes->of_class[i].slot_bytes;
     }
     return used <= share;
 }

@@ -218,9 +218,9 @@ static void test_arena_classes(void)
 
         g_assert_true(tmem_arena_init(arena, sizes[i], NULL));
         g_assert_true(tmem_heap_init(&heap, arena, "test", &limits, NULL));
-        for (unsigned bytes = 1; bytes <= TMEM_SLOT_BYTES_MAX; bytes++) {
-            TmemRef ref = tmem_heap_alloc(&heap, TMEM_SPACE_PERSISTENT, bytes,
-                                          false, &why);
+        for (unsigned n = 0; n < 2 * TMEM_SLOT_BYTES_MAX; n++) {
+            unsigned bytes = n / 2 + 1;
+            TmemRef ref = tmem_heap_alloc(&heap, n % 2, bytes, false, &why);
             uint32_t slot = tmem_arena_slot_bytes(arena, ref);
 
             g_assert_cmpuint(ref, !=, 0);
@@ -233,6 +233,55 @@ static void test_arena_classes(void)
         }
         g_assert_cmpuint(tmem_arena_used_bytes(arena), ==, 0);
         tmem_heap_destroy(&heap);
+        tmem_arena_destroy(arena);
+        g_free(arena);
+    }
+}
+
+/* What a record of @bytes takes of a segment of @space, waste included. */
+static double share_of_segment(const TmemArena *arena, TmemSpace space,
+                               unsigned bytes)
+{
+    const TmemSizes *sizes = tmem_arena_sizes(arena, space);
+    const TmemSize *size = &sizes->of_class[tmem_sizes_class(sizes, bytes)];
+    double segment = 1ull << arena->segment_shift;
+
+    g_assert_cmpuint(size->slot_bytes, >=, bytes);
+    g_assert_cmpuint((size->first_unit << TMEM_UNIT_SHIFT) +
+                     size->slots * size->slot_bytes, <=, segment);
+    g_assert_cmpuint(size->first_unit << TMEM_UNIT_SHIFT, >=,
+                     tmem_space_has_owners(space) ?
+                     size->slots * sizeof(uint64_t) : 0);
+    return segment / size->slots;
+}
+
+/*
+ * Caught: sizes that are parts of a whole segment, where it begins with owner
+ * words, which push one slot out of most segments.  An owner word may cost
+ * what it would if it lay before the record.
+ */
+static void test_arena_owner_words(void)
+{
+    static const uint64_t sizes[] = {
+        TMEM_STORE_SIZE_MIN, 128u << 20, 256u << 20, 512u << 20, 1ull << 40,
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(sizes); i++) {
+        TmemArena *arena = g_new0(TmemArena, 1);
+        double sum = 0, raw;
+        unsigned nr = 0;
+
+        g_assert_true(tmem_arena_init(arena, sizes[i], NULL));
+        for (unsigned bytes = 300; bytes <= 3840; bytes++, nr++) {
+            sum += share_of_segment(arena, TMEM_SPACE_EPHEMERAL, bytes) /
+                   share_of_segment(arena, TMEM_SPACE_PERSISTENT, bytes + 8);
+        }
+        g_test_message("%" G_GUINT64_FORMAT " MiB: %+.2f %%", sizes[i] >> 20,
+                       100 * (sum / nr - 1));
+        g_assert_cmpfloat(sum / nr, <, 1.002);
+        raw = share_of_segment(arena, TMEM_SPACE_EPHEMERAL, 4100) /
+              share_of_segment(arena, TMEM_SPACE_PERSISTENT, 4108);
+        g_assert_cmpfloat(raw, <=, 1);
         tmem_arena_destroy(arena);
         g_free(arena);
     }
@@ -543,6 +592,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B3/damage", test_damage);
     g_test_add_func("/tmem/B4/wrong-record", test_wrong_record);
     g_test_add_func("/tmem/arena/classes", test_arena_classes);
+    g_test_add_func("/tmem/arena/owner-words", test_arena_owner_words);
     g_test_add_func("/tmem/arena/slots", test_arena_slots);
     g_test_add_func("/tmem/B7-B9/index/edges", test_index_edges);
     g_test_add_func("/tmem/index/cost", test_index_cost);

@@ -339,8 +339,9 @@ static void test_over_marked(void)
             tmem_page_invalidate(f.ctx, &h);
         }
     }
-    class_nr = tmem_heap_class_of(&f.store->arena, TMEM_SLOT_BYTES_MAX -
-                                  TMEM_UNIT + 4);
+    class_nr = tmem_sizes_class(tmem_arena_sizes(&f.store->arena,
+                                                 TMEM_SPACE_PERSISTENT),
+                                TMEM_SLOT_BYTES_MAX - TMEM_UNIT + 4);
     g_assert_cmpuint(tmem_heap_drain(&f.client->heap, TMEM_SPACE_PERSISTENT,
                                      class_nr), >, 0);
     for (unsigned i = 0; i < SPARSE; i += 3) {
