@@ -9,6 +9,7 @@
 #include "qemu/cutils.h"
 #include "monitor/hmp.h"
 #include "monitor/monitor.h"
+#include "libtmem/tmem.h"
 
 /* What pages would take uncompressed, against the memory they take. */
 static void print_ratio(Monitor *mon, const TmemPageStats *stats,
@@ -38,15 +39,28 @@ static void print_row(Monitor *mon, int width, const char *name,
                    stats->stores - stats->stores_ok);
 }
 
+/* A trust group has no pools: its pages are those that it keeps for others. */
+static void print_group(Monitor *mon, int width, const TmemClientInfo *client)
+{
+    TmemPageStats kept = *client->total;
+
+    kept.pages = client->stats->group_pages;
+    kept.data_bytes = client->stats->group_data_bytes;
+    print_row(mon, width, client->name, client->frozen ? "frozen" : "group",
+              client->stats->bytes, &kept, TMEM_PAGE_SHIFT);
+}
+
 static void print_client(Monitor *mon, int width, const TmemClientInfo *client)
 {
     TmemClientPoolInfoList *l;
     unsigned page_shift = client->pools ? client->pools->value->page_shift : 0;
 
-    print_row(mon, width, client->name, client->frozen ? "frozen" :
-              client->door == TMEM_CLIENT_DOOR_TRUST_GROUP ? "group" : "client",
-              client->stats->bytes,
-              client->total, page_shift);
+    if (client->door == TMEM_CLIENT_DOOR_TRUST_GROUP) {
+        print_group(mon, width, client);
+        return;
+    }
+    print_row(mon, width, client->name, client->frozen ? "frozen" : "client",
+              client->stats->bytes, client->total, page_shift);
     for (l = client->pools; l; l = l->next) {
         const TmemClientPoolInfo *pool = l->value;
         g_autofree char *id = g_strdup_printf("  0x%" PRIx64, pool->id);

@@ -216,6 +216,37 @@ static void tmem_query_client(TmemClient *client, void *opaque)
     QAPI_LIST_APPEND(query->tail, info);
 }
 
+/*
+ * What was handed over and waits for its door.  In the stream a door is called
+ * after its kind, as there may be one of each kind with the same name.
+ */
+static TmemWaitingInfoList *tmem_query_waiting(TmemStoreObject *obj,
+                                               const char *client)
+{
+    TmemWaitingInfoList *list = NULL, **tail = &list;
+    TmemWaiting waiting;
+
+    for (unsigned i = 0; tmem_store_handover_waiting(obj, i, &waiting); i++) {
+        const char *colon = strchr(waiting.name, ':');
+        TmemWaitingInfo *info;
+
+        if (client && strcmp(client, waiting.client)) {
+            continue;
+        }
+        info = g_new0(TmemWaitingInfo, 1);
+        info->name = g_strdup(colon ? colon + 1 : waiting.name);
+        info->door = waiting.is_host ? TMEM_CLIENT_DOOR_BLOCK :
+                                       TMEM_CLIENT_DOOR_VHOST_USER;
+        info->client = g_strdup(waiting.client);
+        info->pools = waiting.nr_pools;
+        info->pages = waiting.pages;
+        info->bytes = waiting.bytes;
+        info->held_bytes = waiting.held_bytes;
+        QAPI_LIST_APPEND(tail, info);
+    }
+    return list;
+}
+
 typedef struct TmemStoreQuery {
     TmemStoreObject *store;     /* NULL: all */
     const char *client;
@@ -268,6 +299,7 @@ static void tmem_query_store(TmemStoreObject *obj, void *opaque)
     info->stats = tmem_store_counters(&stats);
     clients.tail = &info->clients;
     tmem_store_foreach_client(store, tmem_query_client, &clients);
+    info->waiting = tmem_query_waiting(obj, query->client);
     QAPI_LIST_APPEND(query->tail, info);
 }
 

@@ -407,6 +407,14 @@ void tmem_handover_finish(void)
 
 /* --- Life --- */
 
+bool tmem_store_handover_waiting(TmemStoreObject *obj, unsigned nth,
+                                 TmemWaiting *waiting)
+{
+    TmemStoreHandover *h = obj->handover;
+
+    return h && h->loader && tmem_loader_waiting(h->loader, nth, waiting);
+}
+
 /* Opens the stream that @fd is, if it is one. */
 static void tmem_handover_find(TmemStoreObject *obj)
 {

@@ -8,6 +8,7 @@
 #include "qemu/queue.h"
 #include "qapi/qapi-types-qom.h"
 #include "qom/object.h"
+#include "libtmem/tmem-save.h"
 #include "system/tmem-store.h"
 
 typedef struct TmemStoreEvents TmemStoreEvents;
@@ -113,5 +114,14 @@ void tmem_store_handover_class_init(ObjectClass *oc);
  */
 bool tmem_store_handover_start(TmemStoreObject *obj, Error **errp);
 void tmem_store_handover_stop(TmemStoreObject *obj);
+
+/**
+ * tmem_store_handover_waiting: the @nth door that has not come yet
+ * @waiting: what was handed over to it; valid until the main loop goes on
+ *
+ * Returns false if there are not so many.
+ */
+bool tmem_store_handover_waiting(TmemStoreObject *obj, unsigned nth,
+                                 TmemWaiting *waiting);
 
 #endif /* TMEM_STORE_INTERNAL_H */

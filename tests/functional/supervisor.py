@@ -151,3 +151,14 @@ class Supervisor:
 
     def pages(self, name):
         return self.clients()[name]['total']['pages']
+
+    def waiting(self):
+        """What waits for doors that are not there, after a look at the sums."""
+        store, = self.qmp.cmd('query-tmem')
+        stats, waiting = store['stats'], store['waiting']
+        check((stats['waiting-doors'], stats['waiting-pages'],
+               stats['waiting-bytes']) ==
+              (len(waiting), sum(w['pages'] for w in waiting),
+               sum(w['held-bytes'] for w in waiting)), f'{store}')
+        check(stats['waiting-bytes'] <= stats['overhead-bytes'], f'{stats}')
+        return {f"{w['door']}:{w['name']}": w for w in waiting}

@@ -14,10 +14,34 @@
 
 static gboolean list_stores;
 
+/* The clients, and behind those of each store what waits for a door of it. */
+static GPtrArray *list_rows(const CtlView *view)
+{
+    GPtrArray *rows = g_ptr_array_new();
+    guint i, j;
+
+    for (i = 0; i < view->stores->len; i++) {
+        const GPtrArray *lists[] = { view->clients, view->waiting };
+        size_t n;
+
+        for (n = 0; n < G_N_ELEMENTS(lists); n++) {
+            for (j = 0; j < lists[n]->len; j++) {
+                CtlClient *client = lists[n]->pdata[j];
+
+                if (client->store == view->stores->pdata[i]) {
+                    g_ptr_array_add(rows, client);
+                }
+            }
+        }
+    }
+    return rows;
+}
+
 static bool run_list(const CtlOptions *options, int argc, char **argv,
                      GError **errp)
 {
     g_autoptr(CtlView) view = ctl_view_take(options, errp);
+    g_autoptr(GPtrArray) rows = view ? list_rows(view) : NULL;
     bool done;
 
     if (!view) {
@@ -26,8 +50,8 @@ static bool run_list(const CtlOptions *options, int argc, char **argv,
     done = list_stores ?
            ctl_table_print("stores", ctl_store_columns, view->stores, options,
                            errp) :
-           ctl_table_print("clients", ctl_client_columns, view->clients,
-                           options, errp);
+           ctl_table_print("clients", ctl_client_columns, rows, options,
+                           errp);
     return !ctl_view_complain(view) && done;
 }
 
@@ -39,7 +63,7 @@ static const GOptionEntry list_entries[] = {
 
 const CtlCommand ctl_command_list = {
     "list", "", "One line for each client of the stores",
-    "As many columns are printed as the terminal has room for; --output "
+    "What waits for a door that is not there has lines of its own.\nAs many columns are printed as the terminal has room for; --output "
     "names others.\nThe man page lists all of them.",
     list_entries, 0, 0, run_list,
 };
@@ -158,6 +182,29 @@ static void print_client(const CtlClient *client, bool exact)
     print_pools(client->info, exact);
 }
 
+/* Of the store, or of the client @name; of both if that is NULL. */
+static bool waits_for(const CtlClient *waiting, const CtlStore *store,
+                      const char *name)
+{
+    return (!store || waiting->store == store) &&
+           (!name || !strcmp(waiting->name, name));
+}
+
+static void print_waiting(const CtlView *view, const CtlStore *store,
+                          const char *client, bool exact)
+{
+    guint i;
+
+    for (i = 0; i < view->waiting->len; i++) {
+        const CtlClient *waiting = view->waiting->pdata[i];
+
+        if (waits_for(waiting, store, client)) {
+            printf("waiting for a door that is not there\n");
+            print_members(CTL_SCOPE_CLIENT, waiting->waiting, exact);
+        }
+    }
+}
+
 static void print_store(const CtlStore *store, bool exact)
 {
     g_autofree char *id = ctl_printable(store->id);
@@ -187,7 +234,26 @@ static JsonObject *dup_info(JsonObject *info, const CtlServer *server)
     return object;
 }
 
-static void show_json(const CtlView *view, const CtlClient *client)
+static JsonArray *waiting_json(const CtlView *view, const char *client)
+{
+    JsonArray *list = json_array_new();
+    guint i;
+
+    for (i = 0; i < view->waiting->len; i++) {
+        const CtlClient *waiting = view->waiting->pdata[i];
+
+        if (waits_for(waiting, NULL, client)) {
+            json_array_add_object_element(list,
+                                          dup_info(waiting->waiting,
+                                                   waiting->store->server));
+        }
+    }
+    return list;
+}
+
+/* Of all stores if @name is NULL; @client may not be there, and only wait. */
+static void show_json(const CtlView *view, const char *name,
+                      const CtlClient *client)
 {
     g_autoptr(JsonNode) node = json_node_new(JSON_NODE_OBJECT);
     JsonObject *top = json_object_new();
@@ -198,50 +264,72 @@ static void show_json(const CtlView *view, const CtlClient *client)
         json_array_add_object_element(list, dup_info(client->info,
                                                      client->store->server));
     }
-    for (i = 0; !client && i < view->stores->len; i++) {
+    for (i = 0; !name && i < view->stores->len; i++) {
         const CtlStore *store = view->stores->pdata[i];
 
         json_array_add_object_element(list, dup_info(store->info,
                                                      store->server));
     }
-    json_object_set_array_member(top, client ? "clients" : "stores", list);
+    json_object_set_array_member(top, name ? "clients" : "stores", list);
+    if (name) {
+        json_object_set_array_member(top, "waiting", waiting_json(view, name));
+    }
     json_node_take_object(node, top);
     ctl_json_print(node);
+}
+
+static void print_stores(const CtlView *view, bool exact)
+{
+    guint i, j;
+
+    for (i = 0; i < view->stores->len; i++) {
+        print_store(view->stores->pdata[i], exact);
+        for (j = 0; j < view->clients->len; j++) {
+            const CtlClient *client = view->clients->pdata[j];
+
+            if (client->store == view->stores->pdata[i]) {
+                print_client(client, exact);
+            }
+        }
+        print_waiting(view, view->stores->pdata[i], NULL, exact);
+    }
+}
+
+/* Returns false and sets @errp if nothing is known of @name. */
+static bool find_shown(const CtlView *view, const char *name,
+                       const CtlClient **client, GError **errp)
+{
+    g_autoptr(GError) err = NULL;
+
+    *client = ctl_view_client(view, name, &err);
+    /* Who is not there, and may come, has something to show. */
+    if (err && !g_error_matches(err, CTL_ERROR, CTL_ERROR_WAITING)) {
+        g_propagate_error(errp, g_steal_pointer(&err));
+        return false;
+    }
+    return true;
 }
 
 static bool run_show(const CtlOptions *options, int argc, char **argv,
                      GError **errp)
 {
     g_autoptr(CtlView) view = ctl_view_take(options, errp);
+    const char *name = argc ? argv[0] : NULL;
     const CtlClient *client = NULL;
-    guint i, j;
 
-    if (!view) {
+    if (!view || (name && !find_shown(view, name, &client, errp))) {
         return false;
     }
-    if (argc) {
-        client = ctl_view_client(view, argv[0], errp);
-        if (!client) {
-            return false;
-        }
-    }
     if (options->json) {
-        show_json(view, client);
-        return !ctl_view_complain(view);
-    }
-    if (client) {
-        print_client(client, options->bytes);
-        return !ctl_view_complain(view);
-    }
-    for (i = 0; i < view->stores->len; i++) {
-        print_store(view->stores->pdata[i], options->bytes);
-        for (j = 0; j < view->clients->len; j++) {
-            const CtlClient *c = view->clients->pdata[j];
-
-            if (c->store == view->stores->pdata[i]) {
-                print_client(c, options->bytes);
-            }
+        show_json(view, name, client);
+    } else if (!name) {
+        print_stores(view, options->bytes);
+    } else {
+        if (client) {
+            print_client(client, options->bytes);
         }
+        print_waiting(view, client ? client->store : NULL, name,
+                      options->bytes);
     }
     return !ctl_view_complain(view);
 }

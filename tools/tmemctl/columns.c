@@ -55,8 +55,6 @@ static void set_percent(CtlValue *value, uint64_t part, uint64_t whole)
                    member);                                                 \
     }
 
-CLIENT_COLUMN(pages, CTL_COUNT, "total", "pages")
-CLIENT_COLUMN(compr, CTL_BYTES, "total", "stored-bytes")
 CLIENT_COLUMN(total, CTL_BYTES, "stats", "bytes")
 CLIENT_COLUMN(peak, CTL_BYTES, "stats", "bytes-peak")
 CLIENT_COLUMN(min, CTL_BYTES, "limits", "min-size")
@@ -64,7 +62,6 @@ CLIENT_COLUMN(weight, CTL_COUNT, "limits", "weight")
 CLIENT_COLUMN(stores, CTL_COUNT, "total", "stores")
 CLIENT_COLUMN(loads, CTL_COUNT, "total", "loads")
 CLIENT_COLUMN(hits, CTL_COUNT, "total", "loads-hit")
-CLIENT_COLUMN(evicted, CTL_COUNT, "total", "evicted")
 CLIENT_COLUMN(pools, CTL_COUNT, "stats", "pools")
 CLIENT_COLUMN(credit, CTL_BYTES, "stats", "credit-bytes")
 
@@ -83,19 +80,68 @@ static void client_door(gconstpointer row, CtlValue *value)
     set_text(value, ctl_get_string(((const CtlClient *)row)->info, "door"));
 }
 
+/* A trust group has no pools: what it holds are pages of its members. */
+static bool is_group(const CtlClient *client)
+{
+    return !g_strcmp0(ctl_get_string(client->info, "door"), "trust-group");
+}
+
+static void client_pages(gconstpointer row, CtlValue *value)
+{
+    const CtlClient *client = row;
+    bool group = is_group(client);
+
+    set_number(value, CTL_COUNT, client->info, group ? "stats" : "total",
+               group ? "group-pages" : "pages");
+}
+
+static void client_compr(gconstpointer row, CtlValue *value)
+{
+    const CtlClient *client = row;
+
+    if (!is_group(client)) {
+        set_number(value, CTL_BYTES, client->info, "total", "stored-bytes");
+    }
+}
+
+static void client_evicted(gconstpointer row, CtlValue *value)
+{
+    const CtlClient *client = row;
+    bool group = is_group(client);
+
+    set_number(value, CTL_COUNT, client->info, group ? "stats" : "total",
+               group ? "group-evicted" : "evicted");
+}
+
+/* Bytes of the pages that @client holds, once each. */
+static uint64_t held_data(const CtlClient *client)
+{
+    /* What waits for its door is told as one, whatever its pools are. */
+    if (client->waiting) {
+        return get_or_0(client->info, "total", "pages") * CTL_PAGE_SIZE;
+    }
+    return is_group(client) ?
+           get_or_0(client->info, "stats", "group-pages") * CTL_PAGE_SIZE :
+           ctl_client_data(client);
+}
+
+/* Memory of these. */
+static uint64_t held_memory(const CtlClient *client)
+{
+    return get_or_0(client->info, "stats", "group-data-bytes") +
+           get_or_0(client->info, "total", "data-bytes") +
+           get_or_0(client->info, "total", "index-bytes");
+}
+
 static void client_data(gconstpointer row, CtlValue *value)
 {
     value->kind = CTL_BYTES;
-    value->number = ctl_client_data(row);
+    value->number = held_data(row);
 }
 
 static void client_ratio(gconstpointer row, CtlValue *value)
 {
-    JsonObject *info = ((const CtlClient *)row)->info;
-
-    set_ratio(value, ctl_client_data(row),
-              get_or_0(info, "total", "data-bytes") +
-              get_or_0(info, "total", "index-bytes"));
+    set_ratio(value, held_data(row), held_memory(row));
 }
 
 static void client_max(gconstpointer row, CtlValue *value)
@@ -122,7 +168,7 @@ static void client_refused(gconstpointer row, CtlValue *value)
     uint64_t kept = get_or_0(info, "total", "stores-ok");
 
     /* They are read one after the other, while the guest goes on. */
-    value->kind = CTL_COUNT;
+    value->kind = ((const CtlClient *)row)->waiting ? CTL_NONE : CTL_COUNT;
     value->number = asked > kept ? asked - kept : 0;
 }
 
@@ -136,12 +182,14 @@ static void client_state(gconstpointer row, CtlValue *value)
     ctl_get_bool(client->info, "frozen", &frozen);
     ctl_get_bool(client->store->info, "frozen", &all_frozen);
     client_max(row, &max);
-    if (get_or_0(client->info, "total", "pages-damaged")) {
+    if (client->waiting) {
+        set_text(value, "waiting");
+    } else if (get_or_0(client->info, "total", "pages-damaged")) {
         set_text(value, "damaged");
     } else if (frozen || all_frozen) {
         set_text(value, "frozen");
     } else if (max.number && get_or_0(client->info, "stats", "bytes") +
-               2 * 4096 > max.number) {
+               2 * CTL_PAGE_SIZE > max.number) {
         set_text(value, "full");
     } else {
         set_text(value, "ok");
@@ -163,12 +211,15 @@ const CtlColumn ctl_client_columns[] = {
     { "NAME", 1, true, client_name, "name of the client" },
     { "STORE", 10, true, client_store, "ID or QOM path of its store" },
     { "DOOR", 11, true, client_door, "how its pages come to the store" },
-    { "PAGES", 12, false, client_pages, "pages held" },
+    { "PAGES", 12, false, client_pages,
+      "pages held; of a trust group, those that are different" },
     { "DATA", 5, false, client_data, "size of these, as the guest sees them" },
-    { "COMPR", 17, false, client_compr, "size of these, encoded" },
+    { "COMPR", 17, false, client_compr,
+      "size of these, encoded; not known of a trust group" },
     { "TOTAL", 2, false, client_total, "all memory charged to the client" },
     { "PEAK", 16, false, client_peak, "highest TOTAL so far" },
-    { "RATIO", 7, false, client_ratio, "DATA divided by its memory" },
+    { "RATIO", 7, false, client_ratio,
+      "DATA divided by memory; members of a group pay for references only" },
     { "MIN", 8, false, client_min, "memory kept for the client" },
     { "MAX", 3, false, client_max, "limit of TOTAL" },
     { "USE%", 0, false, client_use, "TOTAL in per cent of MAX" },
@@ -180,7 +231,8 @@ const CtlColumn ctl_client_columns[] = {
     { "EVICTED", 15, false, client_evicted, "ephemeral pages evicted" },
     { "POOLS", 0, false, client_pools, "pools" },
     { "CREDIT", 0, false, client_credit, "of TOTAL, reserved for credit" },
-    { "STATE", 4, true, client_state, "ok, full, frozen or damaged" },
+    { "STATE", 4, true, client_state,
+      "ok, full, frozen, damaged or waiting" },
     { "PID", 18, false, client_pid, "process that has the store" },
     { "SOCKET", 19, true, client_socket, "its QMP socket" },
     { NULL },
@@ -199,6 +251,7 @@ STORE_COLUMN(size, CTL_BYTES, "size-bytes")
 STORE_COLUMN(used, CTL_BYTES, "used-bytes")
 STORE_COLUMN(overhead, CTL_BYTES, "overhead-bytes")
 STORE_COLUMN(clients, CTL_COUNT, "clients")
+STORE_COLUMN(waiting, CTL_COUNT, "waiting-doors")
 
 static void store_name(gconstpointer row, CtlValue *value)
 {
@@ -233,9 +286,9 @@ static void sum_clients(const CtlStore *store, uint64_t *data, uint64_t *used)
         };
 
         if (client.info) {
+            /* Pages of a trust group are those of its members. */
             *data += ctl_client_data(&client);
-            *used += get_or_0(client.info, "total", "data-bytes") +
-                     get_or_0(client.info, "total", "index-bytes");
+            *used += held_memory(&client);
         }
     }
 }
@@ -295,6 +348,8 @@ const CtlColumn ctl_store_columns[] = {
     { "DATA", 8, false, store_data, "size of all pages, uncompressed" },
     { "RATIO", 9, false, store_ratio, "DATA divided by its memory" },
     { "CLIENTS", 7, false, store_clients, "clients attached" },
+    { "WAITING", 14, false, store_waiting,
+      "doors that are not there, whose pages are kept" },
     { "STATE", 5, true, store_state, "ok, near full, full or frozen" },
     { "PROGRAM", 12, true, store_program, "program that has it" },
     { "PID", 11, false, store_pid, "its process" },

@@ -115,6 +115,26 @@ static void check_client(GPtrArray *findings, const CtlClient *client)
     check_guest(findings, client);
 }
 
+/* What was handed over, and whose door has not come back. */
+static void check_waiting(GPtrArray *findings, const CtlClient *client)
+{
+    const char *name = ctl_get_string(client->waiting, "name");
+    const char *door = ctl_get_string(client->waiting, "door");
+    bool block = !g_strcmp0(door, "block");
+    uint64_t pages = get(client->info, "total", "pages");
+    bool problem = pages > 0;
+
+    ctl_finding_add(findings, problem, "door-missing",
+        g_strdup_printf("store %s: %" G_GUINT64_FORMAT " pages of client %s "
+                        "wait for %s '%s', which is not there",
+                        client->store->id, pages, client->name, block ?
+                        "block node" : "tmem-vhost-user-server",
+                        name ? name : "?"),
+        g_strdup_printf("add it, with %s, and its guest has them again; if "
+                        "there is no such guest any more, delete it after "
+                        "that", block ? "blockdev-add" : "object-add"));
+}
+
 /* --- Free page reporting of a QEMU --- */
 
 static JsonNode *run_qom(Qmp *qmp, const char *command, const char *path,
@@ -193,6 +213,9 @@ void ctl_doctor_stores(GPtrArray *findings, const CtlView *view,
     }
     for (i = 0; i < view->clients->len; i++) {
         check_client(findings, view->clients->pdata[i]);
+    }
+    for (i = 0; i < view->waiting->len; i++) {
+        check_waiting(findings, view->waiting->pdata[i]);
     }
     for (i = 0; i < view->servers->len; i++) {
         if (ctl_view_has_store(view, view->servers->pdata[i])) {

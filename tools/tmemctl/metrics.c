@@ -318,7 +318,8 @@ static void add_client(Families *families, const CtlClient *client)
               "share of what all minimums leave", client->info, "limits",
               "weight", labels->str);
     add_uint(families, "tmem_client_uncompressed_bytes", "gauge", "bytes",
-             "size of the pages held, as the guest sees them",
+             "size of the pages held, as the guest sees them; of a trust "
+             "group none, as they are those of its members",
              labels->str, ctl_client_data(client));
     add_frozen(families, "tmem_client_frozen",
                "1 if the client's stores are refused", client->info,

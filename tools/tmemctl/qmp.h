@@ -15,6 +15,7 @@ typedef enum CtlError {
     CTL_ERROR_NO_COMMAND,       /* that server does not have the command */
     CTL_ERROR_REFUSED,          /* the server answered with an error */
     CTL_ERROR_LATE,             /* no answer in time; it may be done yet */
+    CTL_ERROR_WAITING,          /* that client is not there, and may come */
 } CtlError;
 
 #define CTL_ERROR ctl_error_quark()

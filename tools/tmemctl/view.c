@@ -42,6 +42,7 @@ static void server_free(CtlServer *server)
 void ctl_view_free(CtlView *view)
 {
     if (view) {
+        g_ptr_array_unref(view->waiting);
         g_ptr_array_unref(view->clients);
         g_ptr_array_unref(view->stores);
         g_ptr_array_unref(view->servers);
@@ -58,6 +59,62 @@ bool ctl_view_complain(const CtlView *view)
         ctl_complain(view->complaints->pdata[i]);
     }
     return view->complaints->len > 0;
+}
+
+static void copy_uint(JsonObject *to, const char *name, JsonObject *from,
+                      const char *as)
+{
+    uint64_t number;
+
+    if (ctl_get_uint(from, NULL, as, &number)) {
+        json_object_set_int_member(to, name, number);
+    }
+}
+
+/* What waits for a door looks, as far as it goes, as a client does. */
+static JsonObject *waiting_info(JsonObject *waiting)
+{
+    JsonObject *info = json_object_new();
+    JsonObject *stats = json_object_new();
+    JsonObject *total = json_object_new();
+    const char *door = ctl_get_string(waiting, "door");
+
+    copy_uint(stats, "bytes", waiting, "held-bytes");
+    copy_uint(stats, "pools", waiting, "pools");
+    copy_uint(total, "pages", waiting, "pages");
+    copy_uint(total, "data-bytes", waiting, "bytes");
+    json_object_set_string_member(info, "door", door ? door : "?");
+    json_object_set_object_member(info, "stats", stats);
+    json_object_set_object_member(info, "total", total);
+    return info;
+}
+
+static void waiting_free(CtlClient *client)
+{
+    json_object_unref(client->info);
+    g_free(client);
+}
+
+static void add_waiting(CtlView *view, const CtlStore *store)
+{
+    JsonArray *list = ctl_get_array(store->info, "waiting");
+    guint n = ctl_array_length(list);
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonObject *waiting = ctl_array_object(list, i);
+        const char *name = ctl_get_string(waiting, "client");
+        CtlClient *client;
+
+        if (name) {
+            client = g_new0(CtlClient, 1);
+            client->store = store;
+            client->name = name;
+            client->info = waiting_info(waiting);
+            client->waiting = waiting;
+            g_ptr_array_add(view->waiting, client);
+        }
+    }
 }
 
 static void add_clients(CtlView *view, const CtlStore *store)
@@ -99,6 +156,7 @@ static void add_stores(CtlView *view, const CtlServer *server)
             store->info = info;
             g_ptr_array_add(view->stores, store);
             add_clients(view, store);
+            add_waiting(view, store);
         }
     }
 }
@@ -313,18 +371,26 @@ bool ctl_store_asked(const CtlOptions *options, const char *id)
            !strcmp(asked + strlen("/objects/"), id);
 }
 
+static void filter_clients(GPtrArray *clients, const CtlOptions *options)
+{
+    guint i;
+
+    for (i = clients->len; i-- > 0;) {
+        const CtlClient *client = clients->pdata[i];
+
+        if (!ctl_store_asked(options, client->store->id)) {
+            g_ptr_array_remove_index(clients, i);
+        }
+    }
+}
+
 /* What --store does not ask for goes. */
 static void filter_store(CtlView *view, const CtlOptions *options)
 {
     guint i;
 
-    for (i = view->clients->len; i-- > 0;) {
-        const CtlClient *client = view->clients->pdata[i];
-
-        if (!ctl_store_asked(options, client->store->id)) {
-            g_ptr_array_remove_index(view->clients, i);
-        }
-    }
+    filter_clients(view->clients, options);
+    filter_clients(view->waiting, options);
     for (i = view->stores->len; i-- > 0;) {
         const CtlStore *store = view->stores->pdata[i];
 
@@ -352,6 +418,8 @@ static CtlView *view_new(void)
     view->servers = g_ptr_array_new_with_free_func((GDestroyNotify)server_free);
     view->stores = g_ptr_array_new_with_free_func(g_free);
     view->clients = g_ptr_array_new_with_free_func(g_free);
+    view->waiting =
+        g_ptr_array_new_with_free_func((GDestroyNotify)waiting_free);
     view->complaints = g_ptr_array_new_with_free_func(g_free);
     return view;
 }
@@ -386,6 +454,19 @@ CtlView *ctl_view_take(const CtlOptions *options, GError **errp)
     return g_steal_pointer(&view);
 }
 
+/* Whether pages wait for a door of the client @name. */
+static bool is_waiting(const CtlView *view, const char *name)
+{
+    guint i;
+
+    for (i = 0; i < view->waiting->len; i++) {
+        if (!strcmp(((CtlClient *)view->waiting->pdata[i])->name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
 const CtlClient *ctl_view_client(const CtlView *view, const char *name,
                                  GError **errp)
 {
@@ -409,7 +490,11 @@ const CtlClient *ctl_view_client(const CtlView *view, const char *name,
         }
         found = client;
     }
-    if (!found) {
+    if (!found && is_waiting(view, name)) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_WAITING,
+                    "client '%s' is not there: its pages wait for a door; see "
+                    "tmemctl show %s", name, name);
+    } else if (!found) {
         g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED,
                     "there is no client '%s': see tmemctl list", name);
     }

@@ -36,10 +36,14 @@ typedef struct CtlStore {
     JsonObject *info;
 } CtlStore;
 
+/* The reply has sizes of pages only where it has pools. */
+#define CTL_PAGE_SIZE   4096
+
 typedef struct CtlClient {
     const CtlStore *store;
     const char *name;
     JsonObject *info;
+    JsonObject *waiting;        /* what this was made from; NULL: a client */
 } CtlClient;
 
 typedef struct CtlView {
@@ -47,6 +51,7 @@ typedef struct CtlView {
     GPtrArray *servers;         /* of CtlServer: those that answered */
     GPtrArray *stores;          /* of CtlStore */
     GPtrArray *clients;         /* of CtlClient */
+    GPtrArray *waiting;         /* the same of doors that are not there yet */
     GPtrArray *complaints;      /* sentences about those that did not */
 } CtlView;
 

@@ -32,6 +32,7 @@ typedef struct Bundle {
     StreamEntry entry;
     char *name;
     char *client;
+    uint64_t pages;
     uint64_t memory_bytes;  /* that it will need: at least entry.bytes */
     uint64_t held_bytes;    /* of the store's budget, kept free for it */
     bool taken;
@@ -74,12 +75,34 @@ static Reader read_section(TmemLoader *loader, const Bundle *bundle)
     };
 }
 
+/* Counts what waits for its door. */
+static void count(uint64_t *level, int64_t by)
+{
+    __atomic_fetch_add(level, by, __ATOMIC_RELAXED);
+}
+
+static void count_bundle(const TmemLoader *loader, const Bundle *bundle,
+                         int by)
+{
+    if (loader->store && !bundle->taken) {
+        count(&loader->store->waiting.doors, by);
+        count(&loader->store->waiting.pages, by * (int64_t)bundle->pages);
+    }
+}
+
+static void set_taken(TmemLoader *loader, Bundle *bundle)
+{
+    count_bundle(loader, bundle, -1);
+    bundle->taken = true;
+}
+
 /* Up to @bytes of what is kept free for the bundle is free for all. */
 static void unhold(TmemLoader *loader, Bundle *bundle, uint64_t bytes)
 {
     bytes = MIN(bytes, bundle->held_bytes);
     if (bytes) {
         tmem_arena_uncharge(&loader->store->arena, bytes);
+        count(&loader->store->waiting.bytes, -(int64_t)bytes);
         bundle->held_bytes -= bytes;
     }
 }
@@ -289,8 +312,8 @@ static uint64_t record_bytes(const StreamPage *page)
     return (uint64_t)page->slot_units << TMEM_UNIT_SHIFT;
 }
 
-/* Adds up the memory that a pool needs.  Returns false if it makes no sense. */
-static bool measure_pool(Reader *r, uint64_t *bytes)
+/* Adds up what a pool has and needs.  Returns false if it makes no sense. */
+static bool measure_pool(Reader *r, uint64_t *nr_pages, uint64_t *bytes)
 {
     StreamPage pages[TMEM_NODE_PAGES];
     StreamNode node;
@@ -317,6 +340,7 @@ static bool measure_pool(Reader *r, uint64_t *bytes)
             return false;
         }
         *bytes += index_bytes(nr);
+        *nr_pages += nr;
     } while (nr);
     return true;
 }
@@ -335,7 +359,7 @@ static void measure(Reader *r, Bundle *bundle)
     bool ok = get(r, NULL, entry->state_bytes);
 
     for (uint32_t i = 0; ok && i < entry->nr_pools; i++) {
-        ok = measure_pool(r, &bytes);
+        ok = measure_pool(r, &bundle->pages, &bytes);
     }
     bundle->memory_bytes = MAX(bytes, entry->bytes);
 }
@@ -400,6 +424,9 @@ void tmem_loader_set_store(TmemLoader *loader, TmemStore *store)
     __atomic_store_n(&store->next_generation, loader->next_generation,
                      __ATOMIC_RELAXED);
     loader->store = store;
+    for (unsigned i = 0; i < loader->bundles->len; i++) {
+        count_bundle(loader, &g_array_index(loader->bundles, Bundle, i), 1);
+    }
     set_loader(store, loader);
 }
 
@@ -423,8 +450,10 @@ void tmem_loader_free(TmemLoader *loader)
 {
     if (loader) {
         for (unsigned i = 0; i < loader->bundles->len; i++) {
-            unhold(loader, &g_array_index(loader->bundles, Bundle, i),
-                   UINT64_MAX);
+            Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+            unhold(loader, bundle, UINT64_MAX);
+            set_taken(loader, bundle);
         }
         if (loader->store) {
             set_loader(loader->store, NULL);
@@ -466,20 +495,47 @@ void tmem_loader_hold(TmemLoader *loader)
         if (!bundle->taken && !bundle->held_bytes &&
             tmem_arena_charge(&loader->store->arena, bundle->memory_bytes)) {
             bundle->held_bytes = bundle->memory_bytes;
+            count(&loader->store->waiting.bytes, bundle->held_bytes);
         }
     }
 }
 
-const char *tmem_loader_left(const TmemLoader *loader, unsigned nth)
+static const Bundle *left_bundle(const TmemLoader *loader, unsigned nth)
 {
     for (unsigned i = 0; i < loader->bundles->len; i++) {
         const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
 
         if (!bundle->taken && !nth--) {
-            return bundle->name;
+            return bundle;
         }
     }
     return NULL;
+}
+
+const char *tmem_loader_left(const TmemLoader *loader, unsigned nth)
+{
+    const Bundle *bundle = left_bundle(loader, nth);
+
+    return bundle ? bundle->name : NULL;
+}
+
+bool tmem_loader_waiting(const TmemLoader *loader, unsigned nth,
+                         TmemWaiting *waiting)
+{
+    const Bundle *bundle = left_bundle(loader, nth);
+
+    if (bundle) {
+        *waiting = (TmemWaiting) {
+            .name = bundle->name,
+            .client = bundle->client,
+            .is_host = bundle->entry.is_host,
+            .nr_pools = bundle->entry.nr_pools,
+            .pages = bundle->pages,
+            .bytes = bundle->memory_bytes,
+            .held_bytes = bundle->held_bytes,
+        };
+    }
+    return bundle;
 }
 
 /* --- Pages --- */
@@ -651,7 +707,7 @@ static bool take_section(Reader *r, TmemContext *ctx, const Bundle *bundle,
 /* The bundle is taken, and what is left of its memory goes back. */
 static void drop_rest(Bundle *bundle, Reader *r)
 {
-    bundle->taken = true;
+    set_taken(r->loader, bundle);
     r->gives_back = bundle;
     skip_rest(r);
     unhold(r->loader, bundle, UINT64_MAX);
@@ -696,7 +752,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     if (!bundle) {
         return refuse(errp, "the stream has none of that name");
     }
-    bundle->taken = true;
+    set_taken(loader, bundle);
     r = read_section(loader, bundle);
     r.gives_back = bundle;
     *state_bytes = bundle->entry.state_bytes;

@@ -56,6 +56,7 @@ static void get_group_levels(TmemClient *client, TmemClientStats *stats)
         tmem_trust_levels(client->heap.trust, &levels);
         stats->group_pages = levels.contents;
         stats->group_references = levels.references;
+        stats->group_data_bytes = levels.data_bytes;
         stats->group_saved_bytes = levels.saved_bytes;
     }
 }
@@ -211,6 +212,12 @@ void tmem_store_get_stats(TmemStore *store, TmemStoreStats *stats)
 #undef LOAD
     stats->size_bytes = store->size_bytes;
     stats->clients = __atomic_load_n(&store->nr_clients, __ATOMIC_RELAXED);
+    stats->waiting_doors = __atomic_load_n(&store->waiting.doors,
+                                           __ATOMIC_RELAXED);
+    stats->waiting_pages = __atomic_load_n(&store->waiting.pages,
+                                           __ATOMIC_RELAXED);
+    stats->waiting_bytes = __atomic_load_n(&store->waiting.bytes,
+                                           __ATOMIC_RELAXED);
     tmem_arena_levels(&store->arena, &stats->used_bytes,
                       &stats->overhead_bytes);
 }

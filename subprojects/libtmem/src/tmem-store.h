@@ -18,6 +18,13 @@
 #include "tmem-upkeep.h"
 #include "tmem-share.h"
 
+/* What a loader has for doors that are not there yet; all atomic. */
+typedef struct TmemStoreWaiting {
+    uint64_t doors;
+    uint64_t pages;
+    uint64_t bytes;             /* kept free for them */
+} TmemStoreWaiting;
+
 struct TmemStore {
     uint64_t size_bytes;
     uint64_t next_generation;   /* of pool ids; atomic */
@@ -47,6 +54,7 @@ struct TmemStore {
     GList *clients;             /* by name; clients_lock */
     uint32_t nr_clients;        /* atomic */
     TmemLoader *loader;         /* of what may still come; clients_lock */
+    TmemStoreWaiting waiting;   /* the same in figures */
 };
 
 /** A generation for a pool id: never 0, never the same again. */

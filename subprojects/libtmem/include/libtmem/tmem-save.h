@@ -118,6 +118,25 @@ bool tmem_loader_find(const TmemLoader *loader, const char *name,
 /** The name of the @nth bundle that was not taken, or NULL. */
 const char *tmem_loader_left(const TmemLoader *loader, unsigned nth);
 
+/** TmemWaiting: a bundle that was not taken yet */
+typedef struct TmemWaiting {
+    const char *name;           /* of the door; valid as long as the loader */
+    const char *client;         /* that it had; the same */
+    bool is_host;               /* a pool of the host's, and no guest's */
+    uint32_t nr_pools;
+    uint64_t pages;
+    uint64_t bytes;             /* memory that they will take */
+    uint64_t held_bytes;        /* of that, kept free by tmem_loader_hold() */
+} TmemWaiting;
+
+/**
+ * tmem_loader_waiting() - what the @nth bundle that was not taken consists of
+ *
+ * Returns false if there are not so many.
+ */
+bool tmem_loader_waiting(const TmemLoader *loader, unsigned nth,
+                         TmemWaiting *waiting);
+
 /**
  * tmem_loader_take() - move the bundle @name into the store
  * @ctx: of the client that gets it, whatever its name; of a guest's bundle, it

@@ -98,6 +98,8 @@
       "of a trust group: different pages that it keeps for its members")      \
     X(group_references, INSTANT, PAGES,                                       \
       "of a trust group: pages of its members that are kept so")              \
+    X(group_data_bytes, INSTANT, BYTES,                                       \
+      "of a trust group: memory of records of group_pages as allocated")      \
     X(group_saved_bytes, INSTANT, BYTES,                                      \
       "of a trust group: memory of pages that it need not keep again; of "    \
       "this go the 32 bytes for each of group_references")
@@ -121,7 +123,13 @@
       "all memory of the store: clients and overhead")                        \
     X(overhead_bytes, INSTANT, BYTES,                                         \
       "memory charged to no client: free chunks, shared tables")              \
-    X(clients, INSTANT, COUNT, "clients attached")
+    X(clients, INSTANT, COUNT, "clients attached")                            \
+    X(waiting_doors, INSTANT, COUNT,                                          \
+      "doors that are not there yet, and for which the process before has "   \
+      "handed pages over")                                                    \
+    X(waiting_pages, INSTANT, PAGES, "pages that wait for these")             \
+    X(waiting_bytes, INSTANT, BYTES,                                          \
+      "of overhead_bytes, kept free for waiting_pages")
 
 #define TMEM_STAT_MEMBER(name, kind, unit, text)    uint64_t name;
 

@@ -312,6 +312,35 @@ static void end_take_over(Host *host, TmemLoader *loader, int fd)
     g_free(host->guests);
 }
 
+/* What the store says that it keeps is what the loader has. */
+static void expect_waiting(const Host *host, const TmemLoader *loader,
+                           unsigned doors, unsigned pages, bool held)
+{
+    TmemWaiting waiting;
+    TmemStoreStats stats;
+    uint64_t sum_pages = 0, sum_held = 0;
+    unsigned nr = 0;
+
+    while (tmem_loader_waiting(loader, nr, &waiting)) {
+        g_assert_cmpstr(waiting.name, ==, tmem_loader_left(loader, nr));
+        g_assert_cmpstr(waiting.client, ==, waiting.name);
+        g_assert_false(waiting.is_host);
+        g_assert_cmpuint(waiting.nr_pools, ==, 1);
+        g_assert_cmpuint(waiting.bytes, >, waiting.pages * 8);
+        g_assert_cmpuint(waiting.held_bytes, ==, held ? waiting.bytes : 0);
+        sum_pages += waiting.pages;
+        sum_held += waiting.held_bytes;
+        nr++;
+    }
+    tmem_store_get_stats(host->store, &stats);
+    g_assert_cmpuint(nr, ==, doors);
+    g_assert_cmpuint(sum_pages, ==, pages);
+    g_assert_cmpuint(stats.waiting_doors, ==, doors);
+    g_assert_cmpuint(stats.waiting_pages, ==, pages);
+    g_assert_cmpuint(stats.waiting_bytes, ==, sum_held);
+    g_assert_cmpuint(stats.overhead_bytes, >=, sum_held);
+}
+
 /*
  * Caught: what comes while pages wait for their door takes the room that they
  * had, and they are lost when the door comes.
@@ -330,21 +359,27 @@ static void test_waiting(void)
         store(&host.guests[0], i, 2 + 2 * i);
     }
     g_assert_cmpuint(host.guests[0].nr_held, >, 300);
+    store(&host.guests[1], 0, 2);
     fd = save(&host);
     drop_store(&host);
     make_store(&host);
     loader = tmem_loader_new(host.store, fd, &err);
     g_assert_no_error(err);
     make_clients(&host);
+    expect_waiting(&host, loader, 2, host.guests[0].nr_held + 1, false);
     take(loader, &host, 1);
+    expect_waiting(&host, loader, 1, host.guests[0].nr_held, false);
     tmem_loader_hold(loader);
+    expect_waiting(&host, loader, 1, host.guests[0].nr_held, true);
     tmem_store_get_stats(host.store, &stats);
     g_assert_cmpuint(stats.overhead_bytes, >, 300 * 1000);
+    nr = 1;
     while (store(&host.guests[1], nr, 2 + nr) == TMEM_STATUS_OK) {
         nr++;
     }
     g_assert_cmpuint(nr, >, 100);
     take(loader, &host, 0);
+    expect_waiting(&host, loader, 0, 0, false);
     expect_all(&host.guests[0], 1);
     expect_all(&host.guests[1], 1);
     end_take_over(&host, loader, fd);
@@ -405,6 +440,7 @@ static void late(bool smaller_store)
     if (smaller_store) {
         take(loader, &host, 0);
         expect_lost(loader, &host, 1, "no room for them");
+        expect_waiting(&host, loader, 0, 0, false);
         expect_all(&host.guests[0], 1);
     } else {
         expect_lost(loader, &host, 0, "more than the client may have");
