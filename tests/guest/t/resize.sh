@@ -26,7 +26,7 @@ until_said() { # WORDS
         usleep 100000
     done
 }
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 start=67633152      # its last object is half there
 until_size $start
 

@@ -6,7 +6,7 @@
 # one line what is wrong with bad input, and warns of what compresses twice.
 
 set -e
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 [ ! -e /version ] || [ "$(cat /sys/module/virtio_tmem/version)" = "$(cat /version)" ]
 refuses() { # WORDS COMMAND...
     words=$1

@@ -11,7 +11,7 @@ parameters=/sys/module/virtio_tmem/parameters
 is() { # FILE VALUE
     [ "$(cat "$1")" = "$2" ] || { echo "$1 is $(cat "$1") and not $2"; exit 1; }
 }
-modprobe virtio_tmem frontswap=0
+modprobe virtio_tmem frontswap=0 cleancache=0
 device=/sys/bus/virtio/drivers/virtio_tmem/virtio0
 is $device/state running
 is $device/disk vtmem0
