@@ -140,7 +140,7 @@ static void tmem_disconnected(BlockDriverState *bs)
         if (!qatomic_read(&s->claimed)) {
             return;
         }
-        /* From here on the exports know where each queue was left. */
+        /* Whoever comes next finds it as this one has left it. */
         qatomic_set(&s->handed_over, false);
     }
     if (s->on_disconnect == TMEM_ON_DISCONNECT_KEEP ||
@@ -183,12 +183,27 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
         qatomic_set(&s->past_unknown, true);
         break;
     case BDRV_FRONT_END_RESUMED:
-        /* Where it left the process before, which has told us all it knew. */
-        if (qatomic_read(&s->handed_over)) {
-            break;
-        }
         trace_tmem_blk_past_unknown(bdrv_get_node_name(bs));
         qatomic_set(&s->past_unknown, true);
         break;
     }
+}
+
+void tmem_front_end_left(BlockDriverState *bs, unsigned int queue,
+                         uint16_t base)
+{
+    BDRVTmemState *s = bs->opaque;
+
+    if (queue < TMEM_LEFT_QUEUES) {
+        qatomic_set(&s->left[queue], TMEM_LEFT | base);
+    }
+}
+
+bool tmem_front_end_was_at(BlockDriverState *bs, unsigned int queue,
+                           uint16_t base)
+{
+    BDRVTmemState *s = bs->opaque;
+
+    return queue < TMEM_LEFT_QUEUES &&
+           qatomic_read(&s->left[queue]) == (TMEM_LEFT | base);
 }

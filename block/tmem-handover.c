@@ -4,7 +4,8 @@
  *
  * With its pool goes the map, so that a page that was lost stays lost, and what
  * is on the overflow node is found there, if that is the same file and nobody
- * has touched it.
+ * has touched it.  And with it goes where front ends have left their queues, so
+ * that one whose past is another is told from them (tmem-front-end.c).
  */
 #include "qemu/osdep.h"
 #include "block/block.h"
@@ -23,8 +24,9 @@ typedef struct TmemFileLook {
 } TmemFileLook;
 
 /*
- * What is remembered: this, the name of the overflow node's file, and the
- * places of the first pages, two in a byte; the other pages are nowhere.
+ * What is remembered: this, the name of the overflow node's file, where the
+ * first queues were left, 32 bits each as in BDRVTmemState, and the places of
+ * the first pages, two in a byte; the other pages are nowhere.
  */
 typedef struct TmemNodeState {
     uint64_t size;
@@ -33,11 +35,16 @@ typedef struct TmemNodeState {
     uint32_t name_bytes;
     uint8_t past_known;         /* as in BDRVTmemState */
     uint8_t past_unknown;
-    uint8_t layout;             /* of this */
+    uint8_t layout;             /* of this; here in all layouts */
     uint8_t zero;
+    uint32_t nr_queues;
+    uint32_t zero2;
 } TmemNodeState;
 
-#define NODE_STATE_LAYOUT   1
+#define NODE_STATE_LAYOUT   2
+
+/* Of the oldest layout; what is shorter tells nothing. */
+#define TMEM_NODE_STATE_MIN offsetof(TmemNodeState, nr_queues)
 
 #define PLACE_BITS      4
 #define PLACES_PER_BYTE (8 / PLACE_BITS)
@@ -114,6 +121,18 @@ static TmemFileLook tmem_overflow_look(BDRVTmemState *s)
 
 /* --- Handing over --- */
 
+/* Returns of how many queues it tells. */
+static uint32_t tmem_save_left(BDRVTmemState *s, GByteArray *state)
+{
+    uint32_t nr = TMEM_LEFT_QUEUES;
+
+    while (nr && !s->left[nr - 1]) {
+        nr--;
+    }
+    g_byte_array_append(state, (void *)s->left, nr * sizeof(*s->left));
+    return nr;
+}
+
 /* Returns of how many pages it tells. */
 static uint64_t tmem_save_places(BDRVTmemState *s, GByteArray *state)
 {
@@ -152,6 +171,7 @@ static void tmem_node_save(void *opaque, GByteArray *state, uint64_t *pool)
 
     g_byte_array_append(state, (void *)&head, sizeof(head));
     g_byte_array_append(state, (void *)name, head.name_bytes);
+    head.nr_queues = tmem_save_left(s, state);
     head.nr_pages = tmem_save_places(s, state);
     memcpy(state->data, &head, sizeof(head));
     *pool = s->pool;
@@ -183,10 +203,11 @@ static void tmem_node_lost(void *opaque)
     qatomic_set(&s->past_unknown, true);
 }
 
+/* @bytes: of the state, @head with it. */
 static bool tmem_check_state(BDRVTmemState *s, const TmemNodeState *head,
                              size_t bytes, Error **errp)
 {
-    if (head->layout != NODE_STATE_LAYOUT) {
+    if (bytes >= TMEM_NODE_STATE_MIN && head->layout != NODE_STATE_LAYOUT) {
         error_setg(errp, "the pages that were handed over are lost: they are"
                    " those of a program of another version");
         return false;
@@ -197,9 +218,12 @@ static bool tmem_check_state(BDRVTmemState *s, const TmemNodeState *head,
                    " it the size it had", head->size, s->size);
         return false;
     }
-    if (head->nr_pages > tmem_pages(s) || head->name_bytes > bytes ||
-        DIV_ROUND_UP(head->nr_pages, PLACES_PER_BYTE) !=
-        bytes - head->name_bytes) {
+    if (bytes < sizeof(*head) || head->nr_pages > tmem_pages(s) ||
+        head->nr_queues > TMEM_LEFT_QUEUES ||
+        bytes - sizeof(*head) != (uint64_t)head->name_bytes +
+                                 head->nr_queues * sizeof(*s->left) +
+                                 DIV_ROUND_UP(head->nr_pages,
+                                              PLACES_PER_BYTE)) {
         error_setg(errp, "the pages that were handed over are lost: the stream"
                    " makes no sense");
         return false;
@@ -242,25 +266,24 @@ static bool tmem_node_restore(void *opaque, const uint8_t *state, size_t bytes,
     BlockDriverState *bs = opaque;
     BDRVTmemState *s = bs->opaque;
     TmemNodeState head = { };
+    const uint8_t *name, *left, *places;
     int64_t lost;
 
-    if (bytes < sizeof(head)) {
-        error_setg(errp, "the pages that were handed over are lost: the stream"
-                   " makes no sense");
+    memcpy(&head, state, MIN(bytes, sizeof(head)));
+    if (!tmem_check_state(s, &head, bytes, errp)) {
         return false;
     }
-    memcpy(&head, state, sizeof(head));
-    state += sizeof(head);
-    if (!tmem_check_state(s, &head, bytes - sizeof(head), errp)) {
-        return false;
-    }
-    lost = tmem_restore_places(s, state + head.name_bytes, head.nr_pages,
+    name = state + sizeof(head);
+    left = name + head.name_bytes;
+    places = left + head.nr_queues * sizeof(*s->left);
+    memcpy(s->left, left, head.nr_queues * sizeof(*s->left));
+    lost = tmem_restore_places(s, places, head.nr_pages,
                                tmem_overflow_is_same(s, &head.overflow));
     if (lost) {
         warn_report("tmem node '%s': %" PRId64 " pages are on the overflow node"
                     " '%.*s', which is not a file that nobody has touched"
                     " since: reading them fails",
-                    bdrv_get_node_name(bs), lost, (int)head.name_bytes, state);
+                    bdrv_get_node_name(bs), lost, (int)head.name_bytes, name);
     }
     s->pool = pool;
     qatomic_set(&s->past_known, head.past_known);

@@ -13,6 +13,10 @@
 /* Pages of one object: the unit that a discard can drop as a whole. */
 #define OBJECT_PAGES        512
 
+/* Queues whose place is remembered; of others every place is a foreign one. */
+#define TMEM_LEFT_QUEUES    1024
+#define TMEM_LEFT           (1u << 16)
+
 typedef struct BDRVTmemState BDRVTmemState;
 
 typedef enum TmemPlace {
@@ -47,6 +51,12 @@ struct BDRVTmemState {
 
     /* See tmem-front-end.c; main thread only. */
     unsigned front_ends;        /* connected to exports of this node */
+
+    /*
+     * Where front ends have left each queue: TMEM_LEFT | base, or 0 if none
+     * has.  Written in the main thread; atomic.
+     */
+    uint32_t *left;
 
     /* Written where exports run, in turns; atomic. */
     bool past_known;            /* a front end has begun here */
@@ -89,5 +99,13 @@ void tmem_note_overflow(BDRVTmemState *s);
 
 /** BlockDriver.bdrv_front_end */
 void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event);
+
+/** BlockDriver.bdrv_front_end_left */
+void tmem_front_end_left(BlockDriverState *bs, unsigned int queue,
+                         uint16_t base);
+
+/** BlockDriver.bdrv_front_end_was_at */
+bool tmem_front_end_was_at(BlockDriverState *bs, unsigned int queue,
+                           uint16_t base);
 
 #endif /* BLOCK_TMEM_INT_H */

@@ -563,6 +563,7 @@ static void tmem_close(BlockDriverState *bs)
         tmem_store_object_detach(s->store);
     }
     g_free(s->map);
+    g_free(s->left);
 }
 
 static bool tmem_attach(BlockDriverState *bs, QDict *options, QemuOpts *opts,
@@ -592,6 +593,8 @@ static bool tmem_attach(BlockDriverState *bs, QDict *options, QemuOpts *opts,
                    " bytes", s->size);
         return false;
     }
+
+    s->left = g_new0(uint32_t, TMEM_LEFT_QUEUES);
 
     qemu_mutex_init(&s->contexts_lock);
     qemu_cond_init(&s->contexts_cond);
@@ -671,6 +674,8 @@ static BlockDriver bdrv_tmem = {
     .bdrv_has_zero_init     = bdrv_has_zero_init_1,
 
     .bdrv_front_end         = tmem_front_end,
+    .bdrv_front_end_left    = tmem_front_end_left,
+    .bdrv_front_end_was_at  = tmem_front_end_was_at,
 
     .bdrv_co_preadv_part    = tmem_co_preadv_part,
     .bdrv_co_pwritev_part   = tmem_co_pwritev_part,
