@@ -312,6 +312,10 @@ static inline bool tmem_heap_is_slot(const TmemArena *arena, TmemSpace space,
         return false;
     }
     unit = ref - tmem_arena_ref(arena, nr, 0);
+    /*
+     * Of a segment that becomes another's just now, the class may be one that
+     * its space has not: such slots have no bytes.
+     */
     size = tmem_segment_size(arena, seg);
     return bytes <= size->slot_bytes && unit >= size->first_unit &&
            (unit - size->first_unit) % tmem_size_units(size) == 0;

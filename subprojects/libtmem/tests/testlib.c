@@ -102,6 +102,19 @@ void test_page_make(uint8_t *page, TestPage sort, uint64_t tag)
     }
 }
 
+void test_page_letters(uint8_t *page, uint64_t tag)
+{
+    TestRand r = { tag };
+
+    for (size_t i = 0; i < TMEM_PAGE_SIZE; i += 16) {
+        uint64_t v = test_rand(&r);
+
+        for (unsigned j = 0; j < 16; j++) {
+            page[i + j] = "etaoinshrdlucmfw"[v >> 4 * j & 15];
+        }
+    }
+}
+
 /* --- Fixture --- */
 
 void test_check(TmemStore *store)
@@ -124,23 +137,43 @@ void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes)
 void fixture_set_up_client(Fixture *f, uint64_t size_bytes,
                            const TmemClientConfig *client_config)
 {
+    fixture_join(f, test_new_store(size_bytes), client_config);
+    fixture_create_pools(f);
+}
+
+TmemStore *test_new_store(uint64_t size_bytes)
+{
     TmemStoreConfig config = {
         .size_bytes = size_bytes,
         .seed = test_seed(),
     };
-    TmemStoreStats stats;
     GError *err = NULL;
+    TmemStore *store;
 
     /* What happens in the background is not to happen at random. */
     tmem_upkeep_by_hand(true);
-    f->store = tmem_store_new(&config, &err);
+    store = tmem_store_new(&config, &err);
     g_assert_no_error(err);
-    tmem_store_get_stats(f->store, &stats);
+    return store;
+}
+
+void fixture_join(Fixture *f, TmemStore *store,
+                  const TmemClientConfig *client_config)
+{
+    TmemStoreStats stats;
+    GError *err = NULL;
+
+    *f = (Fixture) { .store = store };
+    tmem_store_get_stats(store, &stats);
     f->empty_bytes = stats.used_bytes;
-    f->client = tmem_client_new(f->store, client_config, &err);
+    f->client = tmem_client_new(store, client_config, &err);
     g_assert_no_error(err);
     f->ctx = tmem_context_new(f->client, &err);
     g_assert_no_error(err);
+}
+
+void fixture_create_pools(Fixture *f)
+{
     g_assert_cmpint(tmem_pool_create(f->client, TMEM_POOL_PERSISTENT,
                                      TMEM_PAGE_SHIFT, &f->persistent),
                     ==, TMEM_STATUS_OK);
@@ -165,9 +198,26 @@ void fixture_tear_down(Fixture *f)
     g_assert_cmpuint(stats.total.objects, ==, 0);
     tmem_store_get_stats(f->store, &store_stats);
     g_assert_cmpuint(store_stats.used_bytes, ==, f->empty_bytes);
+    fixture_leave(f);
+    tmem_store_free(f->store);
+}
+
+void fixture_leave(Fixture *f)
+{
     tmem_context_free(f->ctx);
     tmem_client_free(f->client);
-    tmem_store_free(f->store);
+    f->ctx = NULL;
+    f->client = NULL;
+}
+
+TmemClient *test_new_group(TmemStore *store, const char *name)
+{
+    TmemClientConfig config = { .name = name, .is_trust_group = true };
+    GError *err = NULL;
+    TmemClient *group = tmem_client_new(store, &config, &err);
+
+    g_assert_no_error(err);
+    return group;
 }
 
 /* --- Pages in and out --- */
@@ -294,6 +344,14 @@ uint64_t test_resident_bytes(void)
     return (uint64_t)resident * sysconf(_SC_PAGESIZE);
 }
 
+TmemClientStats test_stats(TmemClient *client)
+{
+    TmemClientStats stats;
+
+    tmem_client_get_stats(client, &stats);
+    return stats;
+}
+
 void test_set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
 {
     TmemPolicy policy;
@@ -304,4 +362,11 @@ void test_set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact)
     policy.upkeep.compact = compact;
     tmem_store_set_policy(store, &policy, &err);
     g_assert_no_error(err);
+}
+
+void test_upkeep(TmemStore *store, uint64_t second)
+{
+    while (tmem_upkeep_step(store, second * TEST_SECOND, TEST_SECOND)) {
+        /* More of it. */
+    }
 }

@@ -38,6 +38,9 @@ typedef enum TestPage {
 /** Fills a page of that sort; different @tag, different contents. */
 void test_page_make(uint8_t *page, TestPage sort, uint64_t tag);
 
+/** Letters of an alphabet of 16: nothing for LZ4, half of it for zstd. */
+void test_page_letters(uint8_t *page, uint64_t tag);
+
 /* --- A store with one client, two pools and a context --- */
 
 typedef struct Fixture {
@@ -50,6 +53,7 @@ typedef struct Fixture {
 } Fixture;
 
 #define FIXTURE_SIZE    (8u << 20)
+#define TEST_SECOND     1000000000ull
 
 void fixture_set_up(Fixture *f, uint64_t size_bytes, uint64_t max_bytes);
 void fixture_set_up_client(Fixture *f, uint64_t size_bytes,
@@ -57,6 +61,19 @@ void fixture_set_up_client(Fixture *f, uint64_t size_bytes,
 
 /** Checks the store, takes it down, and finds everything given back. */
 void fixture_tear_down(Fixture *f);
+
+/** An empty store; what it does in the background it does not do by itself. */
+TmemStore *test_new_store(uint64_t size_bytes);
+
+/** Another client of a store and a context, for now without pools. */
+void fixture_join(Fixture *f, TmemStore *store,
+                  const TmemClientConfig *client_config);
+void fixture_create_pools(Fixture *f);
+
+/** The client goes with all it has; the store stays. */
+void fixture_leave(Fixture *f);
+
+TmemClient *test_new_group(TmemStore *store, const char *name);
 
 /** Fails the test with the contradiction found, if any. */
 void test_check(TmemStore *store);
@@ -84,10 +101,15 @@ void test_check_laws(TmemClient *client);
 void test_check_laws_of(TmemClient *const *clients, unsigned nr,
                         const uint64_t *held);
 
+TmemClientStats test_stats(TmemClient *client);
+
 /** Resident memory of this process, in bytes. */
 uint64_t test_resident_bytes(void);
 
 /** Sets what upkeep does from now on; see TmemUpkeep. */
 void test_set_upkeep(TmemStore *store, uint32_t idle_seconds, bool compact);
+
+/** Upkeep at @second of a clock of the test's, until nothing is left to do. */
+void test_upkeep(TmemStore *store, uint64_t second);
 
 #endif /* TMEM_TESTLIB_H */

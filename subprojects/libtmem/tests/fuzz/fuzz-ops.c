@@ -111,34 +111,7 @@ static TmemHandle take_handle(World *w, FuzzInput *in, unsigned client)
 
 static void run(World *w, Op *op)
 {
-    TmemContext *ctx = w->clients[op->client].ctx;
-    uint64_t version;
-
-    switch (op->type) {
-    case OP_STORE:
-        op->status = tmem_page_store(ctx, &op->handle, op->page);
-        break;
-    case OP_LOAD:
-        op->status = tmem_page_load(ctx, &op->handle, op->page, NULL);
-        break;
-    case OP_TAKE:
-        op->status = tmem_page_load(ctx, &op->handle, op->page, &version);
-        if (op->status != TMEM_STATUS_OK) {
-            op->type = OP_LOAD;
-            break;
-        }
-        op->status = tmem_page_take(ctx, &op->handle, version);
-        if (op->status == TMEM_STATUS_INVAL) {
-            memset(op->page, 0, TMEM_PAGE_SIZE);
-        }
-        break;
-    case OP_INVALIDATE:
-        op->status = tmem_page_invalidate(ctx, &op->handle);
-        break;
-    default:
-        op->status = tmem_object_invalidate(ctx, &op->handle);
-        break;
-    }
+    model_run(w->clients[op->client].ctx, op);
     model_apply(w->model, op);
 }
 
@@ -232,27 +205,6 @@ static void sweep(unsigned client, const TmemHandle *handle, void *opaque)
     run(opaque, &op);
 }
 
-typedef struct CountPool {
-    World *w;
-    unsigned client;
-} CountPool;
-
-static void compare_count(const TmemPoolInfo *info, void *opaque)
-{
-    CountPool *cp = opaque;
-
-    g_assert_cmpuint(info->stats.pages, ==,
-                     model_pages(cp->w->model, cp->client, info->id));
-}
-
-static void set_up_group(World *w)
-{
-    TmemClientConfig config = { .name = "group", .is_trust_group = true };
-
-    w->group = tmem_client_new(w->store, &config, NULL);
-    g_assert_nonnull(w->group);
-}
-
 static void set_up(World *w, bool has_group)
 {
     TmemStoreConfig config = {
@@ -265,7 +217,7 @@ static void set_up(World *w, bool has_group)
     w->store = tmem_store_new(&config, NULL);
     operator_init(&w->operator, w->store, w->model);
     if (has_group) {
-        set_up_group(w);
+        w->group = test_new_group(w->store, "group");
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
         TmemClientConfig client_config = {
@@ -296,8 +248,7 @@ static void tear_down(World *w)
     test_check(w->store);
     operator_check_laws(&w->operator);
     for (unsigned i = 0; i < CLIENTS; i++) {
-        tmem_client_foreach_pool(w->clients[i].client, compare_count,
-                                 &(CountPool) { w, i });
+        model_compare_counts(w->model, i, w->clients[i].client);
         reset_client(w, i);
         tmem_client_get_stats(w->clients[i].client, &stats);
         g_assert_cmpuint(stats.bytes, ==, 0);

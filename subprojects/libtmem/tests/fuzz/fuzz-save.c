@@ -9,12 +9,10 @@
  *   - The store adds up afterwards, and what was taken loads or is an error.
  *   - What was taken can be saved and taken again, and then is the same.
  */
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "fuzz.h"
-#include "libtmem/tmem-save.h"
-#include "testlib.h"
+#include "testsave.h"
 #include "tmem-pool.h"
 #include "tmem-stream.h"
 #include "tmem-upkeep.h"
@@ -27,7 +25,7 @@ static int make_stream(const StreamEntry *given, const uint8_t *data)
     StreamEntry entry = *given;
     uint64_t directory = tmem_stream_align(TMEM_STREAM_ALIGN + entry.bytes);
     g_autoptr(GByteArray) list = g_byte_array_new();
-    int fd = memfd_create("fuzz", 0);
+    int fd = test_new_stream();
     StreamHeader header = {
         .magic = TMEM_STREAM_MAGIC,
         .version = TMEM_STREAM_VERSION,
@@ -38,7 +36,6 @@ static int make_stream(const StreamEntry *given, const uint8_t *data)
         .next_generation = 1000,
     };
 
-    g_assert_cmpint(fd, >=, 0);
     entry.offset = TMEM_STREAM_ALIGN;
     entry.name_bytes = strlen(NAME);
     for (uint64_t i = 0; i < entry.bytes; i += TMEM_STREAM_BLOCK) {
@@ -110,16 +107,15 @@ static void sum_pages(const TmemPoolInfo *info, void *opaque)
 /* Saves what was taken, and takes it again. */
 static void again(World *w, uint64_t host_pool)
 {
-    TmemBundle bundle = { .name = NAME, .client = "c" };
-    int fd = memfd_create("again", 0);
-    TmemSaver *saver = tmem_saver_new(w->store, fd);
+    const TestLeft left = {
+        .client = w->client, .name = NAME, .host_pool = host_pool,
+    };
     TmemPoolStats before = {}, after = {};
     World next;
+    int fd;
 
     tmem_client_foreach_pool(w->client, sum_pages, &before);
-    g_assert_true(tmem_saver_add(saver, w->client, &bundle, host_pool, NULL));
-    g_assert_true(tmem_saver_finish(saver, NULL));
-    tmem_saver_free(saver);
+    fd = test_save(w->store, &left, 1);
     g_assert_true(take(&next, fd, &host_pool));
     tmem_client_foreach_pool(next.client, sum_pages, &after);
     g_assert_cmpmem(&before, sizeof(before), &after, sizeof(after));

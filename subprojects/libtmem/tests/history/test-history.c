@@ -470,14 +470,6 @@ static const Case cases[] = {
     { "/tmem/B2-B3-B11/history/two-members", 2, true },
 };
 
-static void set_up_group(Round *round)
-{
-    TmemClientConfig config = { .name = "group", .is_trust_group = true };
-
-    round->group = tmem_client_new(round->store, &config, NULL);
-    g_assert_nonnull(round->group);
-}
-
 static void test_history(gconstpointer opaque)
 {
     const Case *test_case = opaque;
@@ -491,7 +483,7 @@ static void test_history(gconstpointer opaque)
     tmem_upkeep_by_hand(true);
     round.store = tmem_store_new(&config, NULL);
     if (test_case->has_group) {
-        set_up_group(&round);
+        round.group = test_new_group(round.store, "group");
     }
     for (unsigned c = 0; c < round.nr_clients; c++) {
         TmemClientConfig client = { .name = c ? "second" : "first" };

@@ -66,6 +66,12 @@ void model_apply(Model *model, const Op *op);
 /** Pages that @client stored to @pool; none are missing in the store. */
 uint64_t model_pages(Model *model, unsigned client, uint64_t pool);
 
+/** Does @op with the library's own calls, if it is no store with credit. */
+void model_run(TmemContext *ctx, Op *op);
+
+/** Each pool of @client, its number @nr, holds as many pages as it should. */
+void model_compare_counts(Model *model, unsigned nr, TmemClient *client);
+
 typedef void ModelFunc(unsigned client, const TmemHandle *handle,
                        void *opaque);
 

@@ -14,13 +14,12 @@
  *
  * TMEM_TEST_RUNS and TMEM_TEST_OPS make it run longer.
  */
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "libtmem/tmem-save.h"
 #include "model.h"
 #include "operator.h"
 #include "testreq.h"
+#include "testsave.h"
 #include "tmem-fault.h"
 
 #define CLIENTS     4
@@ -80,37 +79,14 @@ static TmemStatus store_with_credit(World *w, TmemContext *ctx, const Op *op)
 static void run_direct(World *w, unsigned client, Op *ops, unsigned nr)
 {
     TmemContext *ctx = w->clients[client].ctx;
-    uint64_t version;
 
     for (unsigned i = 0; i < nr; i++) {
         Op *op = &ops[i];
 
-        switch (op->type) {
-        case OP_STORE:
-            op->status = op->credit ? store_with_credit(w, ctx, op) :
-                         tmem_page_store(ctx, &op->handle, op->page);
-            break;
-        case OP_LOAD:
-            op->status = tmem_page_load(ctx, &op->handle, op->page, NULL);
-            break;
-        case OP_TAKE:
-            op->status = tmem_page_load(ctx, &op->handle, op->page, &version);
-            if (op->status == TMEM_STATUS_OK) {
-                op->status = tmem_page_take(ctx, &op->handle, version);
-            }
-            if (op->status == TMEM_STATUS_INVAL) {
-                memset(op->page, 0, TMEM_PAGE_SIZE);
-            } else if (op->status == TMEM_STATUS_MISS) {
-                /* The library answers INVAL only to the taking itself. */
-                op->type = OP_LOAD;
-            }
-            break;
-        case OP_INVALIDATE:
-            op->status = tmem_page_invalidate(ctx, &op->handle);
-            break;
-        default:
-            op->status = tmem_object_invalidate(ctx, &op->handle);
-            break;
+        if (op->type == OP_STORE && op->credit) {
+            op->status = store_with_credit(w, ctx, op);
+        } else {
+            model_run(ctx, op);
         }
     }
 }
@@ -313,19 +289,6 @@ static void sweep(unsigned client, const TmemHandle *handle, void *opaque)
     model_apply(w->model, &op);
 }
 
-typedef struct CountPool {
-    World *w;
-    unsigned client;
-} CountPool;
-
-static void compare_count(const TmemPoolInfo *info, void *opaque)
-{
-    CountPool *cp = opaque;
-
-    g_assert_cmpuint(info->stats.pages, ==,
-                     model_pages(cp->w->model, cp->client, info->id));
-}
-
 /*
  * All pages were loaded: what the group had evicted is known, so each of the
  * members' pages that it keeps is one that it has, and counts.
@@ -359,8 +322,7 @@ static void compare(World *w)
     for (unsigned i = 0; i < CLIENTS; i++) {
         TmemClientStats stats;
 
-        tmem_client_foreach_pool(w->clients[i].client, compare_count,
-                                 &(CountPool) { w, i });
+        model_compare_counts(w->model, i, w->clients[i].client);
         tmem_client_get_stats(w->clients[i].client, &stats);
         g_assert_cmpuint(stats.credit, ==, model_credit(w->model, i));
     }
@@ -460,14 +422,6 @@ static bool has_group(uint64_t seed)
     return seed / 8 % 2 == 1;
 }
 
-static void attach_group(World *w)
-{
-    TmemClientConfig config = { .name = "group", .is_trust_group = true };
-
-    w->group = tmem_client_new(w->store, &config, NULL);
-    g_assert_nonnull(w->group);
-}
-
 static void set_up(World *w, const Door *door, uint64_t seed)
 {
     TmemStoreConfig config = { .seed = seed };
@@ -486,7 +440,7 @@ static void set_up(World *w, const Door *door, uint64_t seed)
     g_assert_nonnull(w->store);
     operator_init(&w->operator, w->store, w->model);
     if (has_group(seed)) {
-        attach_group(w);
+        w->group = test_new_group(w->store, "group");
     }
     for (unsigned i = 0; i < CLIENTS; i++) {
         attach(w, i);
@@ -566,19 +520,14 @@ static void tear_down(World *w, Happened *happened)
 
 /* --- One process hands over to the next --- */
 
-static void save_all(World *w, int fd)
+static int save_all(World *w)
 {
-    TmemSaver *saver = tmem_saver_new(w->store, fd);
+    TestLeft left[CLIENTS] = {};
 
     for (unsigned i = 0; i < CLIENTS; i++) {
-        const char *name = tmem_client_name(w->clients[i].client);
-        TmemBundle bundle = { .name = name, .client = name };
-
-        g_assert_true(tmem_saver_add(saver, w->clients[i].client, &bundle, 0,
-                                     NULL));
+        left[i].client = w->clients[i].client;
     }
-    g_assert_true(tmem_saver_finish(saver, NULL));
-    tmem_saver_free(saver);
+    return test_save(w->store, left, CLIENTS);
 }
 
 /* What the next process does not have: shared pools, or all of @client. */
@@ -618,15 +567,15 @@ static void take_all(World *w, TmemLoader *loader, Happened *happened)
 
 static void hand_over(World *w, Happened *happened)
 {
-    int fd = memfd_create("stream", 0);
     TmemStoreConfig config = { .seed = 1 };
     TmemStoreStats stats;
     TmemLoader *loader;
+    int fd;
 
     note_happened(w, happened);
     tmem_store_get_stats(w->store, &stats);
     config.size_bytes = stats.size_bytes;
-    save_all(w, fd);
+    fd = save_all(w);
     detach_all(w);
 
     w->store = tmem_store_new(&config, NULL);
@@ -634,7 +583,7 @@ static void hand_over(World *w, Happened *happened)
     loader = tmem_loader_new(w->store, fd, NULL);
     g_assert_nonnull(loader);
     if (w->group) {
-        attach_group(w);
+        w->group = test_new_group(w->store, "group");
     }
     take_all(w, loader, happened);
     if (w->group) {

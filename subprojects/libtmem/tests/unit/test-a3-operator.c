@@ -8,8 +8,7 @@
 
 typedef struct Pair {
     TmemStore *store;
-    TmemClient *client[2];
-    TmemContext *ctx[2];
+    Fixture f[2];
     uint64_t pool[2];
 } Pair;
 
@@ -19,25 +18,22 @@ static const uint8_t uuid[16] = { 0xa3 };
 static void pair_set_up(Pair *p, uint64_t size_bytes, const uint32_t *weights,
                         bool shared)
 {
-    TmemStoreConfig config = { .size_bytes = size_bytes, .seed = test_seed() };
-
-    p->store = tmem_store_new(&config, NULL);
-    g_assert_nonnull(p->store);
+    p->store = test_new_store(size_bytes);
     for (int i = 0; i < 2; i++) {
         TmemClientConfig client = {
             .name = i ? "second" : "first",
             .limits.weight = weights ? weights[i] : 0,
         };
 
-        p->client[i] = tmem_client_new(p->store, &client, NULL);
-        p->ctx[i] = tmem_context_new(p->client[i], NULL);
-        g_assert_nonnull(p->ctx[i]);
+        fixture_join(&p->f[i], p->store, &client);
         if (shared) {
-            tmem_client_authorize(p->client[i], uuid, true, NULL);
-            g_assert_cmpint(tmem_pool_join(p->client[i], uuid, TMEM_PAGE_SHIFT,
-                                           &p->pool[i]), ==, TMEM_STATUS_OK);
+            tmem_client_authorize(p->f[i].client, uuid, true, NULL);
+            g_assert_cmpint(tmem_pool_join(p->f[i].client, uuid,
+                                           TMEM_PAGE_SHIFT, &p->pool[i]), ==,
+                            TMEM_STATUS_OK);
         } else {
-            g_assert_cmpint(tmem_pool_create(p->client[i], TMEM_POOL_EPHEMERAL,
+            g_assert_cmpint(tmem_pool_create(p->f[i].client,
+                                             TMEM_POOL_EPHEMERAL,
                                              TMEM_PAGE_SHIFT, &p->pool[i]),
                             ==, TMEM_STATUS_OK);
         }
@@ -46,28 +42,21 @@ static void pair_set_up(Pair *p, uint64_t size_bytes, const uint32_t *weights,
 
 static uint64_t pair_bytes(Pair *p, int i)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(p->client[i], &stats);
-    return stats.bytes;
+    return test_stats(p->f[i].client).bytes;
 }
 
 static uint64_t pair_pages(Pair *p, int i)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(p->client[i], &stats);
-    return stats.total.pages;
+    return test_stats(p->f[i].client).total.pages;
 }
 
 static void pair_tear_down(Pair *p)
 {
     test_check(p->store);
     for (int i = 0; i < 2; i++) {
-        tmem_client_reset(p->client[i]);
+        tmem_client_reset(p->f[i].client);
         g_assert_cmpuint(pair_bytes(p, i), ==, 0);
-        tmem_context_free(p->ctx[i]);
-        tmem_client_free(p->client[i]);
+        fixture_leave(&p->f[i]);
     }
     tmem_store_free(p->store);
 }
@@ -75,7 +64,7 @@ static void pair_tear_down(Pair *p)
 static void pair_fill(Pair *p, int i, uint64_t nr)
 {
     for (uint64_t at = 0; at < nr; at++) {
-        test_store(p->ctx[i], test_handle(p->pool[i], i, at), TEST_PAGE_NOISE,
+        test_store(p->f[i].ctx, test_handle(p->pool[i], i, at), TEST_PAGE_NOISE,
                    at);
     }
 }
@@ -149,15 +138,15 @@ static void test_evict_after_leaving(void)
     pair_set_up(&p, 4u << 20, NULL, true);
     pair_fill(&p, 0, 100);
     pair_fill(&p, 1, 100);
-    g_assert_cmpint(tmem_pool_destroy(p.client[0], p.pool[0]), ==, 0);
+    g_assert_cmpint(tmem_pool_destroy(p.f[0].client, p.pool[0]), ==, 0);
     g_assert_cmpuint(pair_pages(&p, 0), ==, 0);
     g_assert_cmpuint(pair_pages(&p, 1), ==, 100);
     g_assert_cmpuint(tmem_store_evict(p.store, UINT64_MAX), >, 0);
     g_assert_cmpuint(pair_pages(&p, 1), ==, 0);
     /* And what is stored now is found. */
-    g_assert_cmpint(test_store(p.ctx[1], test_handle(p.pool[1], 1, 1),
+    g_assert_cmpint(test_store(p.f[1].ctx, test_handle(p.pool[1], 1, 1),
                                TEST_PAGE_TEXT, 1), ==, 0);
-    test_expect_page(p.ctx[1], test_handle(p.pool[1], 1, 1), TEST_PAGE_TEXT,
+    test_expect_page(p.f[1].ctx, test_handle(p.pool[1], 1, 1), TEST_PAGE_TEXT,
                      1);
     pair_tear_down(&p);
 }
@@ -185,15 +174,15 @@ static void test_billed_to_who_stored(void)
     /* Replaced by the other: it changes hands, with its bytes. */
     a = test_handle(p.pool[0], 1, 7);
     b = test_handle(p.pool[1], 1, 7);
-    g_assert_cmpint(test_store(p.ctx[0], a, TEST_PAGE_TEXT, 1), ==, 0);
+    g_assert_cmpint(test_store(p.f[0].ctx, a, TEST_PAGE_TEXT, 1), ==, 0);
     g_assert_cmpuint(pair_pages(&p, 0), ==, 1);
     g_assert_cmpuint(pair_pages(&p, 1), ==, 399);
-    test_expect_page(p.ctx[1], b, TEST_PAGE_TEXT, 1);
+    test_expect_page(p.f[1].ctx, b, TEST_PAGE_TEXT, 1);
 
     /* Who leaves takes its own, and nothing else. */
-    g_assert_cmpint(tmem_pool_destroy(p.client[1], p.pool[1]), ==, 0);
-    test_expect_page(p.ctx[0], a, TEST_PAGE_TEXT, 1);
-    test_expect_status(p.ctx[0], test_handle(p.pool[0], 1, 8),
+    g_assert_cmpint(tmem_pool_destroy(p.f[1].client, p.pool[1]), ==, 0);
+    test_expect_page(p.f[0].ctx, a, TEST_PAGE_TEXT, 1);
+    test_expect_status(p.f[0].ctx, test_handle(p.pool[0], 1, 8),
                        TMEM_STATUS_MISS);
     pair_tear_down(&p);
 }
@@ -219,13 +208,13 @@ static void test_codec_of_the_page(void)
     for (unsigned i = 0; i < nr; i++) {
         unsigned who = i % 2;
 
-        g_assert_true(tmem_pool_set_codec(p.client[who], p.pool[who],
+        g_assert_true(tmem_pool_set_codec(p.f[who].client, p.pool[who],
                                           &codecs[i / TEST_PAGE__MAX], NULL));
-        g_assert_cmpint(test_store(p.ctx[who], test_handle(p.pool[who], 1, i),
+        g_assert_cmpint(test_store(p.f[who].ctx, test_handle(p.pool[who], 1, i),
                                    i % TEST_PAGE__MAX, i), ==, 0);
     }
     for (unsigned i = 0; i < nr; i++) {
-        test_expect_page(p.ctx[i % 2], test_handle(p.pool[i % 2], 1, i),
+        test_expect_page(p.f[i % 2].ctx, test_handle(p.pool[i % 2], 1, i),
                          i % TEST_PAGE__MAX, i);
     }
     pair_tear_down(&p);

@@ -17,14 +17,6 @@ static void set_admission(Fixture *f, TmemAdmission admission)
     g_assert_no_error(err);
 }
 
-static TmemPoolStats total(TmemClient *client)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(client, &stats);
-    return stats.total;
-}
-
 /* B1: the refused store drops the older page. */
 static void expect_refusal(Fixture *f, TmemHandle h, TestPage sort,
                            TmemStatus status)
@@ -47,14 +39,14 @@ static void test_incompressible(void)
     /* By default they are kept as they are. */
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_NOISE, 1), ==,
                     TMEM_STATUS_OK);
-    g_assert_cmpuint(total(f.client).pages_raw, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.pages_raw, ==, 1);
 
     set_admission(&f, (TmemAdmission) {
         .max_stored_bytes = 3584, .refuse_incompressible = true,
     });
     test_expect_page(f.ctx, h, TEST_PAGE_NOISE, 1);
     expect_refusal(&f, h, TEST_PAGE_NOISE, TMEM_STATUS_REFUSED);
-    g_assert_cmpuint(total(f.client).stores_too_large, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.stores_too_large, ==, 1);
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_MIXED, 1), ==,
                     TMEM_STATUS_OK);
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_FILL64, 1), ==,
@@ -73,13 +65,13 @@ static void test_max_stored(void)
     set_admission(&f, (TmemAdmission) { .max_stored_bytes = 3000 });
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_MIXED, 1), ==,
                     TMEM_STATUS_OK);
-    g_assert_cmpuint(total(f.client).pages_compressed, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.pages_compressed, ==, 1);
 
     set_admission(&f, (TmemAdmission) { .max_stored_bytes = 1000 });
     g_assert_cmpint(test_store(f.ctx, h, TEST_PAGE_MIXED, 1), ==,
                     TMEM_STATUS_OK);
-    g_assert_cmpuint(total(f.client).pages_raw, ==, 1);
-    g_assert_cmpuint(total(f.client).pages_compressed, ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages_raw, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.pages_compressed, ==, 0);
 
     set_admission(&f, (TmemAdmission) {
         .max_stored_bytes = 1000, .refuse_incompressible = true,
@@ -107,7 +99,7 @@ static void test_mean(void)
                                TEST_PAGE_NOISE, 0), ==, TMEM_STATUS_OK);
     expect_refusal(&f, test_handle(f.persistent, 1, 1), TEST_PAGE_NOISE,
                    TMEM_STATUS_REFUSED);
-    g_assert_cmpuint(total(f.client).stores_mean, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.stores_mean, ==, 1);
     /* A small page is welcome, on whatever queue, and so is a same-filled. */
     g_assert_cmpint(test_store(other, test_handle(f.persistent, 1, 2),
                                TEST_PAGE_TEXT, 2), ==, TMEM_STATUS_OK);
@@ -148,8 +140,8 @@ static void test_host_share(void)
     }
     g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, 1, nr),
                                TEST_PAGE_NOISE, nr), ==, TMEM_STATUS_NOSPC);
-    g_assert_cmpuint(total(f.client).stores_host_share, ==, 2);
-    g_assert_cmpuint(total(f.client).stores_nospc, ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.stores_host_share, ==, 2);
+    g_assert_cmpuint(test_stats(f.client).total.stores_nospc, ==, 0);
     tmem_store_get_stats(f.store, &stats);
     g_assert_cmpuint(stats.used_bytes, <=, host / 20);
     g_assert_cmpuint(stats.used_bytes, >, host / 20 * 8 / 10);
@@ -184,7 +176,7 @@ static void test_host_share_evicts(void)
         g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 1, i),
                                    TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
     }
-    g_assert_cmpuint(total(f.client).evicted, >, 0);
+    g_assert_cmpuint(test_stats(f.client).total.evicted, >, 0);
     tmem_os_pretend_host_bytes(0);
     fixture_tear_down(&f);
 }
@@ -206,7 +198,7 @@ static void test_freeze_client(void)
     g_assert_true(tmem_client_frozen(f.client));
 
     expect_refusal(&f, h, TEST_PAGE_TEXT, TMEM_STATUS_FROZEN);
-    g_assert_cmpuint(total(f.client).stores_frozen, ==, 2);
+    g_assert_cmpuint(test_stats(f.client).total.stores_frozen, ==, 2);
     /* Loads and invalidates go on. */
     test_expect_page(f.ctx, kept, TEST_PAGE_TEXT, 2);
     g_assert_cmpint(tmem_page_invalidate(f.ctx, &kept), ==, TMEM_STATUS_OK);

@@ -22,14 +22,6 @@ static uint64_t used_bytes(TmemStore *store)
     return stats.used_bytes;
 }
 
-static uint64_t client_bytes(TmemClient *client)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(client, &stats);
-    return stats.bytes;
-}
-
 static TmemStatus put(Fixture *f, uint64_t pool, uint64_t i)
 {
     return test_store(f->ctx, test_handle(pool, i / 64, i), TEST_PAGE_NOISE, i);
@@ -265,7 +257,7 @@ static void test_share_is_lowered(void)
     set_limits(&f, 20 * MIB);
     set_host_percent(&f, 25);
     g_assert_cmpuint(used_bytes(f.store), <, 21 * MIB);
-    g_assert_cmpuint(client_bytes(f.client), >=, 20 * MIB - MIB / 4);
+    g_assert_cmpuint(test_stats(f.client).bytes, >=, 20 * MIB - MIB / 4);
     /* ... and the rest as the client itself stores more. */
     for (uint64_t end = nr + 1000; nr < end; nr++) {
         put(&f, f.ephemeral, nr);
@@ -301,18 +293,13 @@ static void test_share_is_promised(void)
     fixture_set_up(&f, 32 * MIB, 0);
     tmem_store_set_event_func(f.store, count_full, &nr_full);
     set_host_percent(&f, 25);
-    b.store = f.store;
-    b.client = tmem_client_new(f.store, &config, &err);
-    g_assert_no_error(err);
-    b.ctx = tmem_context_new(b.client, &err);
-    g_assert_no_error(err);
-    g_assert_cmpint(tmem_pool_create(b.client, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &b.persistent), ==, 0);
+    fixture_join(&b, f.store, &config);
+    fixture_create_pools(&b);
     while (put(&f, f.persistent, nr) == TMEM_STATUS_OK) {
         nr++;
     }
-    g_assert_cmpuint(client_bytes(f.client), >, 6 * MIB);
-    for (nr = 0; client_bytes(b.client) + MIB / 4 < 8 * MIB; nr++) {
+    g_assert_cmpuint(test_stats(f.client).bytes, >, 6 * MIB);
+    for (nr = 0; test_stats(b.client).bytes + MIB / 4 < 8 * MIB; nr++) {
         g_assert_cmpint(put(&b, b.persistent, nr), ==, TMEM_STATUS_OK);
     }
     while (put(&b, b.persistent, nr) == TMEM_STATUS_OK) {
@@ -330,8 +317,7 @@ static void test_share_is_promised(void)
     set_host_percent(&f, 10);
     g_assert_true(tmem_client_set_limits(
         b.client, &(TmemLimits) { .min_bytes = 8 * MIB, .weight = 7 }, &err));
-    tmem_context_free(b.ctx);
-    tmem_client_free(b.client);
+    fixture_leave(&b);
     tmem_os_pretend_host_bytes(0);
     fixture_tear_down(&f);
 }
@@ -375,11 +361,11 @@ static void test_pressure_keeps_minimum(void)
         g_assert_cmpint(put(&f, f.ephemeral, nr), ==, TMEM_STATUS_OK);
     }
     press(f.store, 100, 0);
-    g_assert_cmpuint(client_bytes(f.client), >=, 8 * MIB - MIB / 4);
-    g_assert_cmpuint(client_bytes(f.client), <=, 8 * MIB + MIB / 2);
+    g_assert_cmpuint(test_stats(f.client).bytes, >=, 8 * MIB - MIB / 4);
+    g_assert_cmpuint(test_stats(f.client).bytes, <=, 8 * MIB + MIB / 2);
     /* The operator may. */
     tmem_store_evict(f.store, UINT64_MAX);
-    g_assert_cmpuint(client_bytes(f.client), <, MIB);
+    g_assert_cmpuint(test_stats(f.client).bytes, <, MIB);
     fixture_tear_down(&f);
 }
 

@@ -6,7 +6,6 @@
 #include "tmem-os.h"
 #include "tmem-store.h"
 
-#define SECOND      1000000000ull
 #define STORE_SIZE  (64u << 20)
 #define LIMIT       (4u << 20)
 
@@ -51,12 +50,9 @@ static uint64_t fill(Told *t, uint64_t pool)
     for (uint64_t n = 0; n < 2 * LIMIT / TMEM_PAGE_SIZE; n++) {
         TmemHandle h = test_handle(pool, n / 64, n);
         uint8_t *page = tmem_context_bounce(t->f.ctx);
-        TestRand r = { n };
         TmemStatus status;
 
-        for (unsigned i = 0; i < TMEM_PAGE_SIZE; i++) {
-            page[i] = "etaoinshrdlucmfw"[test_rand_below(&r, 16)];
-        }
+        test_page_letters(page, n);
         status = tmem_page_store(t->f.ctx, &h, page);
         g_assert_true(status == TMEM_STATUS_OK || status == TMEM_STATUS_QUOTA);
         nr += status == TMEM_STATUS_OK;
@@ -90,9 +86,7 @@ static void test_left_recompressed(gconstpointer opaque)
         tmem_store_recompress(t.f.store);
     }
     for (uint64_t second = 1; second < 60; second++) {
-        while (tmem_upkeep_step(t.f.store, second * SECOND, SECOND)) {
-            /* More of it. */
-        }
+        test_upkeep(t.f.store, second);
     }
     g_assert_cmpuint(t.nr[TMEM_EVENT_LIMIT_LEFT], ==, 1);
     g_assert_cmpuint(t.nr[TMEM_EVENT_LIMIT_REACHED], ==, 1);
@@ -169,46 +163,37 @@ static void *come_and_go(void *opaque)
     g_autofree char *name = g_strdup_printf("%p", (void *)&name);
     TmemClientConfig config = { .name = name };
     Crowd *c = opaque;
-    GError *err = NULL;
-    TmemClient *client = tmem_client_new(c->store, &config, &err);
-    TmemContext *ctx;
     uint64_t pool;
+    Fixture f;
 
-    g_assert_no_error(err);
-    ctx = tmem_context_new(client, &err);
-    g_assert_no_error(err);
-    while (tmem_pool_create(client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+    fixture_join(&f, c->store, &config);
+    while (tmem_pool_create(f.client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
                             &pool) != TMEM_STATUS_OK) {
         g_usleep(100);
     }
     while (__atomic_load_n(&c->nr_edges, __ATOMIC_RELAXED) < CROWD_EDGES) {
         uint64_t n = 0;
 
-        while (test_store(ctx, test_handle(pool, n / 64, n), TEST_PAGE_NOISE,
+        while (test_store(f.ctx, test_handle(pool, n / 64, n), TEST_PAGE_NOISE,
                           n) == TMEM_STATUS_OK) {
             n++;
         }
         for (uint64_t object = 0; object <= n / 64; object++) {
             TmemHandle h = test_handle(pool, object, 0);
 
-            tmem_object_invalidate(ctx, &h);
+            tmem_object_invalidate(f.ctx, &h);
         }
     }
-    tmem_client_reset(client);
-    tmem_context_free(ctx);
-    tmem_client_free(client);
+    tmem_client_reset(f.client);
+    fixture_leave(&f);
     return NULL;
 }
 
 static void test_order(void)
 {
-    TmemStoreConfig config = { .size_bytes = CROWD_SIZE };
+    Crowd c = { .store = test_new_store(CROWD_SIZE) };
     pthread_t threads[CROWD];
-    GError *err = NULL;
-    Crowd c = {};
 
-    c.store = tmem_store_new(&config, &err);
-    g_assert_no_error(err);
     tmem_store_set_event_func(c.store, note_edge, &c);
     for (int i = 0; i < CROWD; i++) {
         g_assert_cmpint(pthread_create(&threads[i], NULL, come_and_go, &c),

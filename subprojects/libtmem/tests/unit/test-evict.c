@@ -90,35 +90,23 @@ static void test_busy_victims(void)
 
 /* --- Between clients --- */
 
-typedef struct Other {
-    TmemClient *client;
-    TmemContext *ctx;
-    uint64_t ephemeral;
-} Other;
-
-static void other_set_up(Other *o, TmemStore *store)
+static void other_set_up(Fixture *o, TmemStore *store)
 {
     TmemClientConfig config = { .name = "other" };
 
-    o->client = tmem_client_new(store, &config, NULL);
-    o->ctx = tmem_context_new(o->client, NULL);
-    g_assert_cmpint(tmem_pool_create(o->client, TMEM_POOL_EPHEMERAL,
-                                     TMEM_PAGE_SHIFT, &o->ephemeral), ==, 0);
+    fixture_join(o, store, &config);
+    fixture_create_pools(o);
 }
 
-static void other_tear_down(Other *o)
+static void other_tear_down(Fixture *o)
 {
     tmem_client_reset(o->client);
-    tmem_context_free(o->ctx);
-    tmem_client_free(o->client);
+    fixture_leave(o);
 }
 
 static TmemPoolStats totals(TmemClient *client)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(client, &stats);
-    return stats.total;
+    return test_stats(client).total;
 }
 
 /*
@@ -129,7 +117,7 @@ static void test_idle_same_filled(void)
 {
     TmemPoolStats idle;
     Fixture f;
-    Other o;
+    Fixture o;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     other_set_up(&o, f.store);
@@ -364,7 +352,7 @@ static void test_own_pools(void)
 static void test_others_pages_stay(void)
 {
     Fixture f;
-    Other o;
+    Fixture o;
 
     fixture_set_up(&f, FIXTURE_SIZE, 256 << 10);
     other_set_up(&o, f.store);

@@ -7,12 +7,9 @@
  * of one allocation (which eviction and the retries may mend) and once with the
  * failure of all from the Nth on.
  */
-#include <sys/mman.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "libtmem/tmem-save.h"
-#include "testlib.h"
+#include "testsave.h"
 #include "tmem-fault.h"
 #include "tmem-stream.h"
 #include "tmem-upkeep.h"
@@ -258,7 +255,6 @@ static void test_fault_client(void)
 /* A group; and its members' stores, of a page that is new and of an equal. */
 static bool trust_round(bool sticky, unsigned n)
 {
-    TmemClientConfig config = { .name = "group", .is_trust_group = true };
     uint8_t page[TMEM_PAGE_SIZE];
     TmemClientStats stats;
     TmemStatus status[2];
@@ -269,7 +265,7 @@ static bool trust_round(bool sticky, unsigned n)
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     tmem_client_reset(f.client);
-    group = tmem_client_new(f.store, &config, NULL);
+    group = test_new_group(f.store, "group");
     g_assert_true(tmem_client_set_trust_group(f.client, group, NULL));
     g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_EPHEMERAL,
                                      TMEM_PAGE_SHIFT, &id), ==, 0);
@@ -599,23 +595,13 @@ static void test_fault_credit(void)
 /* A stream with a page, and with what its door remembers. */
 static int leave_stream(void)
 {
-    TmemBundle bundle = {
-        .name = "door", .client = "test", .state = "abc", .state_bytes = 3,
-    };
-    int fd = memfd_create("stream", 0);
-    TmemSaver *saver;
     Fixture f;
+    int fd;
 
-    g_assert_cmpint(fd, >=, 0);
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     test_store(f.ctx, test_handle(f.persistent, 1, 1), TEST_PAGE_TEXT, 1);
-    saver = tmem_saver_new(f.store, fd);
-    g_assert_true(tmem_saver_add(saver, f.client, &bundle, 0, NULL));
-    g_assert_true(tmem_saver_finish(saver, NULL));
-    tmem_saver_free(saver);
-    tmem_context_free(f.ctx);
-    tmem_client_free(f.client);
-    tmem_store_free(f.store);
+    fd = test_save(f.store, &(TestLeft) { f.client, "door", "abc" }, 1);
+    fixture_tear_down(&f);
     return fd;
 }
 
@@ -628,40 +614,34 @@ static void expect_no_memory(GError **err, const char *point)
 
 static void test_fault_restore(void)
 {
-    TmemStoreConfig config = { .size_bytes = FIXTURE_SIZE };
-    TmemClientConfig client_config = { .name = "test" };
-    TmemStore *store = tmem_store_new(&config, NULL);
+    TmemClientConfig config = { .name = "test" };
+    TmemStore *store = test_new_store(FIXTURE_SIZE);
     uint64_t state_bytes, host_pool;
     int fd = leave_stream();
     TmemLoader *loader;
-    TmemClient *client;
-    TmemContext *ctx;
     GError *err = NULL;
     char left[3];
     void *state;
+    Fixture f;
 
     tmem_fault_arm("restore-directory", 1);
     g_assert_null(tmem_loader_new(store, fd, &err));
     expect_no_memory(&err, "restore-directory");
     loader = tmem_loader_new(store, fd, &err);
     g_assert_no_error(err);
-    client = tmem_client_new(store, &client_config, NULL);
-    ctx = tmem_context_new(client, NULL);
+    fixture_join(&f, store, &config);
     g_assert_true(tmem_loader_use(loader, NULL));
     tmem_fault_arm("restore-state", 1);
-    g_assert_false(tmem_loader_take(loader, "door", ctx, &state, &state_bytes,
+    g_assert_false(tmem_loader_take(loader, "door", f.ctx, &state, &state_bytes,
                                     &host_pool, &err));
     expect_no_memory(&err, "restore-state");
     g_assert_null(state);
     /* Memory of the file that is given back reads as zeros. */
     g_assert_cmpint(pread(fd, left, 3, TMEM_STREAM_ALIGN), ==, 3);
     g_assert_cmpmem(left, 3, "\0\0\0", 3);
-    g_assert_cmpuint(tmem_client_persistent_pages(client), ==, 0);
-    test_check(store);
+    g_assert_cmpuint(tmem_client_persistent_pages(f.client), ==, 0);
     tmem_loader_free(loader);
-    tmem_context_free(ctx);
-    tmem_client_free(client);
-    tmem_store_free(store);
+    fixture_tear_down(&f);
     close(fd);
 }
 

@@ -72,28 +72,23 @@ static void test_limit(void)
 static void test_full(void)
 {
     TmemClientConfig config = { .name = "another" };
-    TmemClient *another;
+    Fixture f, another;
     unsigned nr_told;
-    TmemContext *ctx;
-    uint64_t pool;
-    Fixture f;
 
     set_up(&f, 0, &nr_told);
-    another = tmem_client_new(f.store, &config, NULL);
-    ctx = tmem_context_new(another, NULL);
-    g_assert_cmpint(tmem_pool_create(another, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &pool), ==, 0);
-    g_assert_cmpint(fill_up(ctx, pool), ==, TMEM_STATUS_NOSPC);
+    fixture_join(&another, f.store, &config);
+    fixture_create_pools(&another);
+    g_assert_cmpint(fill_up(another.ctx, another.persistent), ==,
+                    TMEM_STATUS_NOSPC);
     /* It is their business until a store of ours is refused. */
     g_assert_cmpuint(tmem_client_hints(f.client), ==, 0);
     fill_up(f.ctx, f.persistent);
     g_assert_cmpuint(tmem_client_hints(f.client), ==, PERSISTENT);
     g_assert_cmpuint(nr_told, ==, 1);
-    empty(ctx, pool);
+    empty(another.ctx, another.persistent);
     g_assert_cmpuint(tmem_client_hints(f.client), ==, 0);
     g_assert_cmpuint(nr_told, ==, 2);
-    tmem_context_free(ctx);
-    tmem_client_free(another);
+    fixture_leave(&another);
     fixture_tear_down(&f);
 }
 

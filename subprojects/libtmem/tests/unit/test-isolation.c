@@ -15,36 +15,12 @@
 #define SECOND      1000000000ull
 #define OTHER       (1 << 20)   /* tags of pages that equal no other's */
 
-typedef struct Guest {
-    TmemClient *client;
-    TmemContext *ctx;
-    uint64_t pools[2];
-} Guest;
-
-static void guest_create_pools(Guest *g)
-{
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &g->pools[0]), ==, 0);
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_EPHEMERAL,
-                                     TMEM_PAGE_SHIFT, &g->pools[1]), ==, 0);
-}
-
-static void guest_set_up(Guest *g, TmemStore *store, const char *name)
+static void guest_set_up(Fixture *g, TmemStore *store, const char *name)
 {
     TmemClientConfig config = { .name = name };
-    GError *err = NULL;
 
-    g->client = tmem_client_new(store, &config, &err);
-    g_assert_no_error(err);
-    g->ctx = tmem_context_new(g->client, &err);
-    g_assert_no_error(err);
-    guest_create_pools(g);
-}
-
-static void guest_tear_down(Guest *g)
-{
-    tmem_context_free(g->ctx);
-    tmem_client_free(g->client);
+    fixture_join(g, store, &config);
+    fixture_create_pools(g);
 }
 
 /*
@@ -71,9 +47,9 @@ static void make_page(uint8_t *page, uint64_t n, uint64_t tag)
     }
 }
 
-static TmemHandle handle_of(const Guest *g, uint64_t n)
+static TmemHandle handle_of(const Fixture *g, uint64_t n)
 {
-    return test_handle(g->pools[n & 1], n / 64, n);
+    return test_handle(n & 1 ? g->ephemeral : g->persistent, n / 64, n);
 }
 
 /* --- What a client sees --- */
@@ -90,7 +66,7 @@ static void see_pool(const TmemPoolInfo *info, void *opaque)
     see(opaque, &info->stats, sizeof(info->stats));
 }
 
-static void see_statistics(Guest *g, GByteArray *seen)
+static void see_statistics(Fixture *g, GByteArray *seen)
 {
     uint32_t hints = tmem_client_hints(g->client);
     TmemClientStats stats;
@@ -106,7 +82,7 @@ static void see_statistics(Guest *g, GByteArray *seen)
 
 /* --- A run --- */
 
-static void operate(Guest *g, TestRand *rand, uint64_t n, uint64_t shift,
+static void operate(Fixture *g, TestRand *rand, uint64_t n, uint64_t shift,
                     GByteArray *seen)
 {
     uint64_t old = test_rand_below(rand, n + 1), version;
@@ -130,19 +106,17 @@ static void operate(Guest *g, TestRand *rand, uint64_t n, uint64_t shift,
 }
 
 /* @g is in a group with another, which has the same pages. */
-static TmemClient *set_up_group(TmemStore *store, Guest *g, Guest *partner)
+static TmemClient *set_up_group(TmemStore *store, Fixture *g, Fixture *partner)
 {
-    TmemClientConfig config = { .name = "group", .is_trust_group = true };
-    TmemClient *group = tmem_client_new(store, &config, NULL);
+    TmemClient *group = test_new_group(store, "group");
 
-    g_assert_nonnull(group);
     guest_set_up(partner, store, "partner");
     tmem_client_reset(g->client);
     g_assert_true(tmem_client_set_trust_group(g->client, group, NULL));
     tmem_client_reset(partner->client);
     g_assert_true(tmem_client_set_trust_group(partner->client, group, NULL));
-    guest_create_pools(g);
-    guest_create_pools(partner);
+    fixture_create_pools(g);
+    fixture_create_pools(partner);
     return group;
 }
 
@@ -159,7 +133,7 @@ static GByteArray *run(uint64_t shift, bool has_group, TmemClientStats *first)
     TmemClient *group = NULL;
     g_autoptr(GError) err = NULL;
     TmemStore *store;
-    Guest g[3];
+    Fixture g[3];
 
     store = tmem_store_new(&config, &err);
     g_assert_no_error(err);
@@ -181,12 +155,12 @@ static GByteArray *run(uint64_t shift, bool has_group, TmemClientStats *first)
             see_statistics(&g[1], seen);
         }
     }
-    tmem_client_get_stats(g[0].client, first);
+    *first = test_stats(g[0].client);
     test_check(store);
-    guest_tear_down(&g[0]);
-    guest_tear_down(&g[1]);
+    fixture_leave(&g[0]);
+    fixture_leave(&g[1]);
     if (has_group) {
-        guest_tear_down(&g[2]);
+        fixture_leave(&g[2]);
         tmem_client_free(group);
     }
     tmem_store_free(store);

@@ -57,10 +57,7 @@ static void fire(Host *h)
 
 static uint64_t ephemeral_pages(Host *h)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(h->f.client, &stats);
-    return stats.total.pages;
+    return test_stats(h->f.client).total.pages;
 }
 
 static void host_set_up(Host *h, const TmemPressure *policy)

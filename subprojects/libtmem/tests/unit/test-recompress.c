@@ -10,20 +10,15 @@
 #include "tmem-clock.h"
 #include "tmem-store.h"
 
-#define SECOND      1000000000ull
 #define STORE_SIZE  (64u << 20)
 
-/* Letters of an alphabet of 16: nothing for LZ4, half of it for zstd. */
 static void store_pages(Fixture *f, uint64_t pool, uint64_t nr)
 {
     for (uint64_t n = 0; n < nr; n++) {
         TmemHandle h = test_handle(pool, n / 64, n);
         uint8_t *page = tmem_context_bounce(f->ctx);
-        TestRand r = { n };
 
-        for (unsigned i = 0; i < TMEM_PAGE_SIZE; i++) {
-            page[i] = "etaoinshrdlucmfw"[test_rand_below(&r, 16)];
-        }
+        test_page_letters(page, n);
         g_assert_cmpint(tmem_page_store(f->ctx, &h, page), ==, 0);
     }
 }
@@ -31,21 +26,6 @@ static void store_pages(Fixture *f, uint64_t pool, uint64_t nr)
 static void store_some(Fixture *f, uint64_t nr)
 {
     store_pages(f, f->persistent, nr);
-}
-
-static void run(TmemStore *store, uint64_t second)
-{
-    while (tmem_upkeep_step(store, second * SECOND, SECOND)) {
-        /* More of it. */
-    }
-}
-
-static TmemPoolStats total(Fixture *f)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(f->client, &stats);
-    return stats.total;
 }
 
 /* --- Idle times --- */
@@ -59,15 +39,15 @@ static void test_idle_shorter(void)
     fixture_set_up(&f, STORE_SIZE, 0);
     test_set_upkeep(f.store, 86400, false);
     store_some(&f, nr);
-    run(f.store, 1000);
+    test_upkeep(f.store, 1000);
     test_set_upkeep(f.store, 10, false);
     for (uint64_t t = 1001; t <= 1020; t++) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
         if (t < 1010) {
-            g_assert_cmpuint(total(&f).recompressed, ==, 0);
+            g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
         }
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     fixture_tear_down(&f);
 }
 
@@ -80,17 +60,17 @@ static void test_idle_longer(void)
     fixture_set_up(&f, STORE_SIZE, 0);
     test_set_upkeep(f.store, 10, false);
     store_some(&f, nr);
-    run(f.store, 1000);
-    run(f.store, 1005);
+    test_upkeep(f.store, 1000);
+    test_upkeep(f.store, 1005);
     test_set_upkeep(f.store, 3600, false);
     for (uint64_t t = 1006; t < 1000 + 3600; t += 10) {
-        run(f.store, t);
-        g_assert_cmpuint(total(&f).recompressed, ==, 0);
+        test_upkeep(f.store, t);
+        g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
     }
     for (uint64_t t = 1000 + 3600; t < 1100 + 3600; t += 10) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     fixture_tear_down(&f);
 }
 
@@ -105,22 +85,22 @@ static void test_idle_toggled(void)
     for (int i = 0; i < 6; i++) {
         test_set_upkeep(f.store, 3600, false);
         /* Half of a pass, if one begins. */
-        while (tmem_upkeep_step(f.store, (1000 + i) * SECOND, 0) &&
+        while (tmem_upkeep_step(f.store, (1000 + i) * TEST_SECOND, 0) &&
                f.store->upkeep.aging.shard < f.store->index.nr_shards / 2) {
-            g_assert_cmpuint(total(&f).recompressed, ==, 0);
+            g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
         }
         test_set_upkeep(f.store, 0, false);
-        g_assert_false(tmem_upkeep_step(f.store, (1000 + i) * SECOND, 0));
+        g_assert_false(tmem_upkeep_step(f.store, (1000 + i) * TEST_SECOND, 0));
     }
     test_set_upkeep(f.store, 3600, false);
     for (uint64_t t = 1010; t < 1000 + 3600; t += 10) {
-        run(f.store, t);
-        g_assert_cmpuint(total(&f).recompressed, ==, 0);
+        test_upkeep(f.store, t);
+        g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
     }
     for (uint64_t t = 1000 + 3600; t < 1000 + 2 * 3600; t += 60) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     fixture_tear_down(&f);
 }
 
@@ -137,11 +117,11 @@ static void test_short_steps(void)
     fixture_set_up(&f, STORE_SIZE, 0);
     test_set_upkeep(f.store, 2, false);
     store_some(&f, nr);
-    run(f.store, 1);
-    run(f.store, 2);
+    test_upkeep(f.store, 1);
+    test_upkeep(f.store, 2);
     while (more) {
-        more = tmem_upkeep_step(f.store, 3 * SECOND, 0);
-        after = total(&f).recompressed;
+        more = tmem_upkeep_step(f.store, 3 * TEST_SECOND, 0);
+        after = test_stats(f.client).total.recompressed;
         g_assert_cmpuint(after, <=, before + 1);
         before = after;
     }

@@ -287,6 +287,39 @@ static void test_arena_owner_words(void)
     }
 }
 
+/*
+ * Caught: an owner word that went bad leads to a segment that becomes another's
+ * just now.  Who looks there sees the class that it had with the space that it
+ * gets, divides by the size of a class that this space has not, and dies.
+ */
+static void test_arena_class_of_another(void)
+{
+    TmemArena *arena = g_new0(TmemArena, 1);
+    TmemSegment *seg;
+    TmemLimits limits = {};
+    TmemStatus why;
+    TmemHeap heap;
+    TmemRef ref;
+
+    g_assert_true(tmem_arena_init(arena, TMEM_STORE_SIZE_MIN, NULL));
+    g_assert_true(tmem_heap_init(&heap, arena, "test", &limits, NULL));
+    ref = tmem_heap_alloc(&heap, TMEM_SPACE_PERSISTENT, TMEM_SLOT_BYTES_MAX,
+                          false, &why);
+    seg = &arena->segments[tmem_arena_segment_of(arena, ref)];
+    g_assert_cmpuint(seg->class_nr, >=,
+                     tmem_arena_sizes(arena, TMEM_SPACE_EPHEMERAL)->nr);
+    g_assert_true(tmem_heap_is_slot(arena, TMEM_SPACE_PERSISTENT, ref, 1));
+    seg->space = TMEM_SPACE_EPHEMERAL;
+    g_assert_false(tmem_heap_is_slot(arena, TMEM_SPACE_EPHEMERAL, ref, 1));
+    g_assert_false(tmem_heap_is_slot(arena, TMEM_SPACE_PERSISTENT, ref, 1));
+    seg->space = TMEM_SPACE_PERSISTENT;
+    tmem_heap_free(arena, ref);
+    tmem_arena_trim(arena);
+    tmem_heap_destroy(&heap);
+    tmem_arena_destroy(arena);
+    g_free(arena);
+}
+
 /* Slots do not overlap, and the budget holds to the byte. */
 static void test_arena_slots(void)
 {
@@ -593,6 +626,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/B4/wrong-record", test_wrong_record);
     g_test_add_func("/tmem/arena/classes", test_arena_classes);
     g_test_add_func("/tmem/arena/owner-words", test_arena_owner_words);
+    g_test_add_func("/tmem/arena/class-of-another",
+                    test_arena_class_of_another);
     g_test_add_func("/tmem/arena/slots", test_arena_slots);
     g_test_add_func("/tmem/B7-B9/index/edges", test_index_edges);
     g_test_add_func("/tmem/index/cost", test_index_cost);

@@ -3,13 +3,11 @@
  * Pools that go from one store to the next through a stream
  */
 #include <fcntl.h>
-#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "libtmem/tmem-save.h"
-#include "testlib.h"
 #include "testpeek.h"
+#include "testsave.h"
 #include "tmem-stream.h"
 
 #define GUEST   "guest"
@@ -17,36 +15,15 @@
 
 /* --- Two processes, in one --- */
 
-static int new_file(void)
-{
-    int fd = memfd_create("stream", MFD_ALLOW_SEALING);
-
-    g_assert_cmpint(fd, >=, 0);
-    return fd;
-}
-
 /* Moves what the guest has, and @host_pool if not 0, to a new stream. */
 static int save(Fixture *f, uint64_t host_pool)
 {
-    int fd = new_file();
-    TmemSaver *saver = tmem_saver_new(f->store, fd);
-    TmemBundle guest = {
-        .name = GUEST, .client = "test", .state = "abc", .state_bytes = 3,
+    const TestLeft left[] = {
+        { .client = f->client, .name = GUEST, .state = "abc" },
+        { .client = f->client, .name = HOST, .host_pool = host_pool },
     };
-    TmemBundle host = { .name = HOST, .client = "test" };
-    GError *err = NULL;
 
-    tmem_saver_add(saver, f->client, &guest, 0, &err);
-    g_assert_no_error(err);
-    if (host_pool) {
-        tmem_saver_add(saver, f->client, &host, host_pool, &err);
-        g_assert_no_error(err);
-    }
-    tmem_saver_finish(saver, &err);
-    g_assert_no_error(err);
-    tmem_saver_free(saver);
-    test_check(f->store);
-    return fd;
+    return test_save(f->store, left, host_pool ? 2 : 1);
 }
 
 /* An empty store with a client that has no pools, and the stream. */
@@ -54,24 +31,11 @@ static TmemLoader *set_up_next(Fixture *f, uint64_t size_bytes,
                                const TmemClientConfig *client_config, int fd,
                                GError **errp)
 {
-    TmemStoreConfig config = { .size_bytes = size_bytes };
     TmemClientConfig defaults = { .name = "test" };
-    TmemStoreStats stats;
-    TmemLoader *loader;
-    GError *err = NULL;
+    TmemStore *store = test_new_store(size_bytes);
+    TmemLoader *loader = tmem_loader_new(store, fd, errp);
 
-    *f = (Fixture) {};
-    f->store = tmem_store_new(&config, &err);
-    g_assert_no_error(err);
-    tmem_store_get_stats(f->store, &stats);
-    f->empty_bytes = stats.used_bytes;
-    loader = tmem_loader_new(f->store, fd, errp);
-    f->client = tmem_client_new(f->store,
-                                client_config ? client_config : &defaults,
-                                &err);
-    g_assert_no_error(err);
-    f->ctx = tmem_context_new(f->client, &err);
-    g_assert_no_error(err);
+    fixture_join(f, store, client_config ? client_config : &defaults);
     return loader;
 }
 
@@ -146,14 +110,6 @@ static void expect_filled(Fixture *f, uint64_t pool, unsigned nr)
     }
 }
 
-static uint64_t pages_of(TmemClient *client)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(client, &stats);
-    return stats.total.pages;
-}
-
 /* Caught: a page, a pool or an id that does not survive, in every encoding. */
 static void test_round_trip(void)
 {
@@ -178,7 +134,7 @@ static void test_round_trip(void)
     fill(&f, host, 300);
     fd = save(&f, host);
     /* It was moved. */
-    g_assert_cmpuint(pages_of(f.client), ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, 0);
 
     loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
     g_assert_nonnull(loader);
@@ -195,7 +151,7 @@ static void test_round_trip(void)
     expect_filled(&g, zstd_pool, 100);
     expect_filled(&g, new_host, 300);
     test_expect_status(g.ctx, handle_of(f.ephemeral, 0), TMEM_STATUS_MISS);
-    g_assert_cmpuint(pages_of(g.client), ==, nr + 100 + 300);
+    g_assert_cmpuint(test_stats(g.client).total.pages, ==, nr + 100 + 300);
     g_assert_cmpint(tmem_pool_create(g.client, TMEM_POOL_PERSISTENT,
                                      TMEM_PAGE_SHIFT, &pool), ==,
                     TMEM_STATUS_OK);
@@ -374,7 +330,7 @@ static void test_sealed(void)
 /* The store that is to get a stream of @bytes bytes refuses it. */
 static void expect_no_stream(const uint8_t *data, size_t bytes)
 {
-    int fd = new_file();
+    int fd = test_new_stream();
     GError *err = NULL;
     Fixture f;
 
@@ -382,8 +338,7 @@ static void expect_no_stream(const uint8_t *data, size_t bytes)
     g_assert_null(set_up_next(&f, TMEM_STORE_SIZE_MIN, NULL, fd, &err));
     expect_refused(err, "the pages that were handed over are lost: ");
     close(fd);
-    tmem_context_free(f.ctx);
-    tmem_client_free(f.client);
+    fixture_leave(&f);
     tmem_store_free(f.store);
 }
 
@@ -474,32 +429,23 @@ typedef struct Sharing {
 
 static void sharing_set_up(Sharing *s, uint64_t size_bytes)
 {
-    TmemStoreConfig config = { .size_bytes = size_bytes };
-    GError *err = NULL;
-
     *s = (Sharing) {};
-    s->f[0].store = s->f[1].store = tmem_store_new(&config, &err);
-    g_assert_no_error(err);
+    s->f[0].store = s->f[1].store = test_new_store(size_bytes);
 }
 
 static void sharing_add_client(Sharing *s, unsigned i)
 {
     g_autofree char *name = g_strdup_printf("sharing-%u", i);
     TmemClientConfig config = { .name = name, .credit = 16 };
-    GError *err = NULL;
 
-    s->f[i].client = tmem_client_new(s->f[i].store, &config, &err);
-    g_assert_no_error(err);
-    s->f[i].ctx = tmem_context_new(s->f[i].client, &err);
-    g_assert_no_error(err);
+    fixture_join(&s->f[i], s->f[i].store, &config);
 }
 
 static void sharing_tear_down(Sharing *s)
 {
     test_check(s->f[0].store);
     for (unsigned i = 0; i < NR_SHARING; i++) {
-        tmem_context_free(s->f[i].ctx);
-        tmem_client_free(s->f[i].client);
+        fixture_leave(&s->f[i]);
     }
     tmem_store_free(s->f[0].store);
 }
@@ -526,23 +472,12 @@ static void sharing_fill(Sharing *s, unsigned i)
 /* Moves what all clients have to a new stream; bundle "0" is of client 0. */
 static int sharing_save(Sharing *s)
 {
-    int fd = new_file();
-    TmemSaver *saver = tmem_saver_new(s->f[0].store, fd);
-    GError *err = NULL;
+    const TestLeft left[NR_SHARING] = {
+        { .client = s->f[0].client, .name = "0" },
+        { .client = s->f[1].client, .name = "1" },
+    };
 
-    for (unsigned i = 0; i < NR_SHARING; i++) {
-        g_autofree char *name = g_strdup_printf("%u", i);
-        TmemBundle bundle = {
-            .name = name, .client = tmem_client_name(s->f[i].client),
-        };
-
-        tmem_saver_add(saver, s->f[i].client, &bundle, 0, &err);
-        g_assert_no_error(err);
-    }
-    tmem_saver_finish(saver, &err);
-    g_assert_no_error(err);
-    tmem_saver_free(saver);
-    return fd;
+    return test_save(s->f[0].store, left, NR_SHARING);
 }
 
 /*
@@ -578,7 +513,8 @@ static void test_above_share(void)
         g_autofree char *name = g_strdup_printf("%d", i);
 
         take(loader, &t.f[i], name, "", &(uint64_t) { 0 });
-        g_assert_cmpuint(pages_of(t.f[i].client), ==, s.nr_pages[i]);
+        g_assert_cmpuint(test_stats(t.f[i].client).total.pages, ==,
+                         s.nr_pages[i]);
         expect_filled(&t.f[i], s.f[i].persistent, s.nr_pages[i]);
     }
     g_assert_cmpuint(s.granted, >, 0);
@@ -655,46 +591,22 @@ static void make_pool_at(Fixture *f, unsigned place)
     }
 }
 
-/* A client of the host's beside that of the fixture, with a disk. */
-typedef struct Beside {
-    TmemClient *client;
-    TmemContext *ctx;
-    uint64_t pool;
-} Beside;
-
-static void beside_set_up(Beside *b, TmemStore *store)
+/* A client of the host's beside that of the fixture. */
+static void beside_set_up(Fixture *b, TmemStore *store)
 {
     TmemClientConfig config = { .name = "beside", .limits.max_bytes = 1 << 20 };
-    GError *err = NULL;
 
-    b->client = tmem_client_new(store, &config, &err);
-    g_assert_no_error(err);
-    b->ctx = tmem_context_new(b->client, &err);
-    g_assert_no_error(err);
+    fixture_join(b, store, &config);
 }
 
-static void beside_tear_down(Beside *b)
+static int save_both(Fixture *f, Fixture *b, uint64_t host_pool)
 {
-    tmem_context_free(b->ctx);
-    tmem_client_free(b->client);
-}
+    const TestLeft left[] = {
+        { .client = f->client, .name = GUEST },
+        { .client = b->client, .name = HOST, .host_pool = host_pool },
+    };
 
-static int save_both(Fixture *f, Beside *b)
-{
-    TmemBundle guest = { .name = GUEST, .client = "test" };
-    TmemBundle host = { .name = HOST, .client = "beside" };
-    int fd = new_file();
-    TmemSaver *saver = tmem_saver_new(f->store, fd);
-    GError *err = NULL;
-
-    tmem_saver_add(saver, f->client, &guest, 0, &err);
-    g_assert_no_error(err);
-    tmem_saver_add(saver, b->client, &host, b->pool, &err);
-    g_assert_no_error(err);
-    tmem_saver_finish(saver, &err);
-    g_assert_no_error(err);
-    tmem_saver_free(saver);
-    return fd;
+    return test_save(f->store, left, 2);
 }
 
 /*
@@ -703,39 +615,39 @@ static int save_both(Fixture *f, Beside *b)
  */
 static void test_place_of_another(void)
 {
-    uint64_t bytes, pool;
+    uint64_t bytes, pool, host, next_host;
     GError *err = NULL;
+    Fixture f, g, b, c;
     TmemLoader *loader;
     unsigned nr = 0;
-    Fixture f, g;
-    Beside b, c;
     void *state;
     int fd;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     make_pool_at(&f, 1023);
     beside_set_up(&b, f.store);
-    g_assert_cmpint(tmem_pool_create_host(b.client, &b.pool), ==,
+    g_assert_cmpint(tmem_pool_create_host(b.client, &host), ==,
                     TMEM_STATUS_OK);
-    while (test_store(b.ctx, test_handle(b.pool, nr, 0), TEST_PAGE_NOISE,
+    while (test_store(b.ctx, test_handle(host, nr, 0), TEST_PAGE_NOISE,
                       nr) == TMEM_STATUS_OK) {
         nr++;
     }
     g_assert_cmpuint(nr, >, 200);
-    fd = save_both(&f, &b);
+    fd = save_both(&f, &b, host);
     loader = set_up_next(&g, FIXTURE_SIZE, NULL, fd, NULL);
     beside_set_up(&c, g.store);
-    tmem_loader_take(loader, HOST, c.ctx, &state, &bytes, &c.pool, &err);
+    tmem_loader_take(loader, HOST, c.ctx, &state, &bytes, &next_host, &err);
     g_assert_no_error(err);
     for (unsigned i = 0; i < nr; i++) {
-        test_expect_page(c.ctx, test_handle(c.pool, i, 0), TEST_PAGE_NOISE, i);
+        test_expect_page(c.ctx, test_handle(next_host, i, 0), TEST_PAGE_NOISE,
+                         i);
     }
     take(loader, &g, GUEST, "", &pool);
     tmem_loader_free(loader);
     close(fd);
-    beside_tear_down(&c);
+    fixture_leave(&c);
     fixture_tear_down(&g);
-    beside_tear_down(&b);
+    fixture_leave(&b);
     fixture_tear_down(&f);
 }
 
@@ -835,7 +747,7 @@ static void test_full_file(void)
     GError *err = NULL;
     TmemSaver *saver;
     Fixture f, g;
-    int fd = new_file();
+    int fd = test_new_stream();
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     for (unsigned i = 0; i < 200; i++) {

@@ -7,67 +7,39 @@
 
 #define STORE_SIZE  (16u << 20)
 #define MIB         (1u << 20)
-#define SECOND      1000000000ull
 
 /* --- Guests --- */
 
 typedef struct Guest {
-    TmemClient *client;
-    TmemContext *ctx;
-    uint64_t persistent;
-    uint64_t ephemeral;
+    Fixture f;
     uint64_t oldest;        /* persistent pages from here ... */
     uint64_t next;          /* ... to here are held */
 } Guest;
-
-static TmemStore *store_new(void)
-{
-    TmemStoreConfig config = { .size_bytes = STORE_SIZE, .seed = test_seed() };
-    GError *err = NULL;
-    TmemStore *store = tmem_store_new(&config, &err);
-
-    g_assert_no_error(err);
-    return store;
-}
 
 static void guest_set_up(Guest *g, TmemStore *store, const char *name,
                          TmemLimits limits)
 {
     TmemClientConfig config = { .name = name, .limits = limits };
-    GError *err = NULL;
 
-    memset(g, 0, sizeof(*g));
-    g->client = tmem_client_new(store, &config, &err);
-    g_assert_no_error(err);
-    g->ctx = tmem_context_new(g->client, &err);
-    g_assert_no_error(err);
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &g->persistent), ==, 0);
-    g_assert_cmpint(tmem_pool_create(g->client, TMEM_POOL_EPHEMERAL,
-                                     TMEM_PAGE_SHIFT, &g->ephemeral), ==, 0);
+    *g = (Guest) {};
+    fixture_join(&g->f, store, &config);
+    fixture_create_pools(&g->f);
 }
 
 static void guest_tear_down(Guest *g)
 {
-    test_check_laws(g->client);
-    tmem_context_free(g->ctx);
-    tmem_client_free(g->client);
+    test_check_laws(g->f.client);
+    fixture_leave(&g->f);
 }
 
 static uint64_t bytes_of(const Guest *g)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(g->client, &stats);
-    return stats.bytes;
+    return test_stats(g->f.client).bytes;
 }
 
 static uint64_t evicted_of(const Guest *g)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(g->client, &stats);
-    return stats.total.evicted;
+    return test_stats(g->f.client).total.evicted;
 }
 
 /* Several sizes, so that several classes are in use. */
@@ -78,8 +50,8 @@ static TestPage sort_of(uint64_t n)
 
 static TmemStatus push(Guest *g)
 {
-    TmemHandle h = test_handle(g->persistent, g->next / 256, g->next);
-    TmemStatus status = test_store(g->ctx, h, sort_of(g->next), g->next);
+    TmemHandle h = test_handle(g->f.persistent, g->next / 256, g->next);
+    TmemStatus status = test_store(g->f.ctx, h, sort_of(g->next), g->next);
 
     g->next++;
     return status;
@@ -87,10 +59,10 @@ static TmemStatus push(Guest *g)
 
 static void drop_oldest(Guest *g)
 {
-    TmemHandle h = test_handle(g->persistent, g->oldest / 256, g->oldest);
+    TmemHandle h = test_handle(g->f.persistent, g->oldest / 256, g->oldest);
 
     if (g->oldest < g->next) {
-        g_assert_cmpint(tmem_page_invalidate(g->ctx, &h), ==, 0);
+        g_assert_cmpint(tmem_page_invalidate(g->f.ctx, &h), ==, 0);
         g->oldest++;
     }
 }
@@ -109,9 +81,9 @@ static uint64_t push_until_refused(Guest *g, TmemStatus *status)
 static void cache(Guest *g, uint64_t nr)
 {
     for (uint64_t i = 0; i < nr; i++, g->next++) {
-        TmemHandle h = test_handle(g->ephemeral, g->next / 256, g->next);
+        TmemHandle h = test_handle(g->f.ephemeral, g->next / 256, g->next);
 
-        g_assert_cmpint(test_store(g->ctx, h, sort_of(g->next), g->next), ==,
+        g_assert_cmpint(test_store(g->f.ctx, h, sort_of(g->next), g->next), ==,
                         TMEM_STATUS_OK);
     }
 }
@@ -131,7 +103,7 @@ static void expect_limits(const Guest *g, TmemLimits want)
 {
     TmemLimits limits;
 
-    tmem_client_get_limits(g->client, &limits);
+    tmem_client_get_limits(g->f.client, &limits);
     g_assert_cmpuint(limits.min_bytes, ==, want.min_bytes);
     g_assert_cmpuint(limits.max_bytes, ==, want.max_bytes);
     g_assert_cmpuint(limits.weight, ==, want.weight);
@@ -155,7 +127,7 @@ static void test_contradictions(void)
           "10000" },
     };
     const TmemLimits first = { 4 * MIB, 8 * MIB, 1 };
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     g_autoptr(GError) err = NULL;
     Guest a, b;
 
@@ -164,7 +136,7 @@ static void test_contradictions(void)
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
         TmemClientConfig config = { .name = "c", .limits = cases[i].limits };
 
-        g_assert_false(tmem_client_set_limits(b.client, &cases[i].limits,
+        g_assert_false(tmem_client_set_limits(b.f.client, &cases[i].limits,
                                               &err));
         expect_sentence(&err, cases[i].sentence);
         expect_limits(&b, (TmemLimits) { 0, STORE_SIZE, TMEM_WEIGHT_DEFAULT });
@@ -174,9 +146,9 @@ static void test_contradictions(void)
     expect_limits(&a, first);
     /* A client's own old minimum is not in its way. */
     g_assert_true(tmem_client_set_limits(
-        a.client, &(TmemLimits) { STORE_SIZE, STORE_SIZE, TMEM_WEIGHT_MAX },
+        a.f.client, &(TmemLimits) { STORE_SIZE, STORE_SIZE, TMEM_WEIGHT_MAX },
         &err));
-    g_assert_false(tmem_client_set_limits(b.client,
+    g_assert_false(tmem_client_set_limits(b.f.client,
                                           &(TmemLimits) { .min_bytes = 1 },
                                           &err));
     g_clear_error(&err);
@@ -184,7 +156,7 @@ static void test_contradictions(void)
     guest_tear_down(&a);
     /* What a client had is free when it has gone. */
     g_assert_true(tmem_client_set_limits(
-        b.client, &(TmemLimits) { .min_bytes = STORE_SIZE }, &err));
+        b.f.client, &(TmemLimits) { .min_bytes = STORE_SIZE }, &err));
     guest_tear_down(&b);
     tmem_store_free(store);
 }
@@ -194,7 +166,7 @@ static void test_contradictions(void)
 /* @opaque: who fills the store first. */
 static void test_ephemeral_weights(gconstpointer opaque)
 {
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     Guest g[2];
     double part;
 
@@ -242,7 +214,7 @@ static void churn(Guest *g, unsigned nr)
 static void test_persistent_weights(gconstpointer opaque)
 {
     int first = GPOINTER_TO_INT(opaque);
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     uint64_t full;
     TmemStatus status;
     Guest g[2];
@@ -274,7 +246,7 @@ static void overwrite(Guest *g, uint64_t nr, uint64_t full)
     for (uint64_t i = 0; i < nr; i++) {
         uint64_t at = g->oldest++ * 37 % full;
 
-        test_store(g->ctx, test_handle(g->persistent, at / 256, at),
+        test_store(g->f.ctx, test_handle(g->f.persistent, at / 256, at),
                    sort_of(at), at);
     }
 }
@@ -286,22 +258,18 @@ static void overwrite(Guest *g, uint64_t nr, uint64_t full)
  */
 static void test_overwritten_weights(void)
 {
-    TmemStore *store;
+    TmemStore *store = test_new_store(STORE_SIZE);
     TmemStatus status;
     uint64_t full;
     Guest g[2];
 
-    tmem_upkeep_by_hand(true);
-    store = store_new();
     guest_set_up(&g[0], store, "one", (TmemLimits) { .weight = 100 });
     guest_set_up(&g[1], store, "three", (TmemLimits) { .weight = 300 });
     full = push_until_refused(&g[0], &status);
     for (uint64_t n = 0; n < 4 * full; n += 256) {
         overwrite(&g[0], 512, full);
         overwrite(&g[1], 256, full);
-        while (tmem_upkeep_step(store, n * SECOND, SECOND)) {
-            /* More of it. */
-        }
+        test_upkeep(store, n);
     }
     g_test_message("%.1f %% of 25 %%", part_of_first(g) * 100);
     g_assert_cmpfloat(part_of_first(g), >, 0.25 * 0.95);
@@ -310,7 +278,6 @@ static void test_overwritten_weights(void)
     guest_tear_down(&g[0]);
     guest_tear_down(&g[1]);
     tmem_store_free(store);
-    tmem_upkeep_by_hand(false);
 }
 
 /* --- Minimum --- */
@@ -319,7 +286,7 @@ static void test_overwritten_weights(void)
 static void test_minimum_is_servable(void)
 {
     const uint64_t min = 5 * MIB;
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     TmemStatus status;
     Guest a, b, c;
 
@@ -348,7 +315,7 @@ static void test_minimum_is_servable(void)
 static void test_minimum_is_kept(void)
 {
     const uint64_t min = 3 * MIB;
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     Guest a, b;
 
     guest_set_up(&a, store, "a", (TmemLimits) { .min_bytes = min,
@@ -368,7 +335,7 @@ static void test_minimum_is_kept(void)
 
 static void test_lowered_maximum(void)
 {
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     uint64_t held, i;
     Guest g;
 
@@ -380,16 +347,16 @@ static void test_lowered_maximum(void)
     g_assert_cmpuint(bytes_of(&g), >, 4 * MIB);
     /* Ephemeral pages go at once ... */
     g_assert_true(tmem_client_set_limits(
-        g.client, &(TmemLimits) { .max_bytes = 3 * MIB }, NULL));
+        g.f.client, &(TmemLimits) { .max_bytes = 3 * MIB }, NULL));
     g_assert_cmpuint(bytes_of(&g), <=, 3 * MIB);
     g_assert_cmpuint(bytes_of(&g), >, 2 * MIB);
     /* ... persistent ones stay, and nothing more is taken. */
     g_assert_true(tmem_client_set_limits(
-        g.client, &(TmemLimits) { .max_bytes = 256 << 10 }, NULL));
+        g.f.client, &(TmemLimits) { .max_bytes = 256 << 10 }, NULL));
     held = bytes_of(&g);
     g_assert_cmpuint(held, >, 256 << 10);
     for (i = 0; i < 500; i++) {
-        test_expect_page(g.ctx, test_handle(g.persistent, i / 256, i),
+        test_expect_page(g.f.ctx, test_handle(g.f.persistent, i / 256, i),
                          sort_of(i), i);
     }
     for (i = 0; i < 500; i++) {
@@ -397,8 +364,7 @@ static void test_lowered_maximum(void)
     }
     g_assert_cmpuint(bytes_of(&g), <=, held);
     test_check(store);
-    tmem_context_free(g.ctx);
-    tmem_client_free(g.client);
+    fixture_leave(&g.f);
     tmem_store_free(store);
 }
 
@@ -406,7 +372,7 @@ static void test_lowered_maximum(void)
 
 static void test_evict_bytes(void)
 {
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     uint64_t before, returned, all;
     TmemStoreStats stats;
     Guest a, b;
@@ -423,7 +389,7 @@ static void test_evict_bytes(void)
     g_assert_cmpuint(returned, <, 2 * MIB + (1u << store->arena.segment_shift));
     g_assert_cmpuint(bytes_of(&a) + returned, <=, before + 8 * (64u << 10));
     g_assert_cmpuint(evicted_of(&b), ==, 0);
-    returned = tmem_client_evict(b.client, 64 << 10);
+    returned = tmem_client_evict(b.f.client, 64 << 10);
     g_assert_cmpuint(returned, >=, 64 << 10);
     g_assert_cmpuint(evicted_of(&b), >, 0);
     /* All that there is, minimums or not. */
@@ -434,7 +400,6 @@ static void test_evict_bytes(void)
     before = stats.used_bytes;
     tmem_store_get_stats(store, &stats);
     g_assert_cmpuint(stats.used_bytes, <=, before - all);
-    tmem_client_get_stats(b.client, &(TmemClientStats) {});
     test_check(store);
     guest_tear_down(&a);
     guest_tear_down(&b);
@@ -462,7 +427,7 @@ static void note(TmemEvent event, TmemClient *client, void *opaque)
 static void test_events(void)
 {
     Log log = { g_string_new(NULL) };
-    TmemStore *store = store_new();
+    TmemStore *store = test_new_store(STORE_SIZE);
     TmemStatus status;
     Guest g;
 
@@ -484,7 +449,8 @@ static void test_events(void)
     g_assert_cmpstr(log.text->str, ==, "limit:g left:g ");
     g_string_truncate(log.text, 0);
 
-    g_assert_true(tmem_client_set_limits(g.client, &(TmemLimits) { 0 }, NULL));
+    g_assert_true(tmem_client_set_limits(g.f.client, &(TmemLimits) { 0 },
+                                         NULL));
     push_until_refused(&g, &status);
     g_assert_cmpint(status, ==, TMEM_STATUS_NOSPC);
     for (int i = 0; i < 50; i++) {

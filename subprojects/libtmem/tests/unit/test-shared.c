@@ -31,10 +31,7 @@ static void join(Member *m)
 
 static void club_set_up(Club *club, uint64_t size)
 {
-    TmemStoreConfig config = { .size_bytes = size, .seed = test_seed() };
-
-    club->store = tmem_store_new(&config, NULL);
-    g_assert_nonnull(club->store);
+    club->store = test_new_store(size);
     for (int i = 0; i < NR_MEMBERS; i++) {
         g_autofree char *name = g_strdup_printf("member%d", i);
         TmemClientConfig client_config = { .name = name };
@@ -72,10 +69,7 @@ static void club_tear_down(Club *club)
 
 static uint64_t pages(const Member *m)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(m->client, &stats);
-    return stats.total.pages;
+    return test_stats(m->client).total.pages;
 }
 
 static TmemStatus store(Member *m, uint64_t object, uint64_t index,

@@ -38,22 +38,33 @@ static void sliced_init(Sliced *s, const void *out, size_t out_bytes,
     };
 }
 
-static uint64_t pages(Fixture *f)
+/* An object of eight slices, or more. */
+static void set_up(Fixture *f, uint64_t step)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(f->client, &stats);
-    return stats.total.pages;
-}
-
-static void fill(Fixture *f, uint64_t object, uint64_t step)
-{
+    fixture_set_up(f, 4 * FIXTURE_SIZE, 0);
     for (uint64_t i = 0; i < NR_PAGES; i++) {
-        g_assert_cmpint(test_store(f->ctx, test_handle(f->persistent, object,
+        g_assert_cmpint(test_store(f->ctx, test_handle(f->persistent, 1,
                                                        i * step),
                                    i & 1 ? TEST_PAGE_TEXT : TEST_PAGE_ZERO,
                                    i), ==, TMEM_STATUS_OK);
     }
+}
+
+static void submit(Fixture *f, const TestReq *r, Sliced *s)
+{
+    sliced_init(s, r->out->data, r->out->len, r->in_bytes);
+    tmem_req_submit(f->ctx, TEST_REQ_FEATURES, &s->req);
+}
+
+/* Begins to drop the object. */
+static void submit_object(Fixture *f, TestReq *r, Sliced *s)
+{
+    TmemHandle h = test_handle(f->persistent, 1, 0);
+
+    test_req_init(r);
+    test_req_add(r, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, 0, &h, NULL);
+    test_req_finish(r);
+    submit(f, r, s);
 }
 
 /* Each slice drops some, and no more than its part; others can go between. */
@@ -64,17 +75,18 @@ static void check_slices(Fixture *f, Sliced *s, TmemContext *other,
     unsigned slices = 1;
 
     while (!s->done) {
-        uint64_t before = pages(f);
+        uint64_t before, dropped;
 
         /* The context stands still; the store does not. */
         g_assert_cmpint(test_store(other, h, TEST_PAGE_TEXT, slices), ==,
                         others ? TMEM_STATUS_OK : TMEM_STATUS_NOPOOL);
         test_check(f->store);
-        before = pages(f);
+        before = test_stats(f->client).total.pages;
         tmem_req_resume(f->ctx, &s->req);
-        g_assert_cmpuint(before - pages(f), >, 0);
+        dropped = before - test_stats(f->client).total.pages;
+        g_assert_cmpuint(dropped, >, 0);
         /* A node may go beyond it. */
-        g_assert_cmpuint(before - pages(f), <, TMEM_SLICE_PAGES + 64);
+        g_assert_cmpuint(dropped, <, TMEM_SLICE_PAGES + 64);
         slices++;
     }
     g_assert_cmpuint(slices, >=, NR_PAGES / (TMEM_SLICE_PAGES + 64));
@@ -91,10 +103,9 @@ static void check_object(uint64_t step)
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
+    set_up(&f, step);
     other = tmem_context_new(f.client, NULL);
     g_assert_nonnull(other);
-    fill(&f, 1, step);
     test_req_init(&r);
     test_page_make(page, TEST_PAGE_TEXT, 77);
     h = test_handle(f.persistent, 1, 0);
@@ -104,8 +115,7 @@ static void check_object(uint64_t step)
     test_req_add(&r, VIRTIO_TMEM_OP_LOAD, 0, &h, NULL);
     test_req_finish(&r);
 
-    sliced_init(&s, r.out->data, r.out->len, r.in_bytes);
-    tmem_req_submit(f.ctx, TEST_REQ_FEATURES, &s.req);
+    submit(&f, &r, &s);
     g_assert_false(s.done);
     /* Later operations of the request wait. */
     h.index = NR_PAGES / 2 * step;
@@ -119,7 +129,7 @@ static void check_object(uint64_t step)
     }
     g_assert_cmpmem(s.reply + sizeof(struct virtio_tmem_resp) + 3,
                     TMEM_PAGE_SIZE, page, TMEM_PAGE_SIZE);
-    g_assert_cmpuint(pages(&f), ==, 2);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, 2);
     test_req_clear(&r);
     tmem_context_free(other);
     fixture_tear_down(&f);
@@ -154,10 +164,9 @@ static void test_destroy(void)
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
+    set_up(&f, 1);
     other = tmem_context_new(f.client, NULL);
     g_assert_nonnull(other);
-    fill(&f, 1, 1);
     submit_destroy(&f, &s, &cmd);
     /* Nobody sees it, though not all of it is gone. */
     test_expect_status(other, test_handle(f.persistent, 1, NR_PAGES - 1),
@@ -166,7 +175,7 @@ static void test_destroy(void)
                     TMEM_STATUS_NOPOOL);
     check_slices(&f, &s, other, 0);
     g_assert_cmpuint(s.reply[0], ==, VIRTIO_TMEM_S_OK);
-    g_assert_cmpuint(pages(&f), ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, 0);
     tmem_context_free(other);
     fixture_tear_down(&f);
 }
@@ -174,16 +183,12 @@ static void test_destroy(void)
 /* A reset takes the rest of what was begun and let go. */
 static void expect_reset_to_take_all(Fixture *f)
 {
-    TmemClientStats stats;
-
-    tmem_client_get_stats(f->client, &stats);
-    g_assert_cmpuint(stats.pools, ==, 2);
-    g_assert_cmpuint(stats.total.pages, >, 0);
+    g_assert_cmpuint(test_stats(f->client).pools, ==, 2);
+    g_assert_cmpuint(test_stats(f->client).total.pages, >, 0);
     test_check(f->store);
     tmem_client_reset(f->client);
-    tmem_client_get_stats(f->client, &stats);
-    g_assert_cmpuint(stats.pools, ==, 0);
-    g_assert_cmpuint(stats.total.pages, ==, 0);
+    g_assert_cmpuint(test_stats(f->client).pools, ==, 0);
+    g_assert_cmpuint(test_stats(f->client).total.pages, ==, 0);
 }
 
 /* The device is reset in between. */
@@ -193,8 +198,7 @@ static void test_cancel_destroy(void)
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
-    fill(&f, 1, 1);
+    set_up(&f, 1);
     submit_destroy(&f, &s, &cmd);
     tmem_req_cancel(f.ctx, &s.req);
     g_assert_false(s.done);
@@ -213,8 +217,7 @@ static void test_cancel_by_free(void)
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
-    fill(&f, 1, 1);
+    set_up(&f, 1);
     submit_destroy(&f, &s, &cmd);
     tmem_context_free(f.ctx);
     g_assert_false(s.done);
@@ -227,30 +230,22 @@ static void test_cancel_by_free(void)
 static void test_cancel_object(void)
 {
     TestReq r;
-    TmemHandle h;
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
-    fill(&f, 1, 1);
-    test_req_init(&r);
-    h = test_handle(f.persistent, 1, 0);
-    test_req_add(&r, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, 0, &h, NULL);
-    test_req_finish(&r);
-    sliced_init(&s, r.out->data, r.out->len, r.in_bytes);
-    tmem_req_submit(f.ctx, TEST_REQ_FEATURES, &s.req);
+    set_up(&f, 1);
+    submit_object(&f, &r, &s);
     g_assert_false(s.done);
     tmem_req_cancel(f.ctx, &s.req);
     test_check(f.store);
-    g_assert_cmpuint(pages(&f), >, 0);
-    g_assert_cmpuint(pages(&f), <, NR_PAGES);
+    g_assert_cmpuint(test_stats(f.client).total.pages, >, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages, <, NR_PAGES);
     /* The context is good for other requests; this one starts again. */
-    sliced_init(&s, r.out->data, r.out->len, r.in_bytes);
-    tmem_req_submit(f.ctx, TEST_REQ_FEATURES, &s.req);
+    submit(&f, &r, &s);
     while (!s.done) {
         tmem_req_resume(f.ctx, &s.req);
     }
-    g_assert_cmpuint(pages(&f), ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, 0);
     test_req_clear(&r);
     fixture_tear_down(&f);
 }
@@ -259,18 +254,11 @@ static void test_cancel_object(void)
 static void test_pool_goes(void)
 {
     TestReq r;
-    TmemHandle h;
     Sliced s;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
-    fill(&f, 1, 1);
-    test_req_init(&r);
-    h = test_handle(f.persistent, 1, 0);
-    test_req_add(&r, VIRTIO_TMEM_OP_INVALIDATE_OBJECT, 0, &h, NULL);
-    test_req_finish(&r);
-    sliced_init(&s, r.out->data, r.out->len, r.in_bytes);
-    tmem_req_submit(f.ctx, TEST_REQ_FEATURES, &s.req);
+    set_up(&f, 1);
+    submit_object(&f, &r, &s);
     g_assert_cmpint(tmem_pool_destroy(f.client, f.persistent), ==,
                     TMEM_STATUS_OK);
     tmem_req_resume(f.ctx, &s.req);
@@ -289,8 +277,7 @@ static void test_pool_gone(void)
     TmemDrop drop;
     Fixture f;
 
-    fixture_set_up(&f, 4 * FIXTURE_SIZE, 0);
-    fill(&f, 1, 1);
+    set_up(&f, 1);
     h = test_handle(f.persistent, 1, 0);
     g_assert_cmpint(tmem_object_invalidate_begin(f.ctx, &h, &drop), ==,
                     TMEM_STATUS_OK);
@@ -318,7 +305,7 @@ static void test_one_slice(void)
     }
     test_req_submit(&r, f.ctx, TEST_REQ_FEATURES);
     g_assert_cmpuint(r.slices, ==, 1);
-    g_assert_cmpuint(pages(&f), ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, 0);
     test_req_clear(&r);
     fixture_tear_down(&f);
 }

@@ -2,11 +2,9 @@
 /*
  * A store that is full is taken over: whatever the order, all pages fit.
  */
-#include <sys/mman.h>
 #include <unistd.h>
 
-#include "libtmem/tmem-save.h"
-#include "testlib.h"
+#include "testsave.h"
 #include "tmem-upkeep.h"
 
 #define NR_CLIENTS_MAX  4
@@ -14,8 +12,7 @@
 
 /* What a client stored where, and what of it is held. */
 typedef struct Guest {
-    TmemClient *client;
-    TmemContext *ctx;
+    Fixture f;
     uint64_t max_bytes;
     uint64_t pool;
     uint64_t tags[NR_PAGES_MAX];    /* 0: none */
@@ -47,13 +44,9 @@ static void make_clients(Host *host)
     for (unsigned i = 0; i < host->nr_guests; i++) {
         g_autofree char *name = g_strdup_printf("%u", i);
         TmemClientConfig config = { .name = name };
-        GError *err = NULL;
 
         config.limits.max_bytes = host->guests[i].max_bytes;
-        host->guests[i].client = tmem_client_new(host->store, &config, &err);
-        g_assert_no_error(err);
-        host->guests[i].ctx = tmem_context_new(host->guests[i].client, &err);
-        g_assert_no_error(err);
+        fixture_join(&host->guests[i].f, host->store, &config);
     }
 }
 
@@ -72,7 +65,7 @@ static void host_set_up(Host *host, uint64_t seed, unsigned nr_guests,
     make_store(host);
     make_clients(host);
     for (unsigned i = 0; i < host->nr_guests; i++) {
-        g_assert_cmpint(tmem_pool_create(host->guests[i].client,
+        g_assert_cmpint(tmem_pool_create(host->guests[i].f.client,
                                          TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
                                          &host->guests[i].pool), ==,
                         TMEM_STATUS_OK);
@@ -82,8 +75,7 @@ static void host_set_up(Host *host, uint64_t seed, unsigned nr_guests,
 static void drop_store(Host *host)
 {
     for (unsigned i = 0; i < host->nr_guests; i++) {
-        tmem_context_free(host->guests[i].ctx);
-        tmem_client_free(host->guests[i].client);
+        fixture_leave(&host->guests[i].f);
     }
     test_check(host->store);
     tmem_store_free(host->store);
@@ -118,7 +110,7 @@ static TmemStatus store(Guest *guest, unsigned nr, uint64_t tag)
     TmemStatus status;
 
     make_page(page, tag);
-    status = tmem_page_store(guest->ctx, &handle, page);
+    status = tmem_page_store(guest->f.ctx, &handle, page);
     guest->nr_held -= guest->tags[nr] != 0;
     guest->tags[nr] = status == TMEM_STATUS_OK ? tag : 0;
     guest->nr_held += guest->tags[nr] != 0;
@@ -129,7 +121,7 @@ static void invalidate(Guest *guest, unsigned nr)
 {
     TmemHandle handle = handle_of(guest, nr);
 
-    tmem_page_invalidate(guest->ctx, &handle);
+    tmem_page_invalidate(guest->f.ctx, &handle);
     guest->nr_held -= guest->tags[nr] != 0;
     guest->tags[nr] = 0;
 }
@@ -172,7 +164,7 @@ static void expect_all(Guest *guest, uint64_t every)
             continue;
         }
         make_page(want, guest->tags[nr]);
-        g_assert_cmpint(tmem_page_load(guest->ctx, &handle, page, NULL), ==,
+        g_assert_cmpint(tmem_page_load(guest->f.ctx, &handle, page, NULL), ==,
                         TMEM_STATUS_OK);
         g_assert_cmpmem(page, sizeof(page), want, sizeof(want));
     }
@@ -183,21 +175,12 @@ static void expect_all(Guest *guest, uint64_t every)
 
 static int save(Host *host)
 {
-    int fd = memfd_create("take-over", MFD_CLOEXEC);
-    TmemSaver *saver = tmem_saver_new(host->store, fd);
-    GError *err = NULL;
+    TestLeft left[NR_CLIENTS_MAX] = {};
 
     for (unsigned i = 0; i < host->nr_guests; i++) {
-        g_autofree char *name = g_strdup_printf("%u", i);
-        TmemBundle bundle = { .name = name, .client = name };
-
-        tmem_saver_add(saver, host->guests[i].client, &bundle, 0, &err);
-        g_assert_no_error(err);
+        left[i].client = host->guests[i].f.client;
     }
-    tmem_saver_finish(saver, &err);
-    g_assert_no_error(err);
-    tmem_saver_free(saver);
-    return fd;
+    return test_save(host->store, left, host->nr_guests);
 }
 
 static void take(TmemLoader *loader, Host *host, unsigned i)
@@ -207,7 +190,7 @@ static void take(TmemLoader *loader, Host *host, unsigned i)
     uint64_t bytes, pool;
     GError *err = NULL;
 
-    tmem_loader_take(loader, name, host->guests[i].ctx, &state, &bytes, &pool,
+    tmem_loader_take(loader, name, host->guests[i].f.ctx, &state, &bytes, &pool,
                      &err);
     g_assert_no_error(err);
 }
@@ -242,21 +225,29 @@ static void expect_no_more(Host *host)
     }
 }
 
-/* Returns by how much the store passed its size. */
-static uint64_t take_over(Host *host)
+/* The store goes, and another comes, for which @fd is. */
+static TmemLoader *to_next_store(Host *host, int fd)
 {
-    uint64_t bound = order_bytes(host);
-    unsigned first = test_rand_below(&host->rand, host->nr_guests);
     GError *err = NULL;
-    int fd = save(host);
     TmemLoader *loader;
-    uint64_t over;
 
     drop_store(host);
     make_store(host);
     loader = tmem_loader_new(host->store, fd, &err);
     g_assert_no_error(err);
     make_clients(host);
+    return loader;
+}
+
+/* Returns by how much the store passed its size. */
+static uint64_t take_over(Host *host)
+{
+    uint64_t bound = order_bytes(host);
+    unsigned first = test_rand_below(&host->rand, host->nr_guests);
+    int fd = save(host);
+    TmemLoader *loader = to_next_store(host, fd);
+    uint64_t over;
+
     for (unsigned i = 0; i < host->nr_guests; i++) {
         take(loader, host, (i + first) % host->nr_guests);
     }
@@ -348,7 +339,6 @@ static void expect_waiting(const Host *host, const TmemLoader *loader,
 static void test_waiting(void)
 {
     TmemStoreStats stats;
-    GError *err = NULL;
     TmemLoader *loader;
     unsigned nr = 0;
     Host host;
@@ -361,11 +351,7 @@ static void test_waiting(void)
     g_assert_cmpuint(host.guests[0].nr_held, >, 300);
     store(&host.guests[1], 0, 2);
     fd = save(&host);
-    drop_store(&host);
-    make_store(&host);
-    loader = tmem_loader_new(host.store, fd, &err);
-    g_assert_no_error(err);
-    make_clients(&host);
+    loader = to_next_store(&host, fd);
     expect_waiting(&host, loader, 2, host.guests[0].nr_held + 1, false);
     take(loader, &host, 1);
     expect_waiting(&host, loader, 1, host.guests[0].nr_held, false);
@@ -394,7 +380,7 @@ static void expect_lost(TmemLoader *loader, Host *host, unsigned i,
     GError *err = NULL;
     void *state;
 
-    g_assert_false(tmem_loader_take(loader, name, host->guests[i].ctx, &state,
+    g_assert_false(tmem_loader_take(loader, name, host->guests[i].f.ctx, &state,
                                     &bytes, &pool, &err));
     g_assert_nonnull(strstr(err->message, why));
     g_error_free(err);
@@ -406,7 +392,6 @@ static void expect_lost(TmemLoader *loader, Host *host, unsigned i,
  */
 static void late(bool smaller_store)
 {
-    GError *err = NULL;
     TmemLoader *loader;
     Host host = { .rand = { test_seed() }, .nr_guests = 2 };
     int fd;
@@ -418,24 +403,20 @@ static void late(bool smaller_store)
     for (unsigned i = 0; i < 2; i++) {
         Guest *guest = &host.guests[i];
 
-        tmem_pool_create(guest->client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
+        tmem_pool_create(guest->f.client, TMEM_POOL_PERSISTENT, TMEM_PAGE_SHIFT,
                          &guest->pool);
         for (unsigned nr = 0; nr < 5000; nr++) {
             g_assert_cmpint(store(guest, nr, 1 + 2 * nr), ==, TMEM_STATUS_OK);
         }
     }
     fd = save(&host);
-    drop_store(&host);
     /* Each has some 6 MiB. */
     if (smaller_store) {
         host.size_bytes = 8 << 20;
     } else {
         host.guests[0].max_bytes = 4 << 20;
     }
-    make_store(&host);
-    loader = tmem_loader_new(host.store, fd, &err);
-    g_assert_no_error(err);
-    make_clients(&host);
+    loader = to_next_store(&host, fd);
     tmem_loader_hold(loader);
     if (smaller_store) {
         take(loader, &host, 0);
@@ -467,7 +448,6 @@ static void test_late_above_maximum(void)
 static void test_waiting_sparse(void)
 {
     Host host = { .rand = { test_seed() }, .nr_guests = 2 };
-    GError *err = NULL;
     TmemLoader *loader;
     unsigned nr = 0;
     int fd;
@@ -477,21 +457,17 @@ static void test_waiting_sparse(void)
     make_store(&host);
     make_clients(&host);
     for (unsigned i = 0; i < 2; i++) {
-        tmem_pool_create(host.guests[i].client, TMEM_POOL_PERSISTENT,
+        tmem_pool_create(host.guests[i].f.client, TMEM_POOL_PERSISTENT,
                          TMEM_PAGE_SHIFT, &host.guests[i].pool);
     }
     for (unsigned i = 0; i < 30000; i++) {
         TmemHandle handle = test_handle(host.guests[0].pool, i, 0);
 
-        g_assert_cmpint(test_store(host.guests[0].ctx, handle, TEST_PAGE_ZERO,
+        g_assert_cmpint(test_store(host.guests[0].f.ctx, handle, TEST_PAGE_ZERO,
                                    0), ==, TMEM_STATUS_OK);
     }
     fd = save(&host);
-    drop_store(&host);
-    make_store(&host);
-    loader = tmem_loader_new(host.store, fd, &err);
-    g_assert_no_error(err);
-    make_clients(&host);
+    loader = to_next_store(&host, fd);
     take(loader, &host, 1);
     tmem_loader_hold(loader);
     while (store(&host.guests[1], nr, 1 + 2 * nr) == TMEM_STATUS_OK) {
@@ -499,7 +475,7 @@ static void test_waiting_sparse(void)
     }
     take(loader, &host, 0);
     for (unsigned i = 0; i < 30000; i++) {
-        test_expect_page(host.guests[0].ctx,
+        test_expect_page(host.guests[0].f.ctx,
                          test_handle(host.guests[0].pool, i, 0),
                          TEST_PAGE_ZERO, 0);
     }

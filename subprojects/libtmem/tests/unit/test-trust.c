@@ -9,59 +9,35 @@
 #define MEMBERS     3
 #define PAGES       200
 
-typedef struct Member {
-    TmemClient *client;
-    TmemContext *ctx;
-    uint64_t persistent;
-    uint64_t ephemeral;
-} Member;
-
 /* Two members of a group, and one client that is of none. */
 typedef struct World {
     TmemStore *store;
     TmemClient *group;
     uint64_t tables_bytes;      /* of a group that keeps nothing */
-    Member member[MEMBERS];
+    Fixture member[MEMBERS];
 } World;
 
 #define OUTSIDER    2
 
-static void create_pools(Member *m)
-{
-    g_assert_cmpint(tmem_pool_create(m->client, TMEM_POOL_PERSISTENT,
-                                     TMEM_PAGE_SHIFT, &m->persistent), ==, 0);
-    g_assert_cmpint(tmem_pool_create(m->client, TMEM_POOL_EPHEMERAL,
-                                     TMEM_PAGE_SHIFT, &m->ephemeral), ==, 0);
-}
-
 static void set_up_sized(World *w, uint64_t size_bytes)
 {
-    TmemStoreConfig config = { .size_bytes = size_bytes, .seed = test_seed() };
-    TmemClientConfig group_config = { .name = "g", .is_trust_group = true };
     g_autoptr(GError) err = NULL;
 
-    memset(w, 0, sizeof(*w));
-    tmem_upkeep_by_hand(true);
-    w->store = tmem_store_new(&config, &err);
-    g_assert_no_error(err);
-    w->group = tmem_client_new(w->store, &group_config, &err);
-    g_assert_no_error(err);
+    *w = (World) { .store = test_new_store(size_bytes) };
+    w->group = test_new_group(w->store, "g");
     w->tables_bytes = tmem_trust_tables_bytes(w->group->heap.trust);
     for (unsigned i = 0; i < MEMBERS; i++) {
         char name[] = { 'a' + i, 0 };
         TmemClientConfig client_config = { .name = name };
-        Member *m = &w->member[i];
+        Fixture *m = &w->member[i];
 
-        m->client = tmem_client_new(w->store, &client_config, &err);
-        g_assert_no_error(err);
-        m->ctx = tmem_context_new(m->client, &err);
-        g_assert_no_error(err);
+        fixture_join(m, w->store, &client_config);
         if (i != OUTSIDER) {
             g_assert_true(tmem_client_set_trust_group(m->client, w->group,
                                                       &err));
             g_assert_no_error(err);
         }
-        create_pools(m);
+        fixture_create_pools(m);
     }
 }
 
@@ -70,18 +46,10 @@ static void set_up(World *w)
     set_up_sized(w, FIXTURE_SIZE);
 }
 
-static TmemClientStats stats_of(TmemClient *client)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(client, &stats);
-    return stats;
-}
-
 /* All is as it should be, and the group keeps so much. */
 static void expect_group(World *w, uint64_t pages, uint64_t references)
 {
-    TmemClientStats stats = stats_of(w->group);
+    TmemClientStats stats = test_stats(w->group);
 
     test_check(w->store);
     for (unsigned i = 0; i < MEMBERS && w->member[i].client; i++) {
@@ -101,16 +69,14 @@ static void tear_down(World *w)
 {
     test_check(w->store);
     for (unsigned i = 0; i < MEMBERS; i++) {
-        tmem_context_free(w->member[i].ctx);
-        tmem_client_free(w->member[i].client);
-        w->member[i].client = NULL;
+        fixture_leave(&w->member[i]);
     }
     expect_group(w, 0, 0);
     tmem_client_free(w->group);
     tmem_store_free(w->store);
 }
 
-static TmemHandle page_of(const Member *m, uint64_t n)
+static TmemHandle page_of(const Fixture *m, uint64_t n)
 {
     return test_handle(m->ephemeral, n / 64, n);
 }
@@ -121,7 +87,7 @@ static TestPage sort_of(uint64_t n)
     return n % 3 ? TEST_PAGE_MIXED : TEST_PAGE_NOISE;
 }
 
-static void store_pages(Member *m, uint64_t first, uint64_t nr)
+static void store_pages(Fixture *m, uint64_t first, uint64_t nr)
 {
     for (uint64_t n = first; n < first + nr; n++) {
         g_assert_cmpint(test_store(m->ctx, page_of(m, n), sort_of(n), n), ==,
@@ -129,7 +95,7 @@ static void store_pages(Member *m, uint64_t first, uint64_t nr)
     }
 }
 
-static void expect_pages(Member *m, uint64_t first, uint64_t nr)
+static void expect_pages(Fixture *m, uint64_t first, uint64_t nr)
 {
     for (uint64_t n = first; n < first + nr; n++) {
         test_expect_page(m->ctx, page_of(m, n), sort_of(n), n);
@@ -141,7 +107,7 @@ static void expect_pages(Member *m, uint64_t first, uint64_t nr)
 static void test_once(void)
 {
     TmemClientStats alone, together;
-    Member *a, *b;
+    Fixture *a, *b;
     World w;
 
     set_up(&w);
@@ -149,16 +115,16 @@ static void test_once(void)
     b = &w.member[1];
     store_pages(a, 0, PAGES);
     expect_group(&w, PAGES, PAGES);
-    alone = stats_of(w.group);
+    alone = test_stats(w.group);
     store_pages(b, 0, PAGES);
     expect_group(&w, PAGES, 2 * PAGES);
-    together = stats_of(w.group);
+    together = test_stats(w.group);
     g_assert_cmpuint(together.bytes, ==, alone.bytes);
     g_assert_cmpuint(together.group_saved_bytes, >, PAGES * 2048);
     /* A member pays for 32 bytes a page, and its index. */
-    g_assert_cmpuint(stats_of(b->client).total.data_bytes, ==, 32 * PAGES);
-    g_assert_cmpuint(stats_of(b->client).total.pages_shared, ==, PAGES);
-    g_assert_cmpuint(stats_of(b->client).total.stores_shared, ==, PAGES);
+    g_assert_cmpuint(test_stats(b->client).total.data_bytes, ==, 32 * PAGES);
+    g_assert_cmpuint(test_stats(b->client).total.pages_shared, ==, PAGES);
+    g_assert_cmpuint(test_stats(b->client).total.stores_shared, ==, PAGES);
     expect_pages(a, 0, PAGES);
     expect_pages(b, 0, PAGES);
     /* Equal pages of one member are equal too. */
@@ -172,7 +138,7 @@ static void test_once(void)
 }
 
 /* A page that compresses to less than what a reference is worth. */
-static void store_short(Member *m, uint64_t n)
+static void store_short(Fixture *m, uint64_t n)
 {
     TmemHandle h = test_handle(m->ephemeral, 8, n);
     uint8_t *page = tmem_context_bounce(m->ctx);
@@ -187,7 +153,7 @@ static void test_not_shared(void)
 {
     static const uint8_t uuid[16] = { 1 };
     World w;
-    Member *a, *b;
+    Fixture *a, *b;
     uint64_t pool[2];
 
     set_up(&w);
@@ -196,7 +162,7 @@ static void test_not_shared(void)
     store_pages(&w.member[OUTSIDER], 0, PAGES);
     expect_group(&w, 0, 0);
     for (unsigned i = 0; i < 2; i++) {
-        Member *m = &w.member[i];
+        Fixture *m = &w.member[i];
 
         /* Persistent pages, and those that are short or have no record. */
         for (uint64_t n = 0; n < 10; n++) {
@@ -234,7 +200,7 @@ static void test_not_shared(void)
 
 /* --- Each way for a page to go gives its reference back --- */
 
-static void go_replace(Member *m)
+static void go_replace(Fixture *m)
 {
     for (uint64_t n = 0; n < PAGES; n++) {
         g_assert_cmpint(test_store(m->ctx, page_of(m, n), TEST_PAGE_FILL32, n),
@@ -242,7 +208,7 @@ static void go_replace(Member *m)
     }
 }
 
-static void go_invalidate(Member *m)
+static void go_invalidate(Fixture *m)
 {
     for (uint64_t n = 0; n < PAGES; n++) {
         TmemHandle h = page_of(m, n);
@@ -251,7 +217,7 @@ static void go_invalidate(Member *m)
     }
 }
 
-static void go_objects(Member *m)
+static void go_objects(Fixture *m)
 {
     for (uint64_t n = 0; n < PAGES; n += 64) {
         TmemHandle h = page_of(m, n);
@@ -260,7 +226,7 @@ static void go_objects(Member *m)
     }
 }
 
-static void go_take(Member *m)
+static void go_take(Fixture *m)
 {
     uint8_t page[TMEM_PAGE_SIZE];
     uint64_t version;
@@ -271,38 +237,30 @@ static void go_take(Member *m)
         g_assert_cmpint(tmem_page_load(m->ctx, &h, page, &version), ==, 0);
         g_assert_cmpint(tmem_page_take(m->ctx, &h, version), ==, 0);
     }
-    g_assert_cmpuint(stats_of(m->client).total.taken, ==, PAGES);
+    g_assert_cmpuint(test_stats(m->client).total.taken, ==, PAGES);
 }
 
-static void go_pool(Member *m)
+static void go_pool(Fixture *m)
 {
     g_assert_cmpint(tmem_pool_destroy(m->client, m->ephemeral), ==, 0);
 }
 
-static void go_reset(Member *m)
+static void go_reset(Fixture *m)
 {
     tmem_client_reset(m->client);
 }
 
-static void go_evict(Member *m)
+static void go_evict(Fixture *m)
 {
-    while (stats_of(m->client).total.pages) {
+    while (test_stats(m->client).total.pages) {
         g_assert_cmpuint(tmem_client_evict(m->client, 1), >, 0);
     }
-    g_assert_cmpuint(stats_of(m->client).total.evicted, ==, PAGES);
-}
-
-static void go_client(Member *m)
-{
-    tmem_context_free(m->ctx);
-    tmem_client_free(m->client);
-    m->ctx = NULL;
-    m->client = NULL;
+    g_assert_cmpuint(test_stats(m->client).total.evicted, ==, PAGES);
 }
 
 typedef struct Way {
     const char *path;
-    void (*go)(Member *m);
+    void (*go)(Fixture *m);
 } Way;
 
 static const Way ways[] = {
@@ -313,7 +271,7 @@ static const Way ways[] = {
     { "/tmem/trust/go/pool", go_pool },
     { "/tmem/trust/go/reset", go_reset },
     { "/tmem/trust/go/evict", go_evict },
-    { "/tmem/trust/go/client", go_client },
+    { "/tmem/trust/go/client", fixture_leave },
 };
 
 static void test_go(gconstpointer opaque)
@@ -336,7 +294,7 @@ static void test_go(gconstpointer opaque)
 static void test_replace_shared(void)
 {
     World w;
-    Member *a, *b;
+    Fixture *a, *b;
 
     set_up(&w);
     a = &w.member[0];
@@ -365,18 +323,18 @@ static void test_replace_shared(void)
 static void test_evicted(void)
 {
     World w;
-    Member *a, *b;
+    Fixture *a, *b;
 
     set_up(&w);
     a = &w.member[0];
     b = &w.member[1];
     store_pages(a, 0, PAGES);
     store_pages(b, 0, PAGES);
-    while (stats_of(w.group).group_pages) {
+    while (test_stats(w.group).group_pages) {
         g_assert_cmpuint(tmem_client_evict(w.group, 1), >, 0);
     }
     expect_group(&w, 0, 0);
-    g_assert_cmpuint(stats_of(w.group).group_evicted, ==, PAGES);
+    g_assert_cmpuint(test_stats(w.group).group_evicted, ==, PAGES);
     /* Others came meanwhile, and equal ones: no reference leads to these. */
     store_pages(b, 1024, PAGES);
     for (uint64_t n = 0; n < 10; n++) {
@@ -388,10 +346,10 @@ static void test_evicted(void)
         test_expect_status(a->ctx, page_of(a, n), TMEM_STATUS_MISS);
     }
     /* Each was evicted once, which is known by now. */
-    g_assert_cmpuint(stats_of(a->client).total.evicted, ==, PAGES);
-    g_assert_cmpuint(stats_of(a->client).total.loads_miss, ==, 2 * PAGES);
-    g_assert_cmpuint(stats_of(a->client).total.loads_hit, ==, 0);
-    g_assert_cmpuint(stats_of(a->client).total.pages, ==, 0);
+    g_assert_cmpuint(test_stats(a->client).total.evicted, ==, PAGES);
+    g_assert_cmpuint(test_stats(a->client).total.loads_miss, ==, 2 * PAGES);
+    g_assert_cmpuint(test_stats(a->client).total.loads_hit, ==, 0);
+    g_assert_cmpuint(test_stats(a->client).total.pages, ==, 0);
     /* What leads nowhere can go in any way, and be stored again. */
     go_objects(b);
     store_pages(a, 0, PAGES);
@@ -413,18 +371,18 @@ static void test_full(gconstpointer opaque)
     set_up_sized(&w, 2u << 20);
     g_assert_true(tmem_client_set_limits(w.group, &limits, NULL));
     for (uint64_t n = 0; n < 3000; n++) {
-        Member *m = &w.member[n & 1];
+        Fixture *m = &w.member[n & 1];
 
         g_assert_cmpint(test_store(m->ctx, page_of(m, n / 2), TEST_PAGE_NOISE,
                                    n / 2), ==, TMEM_STATUS_OK);
     }
     test_check(w.store);
     if (limits.max_bytes) {
-        g_assert_cmpuint(stats_of(w.group).bytes, <=, limits.max_bytes);
+        g_assert_cmpuint(test_stats(w.group).bytes, <=, limits.max_bytes);
     }
-    g_assert_cmpuint(stats_of(w.group).group_evicted, >, 100);
+    g_assert_cmpuint(test_stats(w.group).group_evicted, >, 100);
     for (uint64_t n = 0; n < 3000; n++) {
-        Member *m = &w.member[n & 1];
+        Fixture *m = &w.member[n & 1];
         TmemHandle h = page_of(m, n / 2);
         uint8_t page[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE];
         TmemStatus status = tmem_page_load(m->ctx, &h, page, NULL);
@@ -449,19 +407,16 @@ static void test_full_new(void)
 {
     TmemClient *group[3];
     World w;
-    Member *m;
+    Fixture *m;
 
     set_up_sized(&w, 2u << 20);
     m = &w.member[OUTSIDER];
     store_pages(m, 0, 3000);
     for (unsigned i = 0; i < G_N_ELEMENTS(group); i++) {
         char name[] = { 'h' + i, 0 };
-        TmemClientConfig config = { .name = name, .is_trust_group = true };
-        g_autoptr(GError) err = NULL;
 
-        g_assert_cmpuint(stats_of(m->client).total.evicted, >, 100);
-        group[i] = tmem_client_new(w.store, &config, &err);
-        g_assert_no_error(err);
+        g_assert_cmpuint(test_stats(m->client).total.evicted, >, 100);
+        group[i] = test_new_group(w.store, name);
         test_check(w.store);
         store_pages(m, 3000 * (i + 1), 3000);
     }
@@ -475,7 +430,7 @@ static void test_full_new(void)
 static void store_sized(World *w, uint64_t n, size_t bytes)
 {
     for (unsigned i = 0; i < 2; i++) {
-        Member *m = &w->member[i];
+        Fixture *m = &w->member[i];
         TmemHandle h = page_of(m, n);
         uint8_t *page = tmem_context_bounce(m->ctx);
 
@@ -491,13 +446,13 @@ static void test_full_grow(void)
     const TmemTrustShard *shard;
     uint64_t contents = 0;
     TmemTrust *trust;
-    Member *m;
+    Fixture *m;
     World w;
 
     set_up_sized(&w, 2 * FIXTURE_SIZE);
     m = &w.member[OUTSIDER];
     store_pages(m, 0, 8000);
-    g_assert_cmpuint(stats_of(m->client).total.evicted, >, 100);
+    g_assert_cmpuint(test_stats(m->client).total.evicted, >, 100);
     trust = w.group->heap.trust;
     for (uint64_t n = 0; n < 20000; n++) {
         store_sized(&w, n, TMEM_TRUST_BYTES_MIN);
@@ -535,7 +490,7 @@ static void test_small_limit(void)
 
 /* --- Pages that went bad --- */
 
-static TmemRef content_ref(World *w, Member *m, uint64_t n)
+static TmemRef content_ref(World *w, Fixture *m, uint64_t n)
 {
     TmemReference reference;
     TestPeek peek;
@@ -562,7 +517,7 @@ static TmemRef content_ref(World *w, Member *m, uint64_t n)
     g_assert_not_reached();
 }
 
-static TmemContent *content_of(World *w, Member *m, uint64_t n)
+static TmemContent *content_of(World *w, Fixture *m, uint64_t n)
 {
     return tmem_arena_ptr(&w->store->arena, content_ref(w, m, n));
 }
@@ -572,7 +527,7 @@ static void test_damaged_content(void)
 {
     TmemContent *content;
     World w;
-    Member *a, *b;
+    Fixture *a, *b;
 
     set_up(&w);
     a = &w.member[0];
@@ -585,9 +540,9 @@ static void test_damaged_content(void)
     content->data[content->len / 2] ^= 1;
     test_expect_status(a->ctx, page_of(a, 4), TMEM_STATUS_IO);
     test_expect_status(b->ctx, page_of(b, 4), TMEM_STATUS_IO);
-    g_assert_cmpuint(stats_of(a->client).total.pages_damaged, ==, 1);
-    g_assert_cmpuint(stats_of(a->client).total.loads_error, ==, 2);
-    g_assert_cmpuint(stats_of(a->client).total.loads_hit, ==, 0);
+    g_assert_cmpuint(test_stats(a->client).total.pages_damaged, ==, 1);
+    g_assert_cmpuint(test_stats(a->client).total.loads_error, ==, 2);
+    g_assert_cmpuint(test_stats(a->client).total.loads_hit, ==, 0);
     expect_group(&w, 10, 20);
     /* Whoever stores the page again has it. */
     store_pages(b, 4, 1);
@@ -605,7 +560,7 @@ static void test_damaged_reference(void)
 {
     TestPeek peek;
     World w;
-    Member *a;
+    Fixture *a;
 
     set_up(&w);
     a = &w.member[0];
@@ -616,7 +571,7 @@ static void test_damaged_reference(void)
     test_expect_status(a->ctx, page_of(a, 4), TMEM_STATUS_IO);
     test_expect_status(a->ctx, page_of(a, 4), TMEM_STATUS_IO);
     test_check(w.store);
-    g_assert_cmpuint(stats_of(a->client).total.pages_damaged, ==, 1);
+    g_assert_cmpuint(test_stats(a->client).total.pages_damaged, ==, 1);
     expect_pages(&w.member[1], 0, 10);
     peek.data[9] ^= 1;
     tear_down(&w);
@@ -671,7 +626,6 @@ static void expect_refusal(TmemClient *client, TmemClient *group,
 
 static void test_membership(void)
 {
-    TmemClientConfig config = { .name = "h", .is_trust_group = true };
     TmemClient *other;
     TmemClient *a;
     uint64_t id;
@@ -679,7 +633,7 @@ static void test_membership(void)
 
     set_up(&w);
     a = w.member[0].client;
-    other = tmem_client_new(w.store, &config, NULL);
+    other = test_new_group(w.store, "h");
     g_assert_true(tmem_client_is_trust_group(other));
     g_assert_false(tmem_client_is_trust_group(a));
     g_assert_true(tmem_client_trust_group(a) == w.group);
@@ -698,13 +652,13 @@ static void test_membership(void)
     /* Groups keep apart what is equal in both. */
     tmem_client_reset(a);
     g_assert_true(tmem_client_set_trust_group(a, other, NULL));
-    create_pools(&w.member[0]);
+    fixture_create_pools(&w.member[0]);
     store_pages(&w.member[0], 0, 10);
     store_pages(&w.member[1], 0, 10);
     expect_group(&w, 10, 10);
-    g_assert_cmpuint(stats_of(other).group_pages, ==, 10);
+    g_assert_cmpuint(test_stats(other).group_pages, ==, 10);
     tmem_client_reset(a);
-    g_assert_cmpuint(stats_of(other).bytes, ==, w.tables_bytes);
+    g_assert_cmpuint(test_stats(other).bytes, ==, w.tables_bytes);
     g_assert_true(tmem_client_set_trust_group(a, NULL, NULL));
     tmem_client_free(other);
     tear_down(&w);
@@ -716,7 +670,7 @@ static void test_membership(void)
 static void store_both(World *w, TestPage kind, uint64_t n)
 {
     for (unsigned i = 0; i < 2; i++) {
-        Member *m = &w->member[i];
+        Fixture *m = &w->member[i];
 
         g_assert_cmpint(test_store(m->ctx, page_of(m, n), kind, n), ==, 0);
     }
@@ -736,9 +690,7 @@ static void compact(World *w)
 {
     test_set_upkeep(w->store, 10, true);
     for (uint64_t s = 1; s < 100; s++) {
-        while (tmem_upkeep_step(w->store, s * 1000000000ull, 1000000)) {
-            /* More of it. */
-        }
+        test_upkeep(w->store, s);
     }
 }
 
@@ -753,15 +705,15 @@ static void test_many(void)
         store_both(&w, TEST_PAGE_MIXED, n);
     }
     expect_group(&w, nr, 2 * nr);
-    bytes = stats_of(w.group).bytes;
+    bytes = test_stats(w.group).bytes;
     for (uint64_t n = 0; n < nr; n++) {
         if (n % 10) {
             invalidate_both(&w, n);
         }
     }
     compact(&w);
-    g_assert_cmpuint(stats_of(w.member[0].client).total.moved, >, 0);
-    g_assert_cmpuint(stats_of(w.group).bytes, <, bytes / 8);
+    g_assert_cmpuint(test_stats(w.member[0].client).total.moved, >, 0);
+    g_assert_cmpuint(test_stats(w.group).bytes, <, bytes / 8);
     expect_group(&w, nr / 10, nr / 5);
     for (uint64_t n = 0; n < nr; n += 10) {
         for (unsigned i = 0; i < 2; i++) {
@@ -795,7 +747,7 @@ static void test_damaged_length(void)
     compact(&w);
     for (uint64_t n = 0; n < nr; n += left) {
         for (unsigned i = 0; i < 2; i++) {
-            Member *m = &w.member[i];
+            Fixture *m = &w.member[i];
 
             if (n % (4 * left)) {
                 test_expect_page(m->ctx, page_of(m, n), TEST_PAGE_MIXED, n);

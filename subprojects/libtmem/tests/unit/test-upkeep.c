@@ -8,28 +8,13 @@
 #include "testpeek.h"
 #include "tmem-upkeep.h"
 
-#define SECOND      1000000000ull
 #define STORE_SIZE  (64u << 20)
 
 /* --- Pages and steps --- */
 
-/* Letters of an alphabet of 16: nothing for LZ4, half of it for zstd. */
-static void make_letters(uint8_t *page, uint64_t tag)
-{
-    TestRand r = { tag };
-
-    for (unsigned i = 0; i < TMEM_PAGE_SIZE; i += 16) {
-        uint64_t v = test_rand(&r);
-
-        for (unsigned j = 0; j < 16; j++) {
-            page[i + j] = "etaoinshrdlucmfw"[v >> 4 * j & 15];
-        }
-    }
-}
-
 static void store_letters(TmemContext *ctx, TmemHandle h, uint64_t tag)
 {
-    make_letters(tmem_context_bounce(ctx), tag);
+    test_page_letters(tmem_context_bounce(ctx), tag);
     g_assert_cmpint(tmem_page_store(ctx, &h, tmem_context_bounce(ctx)), ==,
                     TMEM_STATUS_OK);
 }
@@ -39,23 +24,8 @@ static void expect_letters(TmemContext *ctx, TmemHandle h, uint64_t tag)
     uint8_t want[TMEM_PAGE_SIZE], got[TMEM_PAGE_SIZE];
 
     g_assert_cmpint(tmem_page_load(ctx, &h, got, NULL), ==, TMEM_STATUS_OK);
-    make_letters(want, tag);
+    test_page_letters(want, tag);
     g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
-}
-
-static void run(TmemStore *store, uint64_t second)
-{
-    while (tmem_upkeep_step(store, second * SECOND, SECOND)) {
-        /* More of it. */
-    }
-}
-
-static TmemPoolStats total(Fixture *f)
-{
-    TmemClientStats stats;
-
-    tmem_client_get_stats(f->client, &stats);
-    return stats.total;
 }
 
 static TmemStoreStats store_stats(TmemStore *store)
@@ -90,8 +60,8 @@ static void test_ages(void)
     }
     /* Passes half the idle time apart: 10, 60, 110. */
     for (uint64_t t = 10; t < 110; t += 5) {
-        run(f.store, t);
-        g_assert_cmpuint(total(&f).recompressed, ==, 0);
+        test_upkeep(f.store, t);
+        g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
         if (t == 80) {
             for (uint64_t i = 0; i < nr; i += 5) {
                 expect_letters(f.ctx, test_handle(i % 2 ? f.ephemeral :
@@ -100,22 +70,23 @@ static void test_ages(void)
             }
         }
     }
-    run(f.store, 110);
-    g_assert_cmpuint(total(&f).recompressed, ==, nr - nr / 5);
-    g_assert_cmpuint(total(&f).pages_zstd, ==, nr - nr / 5);
-    g_assert_cmpuint(total(&f).pages, ==, nr);
+    test_upkeep(f.store, 110);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr - nr / 5);
+    g_assert_cmpuint(test_stats(f.client).total.pages_zstd, ==, nr - nr / 5);
+    g_assert_cmpuint(test_stats(f.client).total.pages, ==, nr);
     test_check(f.store);
     test_check_laws(f.client);
 
     /* Those loaded at 80 were never idle for 100 seconds before 180. */
     for (uint64_t t = 115; t < 180; t += 5) {
-        run(f.store, t);
-        g_assert_cmpuint(total(&f).recompressed, ==, nr - nr / 5);
+        test_upkeep(f.store, t);
+        g_assert_cmpuint(test_stats(f.client).total.recompressed, ==,
+                         nr - nr / 5);
     }
     for (uint64_t t = 180; t <= 230; t += 5) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     for (uint64_t i = 0; i < nr; i++) {
         expect_letters(f.ctx, test_handle(i % 2 ? f.ephemeral : f.persistent,
                                           i / 100, i), i);
@@ -127,9 +98,9 @@ static void test_ages(void)
     g_assert_cmpuint(store_stats(f.store).compact_passes, ==, 0);
     /* What has that form once is not touched again. */
     for (uint64_t t = 235; t < 500; t += 5) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     fixture_tear_down(&f);
 }
 
@@ -142,15 +113,15 @@ static void test_off(void)
     test_set_upkeep(f.store, 0, false);
     store_letters(f.ctx, test_handle(f.persistent, 1, 1), 1);
     for (uint64_t t = 1; t < 1000; t += 10) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).recompressed, ==, 0);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
     test_set_upkeep(f.store, 10, false);
-    run(f.store, 1000);
-    run(f.store, 1005);
-    g_assert_cmpuint(total(&f).recompressed, ==, 0);
-    run(f.store, 1010);
-    g_assert_cmpuint(total(&f).recompressed, ==, 1);
+    test_upkeep(f.store, 1000);
+    test_upkeep(f.store, 1005);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
+    test_upkeep(f.store, 1010);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 1);
     fixture_tear_down(&f);
 }
 
@@ -174,9 +145,9 @@ static void test_saves(void)
             g_assert_cmpint(test_store(f.ctx, h, i % 7, i), ==, 0);
         }
     }
-    before = total(&f);
+    before = test_stats(f.client).total;
     g_assert_cmpuint(tmem_store_recompress(f.store), >=, nr / 7);
-    after = total(&f);
+    after = test_stats(f.client).total;
     g_assert_cmpuint(after.data_bytes, <, before.data_bytes);
     g_assert_cmpuint(after.recompressed, ==, after.pages_zstd);
     g_assert_cmpuint(after.pages_raw, ==, before.pages_raw - nr / 7);
@@ -194,7 +165,8 @@ static void test_saves(void)
     }
     /* Again: there is nothing more to be had. */
     g_assert_cmpuint(tmem_store_recompress(f.store), ==, 0);
-    g_assert_cmpuint(total(&f).data_bytes, ==, after.data_bytes);
+    g_assert_cmpuint(test_stats(f.client).total.data_bytes, ==,
+                     after.data_bytes);
     fixture_tear_down(&f);
 }
 
@@ -210,7 +182,7 @@ static void test_full(gconstpointer opaque)
     test_set_upkeep(f.store, 10, true);
     for (;; nr++) {
         h = test_handle(f.persistent, nr / 64, nr);
-        make_letters(tmem_context_bounce(f.ctx), nr);
+        test_page_letters(tmem_context_bounce(f.ctx), nr);
         if (tmem_page_store(f.ctx, &h, tmem_context_bounce(f.ctx)) !=
             TMEM_STATUS_OK) {
             break;
@@ -218,9 +190,9 @@ static void test_full(gconstpointer opaque)
     }
     g_assert_cmpuint(nr, >, at_limit ? 700 : 1500);
     for (uint64_t t = 1; t < 400; t++) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).pages_zstd, >, nr * 9 / 10);
+    g_assert_cmpuint(test_stats(f.client).total.pages_zstd, >, nr * 9 / 10);
     test_check(f.store);
     for (uint64_t i = nr; i < nr + nr / 2; i++) {
         store_letters(f.ctx, test_handle(f.persistent, i / 64, i), i);
@@ -245,7 +217,7 @@ static void test_full_already(void)
     test_set_upkeep(f.store, 0, true);
     for (;; nr++) {
         h = test_handle(f.persistent, nr / 64, nr);
-        make_letters(tmem_context_bounce(f.ctx), nr);
+        test_page_letters(tmem_context_bounce(f.ctx), nr);
         if (tmem_page_store(f.ctx, &h, tmem_context_bounce(f.ctx)) !=
             TMEM_STATUS_OK) {
             break;
@@ -253,19 +225,19 @@ static void test_full_already(void)
     }
     test_set_upkeep(f.store, 10, true);
     for (uint64_t t = 1; t < 100; t++) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
     starved = store_stats(f.store).recompress_starved;
     g_assert_cmpuint(starved, >, 0);
-    g_assert_cmpuint(total(&f).pages_zstd, <, nr / 10);
+    g_assert_cmpuint(test_stats(f.client).total.pages_zstd, <, nr / 10);
     for (uint64_t i = 0; i < nr; i += 10) {
         h = test_handle(f.persistent, i / 64, i);
         g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
     }
     for (uint64_t t = 100; t < 400; t++) {
-        run(f.store, t);
+        test_upkeep(f.store, t);
     }
-    g_assert_cmpuint(total(&f).pages_zstd, >, nr * 8 / 10);
+    g_assert_cmpuint(test_stats(f.client).total.pages_zstd, >, nr * 8 / 10);
     for (uint64_t i = 0; i < nr; i++) {
         if (i % 10) {
             expect_letters(f.ctx, test_handle(f.persistent, i / 64, i), i);
@@ -301,7 +273,7 @@ static void test_finds_damage(void)
     tmem_store_set_event_func(f.store, note_damage, &of);
     tmem_store_recompress(f.store);
     g_assert_true(of == f.client);
-    g_assert_cmpuint(total(&f).pages_damaged, ==, 1);
+    g_assert_cmpuint(test_stats(f.client).total.pages_damaged, ==, 1);
     test_expect_status(f.ctx, h, TMEM_STATUS_IO);
     test_expect_page(f.ctx, other, TEST_PAGE_TEXT, 2);
     /* Nor does it make something readable of it. */
@@ -330,7 +302,7 @@ static void test_take(void)
         g_assert_cmpint(tmem_page_load(f.ctx, &h, page, &version), ==, 0);
         switch (what) {
         case 0:
-            run(f.store, 1);
+            test_upkeep(f.store, 1);
             g_assert_cmpint(kind_of(&f, h), ==, TMEM_KIND_RAW);
             break;
         case 3:
@@ -447,11 +419,11 @@ static void test_compact(gconstpointer opaque)
             }
         }
         before = tmem_arena_used_bytes(&f.store->arena);
-        run(f.store, 10 + round * 100);
-        run(f.store, 20 + round * 100);
+        test_upkeep(f.store, 10 + round * 100);
+        test_upkeep(f.store, 20 + round * 100);
         test_check(f.store);
         after = tmem_arena_used_bytes(&f.store->arena);
-        stats = total(&f);
+        stats = test_stats(f.client).total;
         g_test_message("%" G_GUINT64_FORMAT " KiB before, %" G_GUINT64_FORMAT
                        " KiB after, %" G_GUINT64_FORMAT " KiB of data and "
                        "index, %" G_GUINT64_FORMAT " pages moved",
@@ -505,8 +477,8 @@ static void test_compact_heads(void)
                 there[i] = false;
             }
         }
-        run(f.store, 10 + round * 100);
-        run(f.store, 20 + round * 100);
+        test_upkeep(f.store, 10 + round * 100);
+        test_upkeep(f.store, 20 + round * 100);
         test_check(f.store);
         for (uint64_t i = 0; i < nr; i++) {
             TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
@@ -532,8 +504,8 @@ static void test_compact_not(void)
         g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i / 64, i),
                                    TEST_PAGE_MIXED, i), ==, 0);
     }
-    run(f.store, 10);
-    g_assert_cmpuint(total(&f).moved, ==, 0);
+    test_upkeep(f.store, 10);
+    g_assert_cmpuint(test_stats(f.client).total.moved, ==, 0);
     test_set_upkeep(f.store, 0, false);
     for (uint64_t i = 0; i < 3000; i++) {
         TmemHandle h = test_handle(f.persistent, i / 64, i);
@@ -542,11 +514,11 @@ static void test_compact_not(void)
             g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
         }
     }
-    run(f.store, 20);
-    g_assert_cmpuint(total(&f).moved, ==, 0);
+    test_upkeep(f.store, 20);
+    g_assert_cmpuint(test_stats(f.client).total.moved, ==, 0);
     test_set_upkeep(f.store, 0, true);
-    run(f.store, 30);
-    g_assert_cmpuint(total(&f).moved, >, 0);
+    test_upkeep(f.store, 30);
+    g_assert_cmpuint(test_stats(f.client).total.moved, >, 0);
     fixture_tear_down(&f);
 }
 
@@ -574,9 +546,9 @@ static void test_compact_keeps(void)
         }
     }
     test_set_upkeep(f.store, 0, true);
-    run(f.store, 10);
-    g_assert_cmpuint(total(&f).moved, >, 0);
-    g_assert_cmpuint(total(&f).pages_damaged, ==, 1);
+    test_upkeep(f.store, 10);
+    g_assert_cmpuint(test_stats(f.client).total.moved, >, 0);
+    g_assert_cmpuint(test_stats(f.client).total.pages_damaged, ==, 1);
     test_expect_status(f.ctx, damaged, TMEM_STATUS_IO);
     test_check(f.store);
     fixture_tear_down(&f);
@@ -604,7 +576,7 @@ static void test_share(void)
     tmem_upkeep_by_hand(false);
     start = g_get_monotonic_time();
     test_set_upkeep(f.store, 1, true);
-    while (!total(&f).recompressed &&
+    while (!test_stats(f.client).total.recompressed &&
            g_get_monotonic_time() - start < 60 * G_USEC_PER_SEC) {
         g_usleep(10000);
     }
@@ -612,10 +584,10 @@ static void test_share(void)
     /* In this order: this thread may have to wait in between. */
     used_ns = thread_ns(f.store);
     elapsed = g_get_monotonic_time() - start;
-    g_assert_cmpuint(total(&f).recompressed, >, 0);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, >, 0);
     g_assert_cmpuint(used_ns, >, 0);
     /* 10 per cent, and a step that just ended. */
-    g_assert_cmpuint(used_ns, <=, elapsed * 1000 / 10 + SECOND / 50);
+    g_assert_cmpuint(used_ns, <=, elapsed * 1000 / 10 + TEST_SECOND / 50);
     fixture_tear_down(&f);
 }
 
@@ -631,7 +603,7 @@ static void *keep_up(void *opaque)
     uint64_t second = 1;
 
     while (!__atomic_load_n(&s->stop, __ATOMIC_RELAXED)) {
-        tmem_upkeep_step(s->store, second++ * SECOND, SECOND / 1000);
+        tmem_upkeep_step(s->store, second++ * TEST_SECOND, TEST_SECOND / 1000);
         if (second % 2 == 0) {
             tmem_store_recompress(s->store);
         }
