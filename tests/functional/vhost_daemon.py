@@ -47,15 +47,17 @@ def ended(process, seconds):
 class Daemon:
     """qemu-storage-daemon with one store and any number of servers."""
 
-    def __init__(self, store=64 * MIB, directory=None):
+    def __init__(self, store=64 * MIB, directory=None, under=(), files=(),
+                 program=BIN / 'qemu-storage-daemon'):
+        """@under: a command in front of its own; @files: it inherits them."""
         self.dir = directory or tempfile.mkdtemp(prefix='tmem-vu-')
         self.own_dir = directory is None
         self.log = open(f'{self.dir}/log', 'ab+')
         self.process = subprocess.Popen(
-            [BIN / 'qemu-storage-daemon', '--object',
+            [*under, program, '--object',
              f'tmem-store,id=s0,size={store}', '--chardev',
              f'socket,id=q,path={self.dir}/qmp,server=on,wait=off',
-             '--monitor', 'chardev=q'], stderr=self.log)
+             '--monitor', 'chardev=q'], stderr=self.log, pass_fds=files)
         for _ in range(600):
             check(self.process.poll() is None, f'no daemon: {self.said()}')
             try:
