@@ -4,7 +4,8 @@
  *
  * The library tells from any thread and in the midst of an operation, so what
  * it says is noted here and sent from the main loop.  Of what changes to and
- * fro each second is told once, as it is then.
+ * fro each second is told once, as it is then.  What the host does to the store
+ * is also logged, for whoever looks after this process and has no QMP.
  */
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-tmem.h"
@@ -35,6 +36,8 @@ typedef struct TmemNote {
 
 struct TmemStoreEvents {
     char *store;                /* its name, also when it is deleted already */
+    TmemStore *libtmem;
+    uint64_t given_back;        /* for pressure, when that was last told */
     QEMUTimer *timer;
     QemuMutex lock;             /* guards the notes */
     QTAILQ_HEAD(, TmemNote) notes;
@@ -100,8 +103,29 @@ static void tmem_event(TmemEvent event, TmemClient *client, void *opaque)
                             qemu_clock_get_ns(QEMU_CLOCK_REALTIME));
 }
 
-static void tmem_note_send(const char *store, const TmemNote *note)
+static void tmem_pressure_log(TmemStoreEvents *events, bool active)
 {
+    TmemStoreStats stats;
+    g_autofree char *size = NULL;
+
+    tmem_store_get_stats(events->libtmem, &stats);
+    if (active) {
+        info_report("tmem-store '%s': the host is short of memory, ephemeral"
+                    " pages are given back", events->store);
+    } else {
+        size = g_format_size_full(stats.pressure_bytes - events->given_back,
+                                  G_FORMAT_SIZE_IEC_UNITS);
+        info_report("tmem-store '%s': the host is no longer short of memory,"
+                    " %s of ephemeral pages were given back", events->store,
+                    size);
+        events->given_back = stats.pressure_bytes;
+    }
+}
+
+static void tmem_note_send(TmemStoreEvents *events, const TmemNote *note)
+{
+    const char *store = events->store;
+
     switch (note->kind) {
     case TMEM_NOTE_LIMIT:
         qapi_event_send_tmem_client_limit(store, note->client, note->now);
@@ -110,6 +134,7 @@ static void tmem_note_send(const char *store, const TmemNote *note)
         qapi_event_send_tmem_store_full(store, note->now);
         break;
     case TMEM_NOTE_PRESSURE:
+        tmem_pressure_log(events, note->now);
         qapi_event_send_tmem_host_pressure(store, note->now);
         break;
     case TMEM_NOTE_DAMAGED:
@@ -138,7 +163,7 @@ static void tmem_events_timer(void *opaque)
             timer_mod_anticipate_ns(events->timer, due_ns);
             continue;
         }
-        tmem_note_send(events->store, note);
+        tmem_note_send(events, note);
         note->told = note->now;
         note->told_ns = now_ns;
     }
@@ -149,6 +174,7 @@ void tmem_store_events_start(TmemStoreObject *obj)
     TmemStoreEvents *events = g_new0(TmemStoreEvents, 1);
 
     events->store = tmem_store_object_id(obj);
+    events->libtmem = obj->store;
     qemu_mutex_init(&events->lock);
     QTAILQ_INIT(&events->notes);
     events->timer = timer_new_ns(QEMU_CLOCK_REALTIME, tmem_events_timer,

@@ -127,6 +127,10 @@ def daemon(size=64 * MIB):
                   f'tmem-store,id=s0,size={size}')
 
 
+class Skip(Exception):
+    """Why a case cannot run on this machine."""
+
+
 def check(condition, text):
     if not condition:
         raise AssertionError(text)
@@ -165,6 +169,8 @@ def run_cases(names, comment=''):
         try:
             cases[name]()
             print(f'ok {number} {name}', flush=True)
+        except Skip as e:
+            print(f'ok {number} {name} # SKIP {e}', flush=True)
         except (AssertionError, OSError, QMPError, RuntimeError) as e:
             failed += 1
             text = f'{type(e).__name__}: {e}'.replace('\n', '\n# ')

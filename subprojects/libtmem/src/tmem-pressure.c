@@ -151,11 +151,14 @@ static uint64_t ephemeral_bytes(TmemArena *arena)
 
 static void evict_some(TmemPressureWatch *w, TmemStore *store)
 {
-    uint64_t bytes = ephemeral_bytes(&store->arena);
+    uint64_t bytes = ephemeral_bytes(&store->arena), returned;
 
     if (bytes > w->floor_bytes) {
-        tmem_evict_bytes(store, NULL, MIN(bytes / EVICT_FRACTION + 1,
-                                          bytes - w->floor_bytes), false);
+        returned = tmem_evict_bytes(store, NULL,
+                                    MIN(bytes / EVICT_FRACTION + 1,
+                                        bytes - w->floor_bytes), false);
+        __atomic_fetch_add(&store->upkeep.counters.pressure_bytes, returned,
+                           __ATOMIC_RELAXED);
         tmem_upkeep_tell_freed(store);
     }
 }
@@ -163,6 +166,10 @@ static void evict_some(TmemPressureWatch *w, TmemStore *store)
 static void set_active(TmemPressureWatch *w, TmemStore *store, bool active)
 {
     w->active = active;
+    if (active) {
+        __atomic_fetch_add(&store->upkeep.counters.pressure_times, 1,
+                           __ATOMIC_RELAXED);
+    }
     tmem_event_emit(store, active ? TMEM_EVENT_PRESSURE :
                                      TMEM_EVENT_PRESSURE_END, NULL);
 }

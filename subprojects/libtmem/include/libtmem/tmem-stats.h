@@ -114,6 +114,10 @@
       "pages that could be smaller, but for want of memory to put them")      \
     X(compact_passes, CUMULATIVE, COUNT,                                      \
       "passes over all pages that bring memory together")                     \
+    X(pressure_times, CUMULATIVE, COUNT,                                      \
+      "how often the host came to be short of memory")                        \
+    X(pressure_bytes, CUMULATIVE, BYTES,                                      \
+      "memory of ephemeral pages that was given back because of that")        \
     X(pressure_lost, CUMULATIVE, COUNT,                                       \
       "how often the host stopped telling its memory pressure")
 

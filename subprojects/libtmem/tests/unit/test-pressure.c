@@ -60,6 +60,14 @@ static uint64_t ephemeral_pages(Host *h)
     return test_stats(h->f.client).total.pages;
 }
 
+static TmemStoreStats store_stats(Host *h)
+{
+    TmemStoreStats stats;
+
+    tmem_store_get_stats(h->f.store, &stats);
+    return stats;
+}
+
 static void host_set_up(Host *h, const TmemPressure *policy)
 {
     g_autofree char *path = NULL;
@@ -146,6 +154,35 @@ static void test_hysteresis(void)
     host_tear_down(&h);
 }
 
+/* How often that was, and how much went, is counted: of pressure alone. */
+static void test_counted(void)
+{
+    const TmemPressure policy = { .stall_ms = 100 };
+    uint64_t before, given = 0, now = 5 * SECOND;
+    Host h;
+
+    host_set_up(&h, &policy);
+    tmem_client_evict(h.f.client, 1 << 20);
+    g_assert_cmpuint(store_stats(&h).pressure_times, ==, 0);
+    g_assert_cmpuint(store_stats(&h).pressure_bytes, ==, 0);
+    for (int i = 0; i < 4; i++) {
+        /* Begins, goes on, goes on without stalls, begins again. */
+        if (i % 3 == 0) {
+            fire(&h);
+        }
+        before = store_stats(&h).used_bytes;
+        stall(&h, i == 1 ? 60000 : 0);
+        tmem_pressure_step(&h.watch, h.f.store, now);
+        now += SECOND;
+        given += before - store_stats(&h).used_bytes;
+        g_assert_cmpuint(store_stats(&h).pressure_bytes, ==, given);
+        g_assert_cmpuint(store_stats(&h).pressure_times, ==, i < 3 ? 1 : 2);
+    }
+    g_assert_cmpuint(given, >, 0);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
 /* Nothing is taken below the floor, nor from persistent pools. */
 static void test_floor(void)
 {
@@ -194,14 +231,6 @@ static void test_bad_totals(void)
     host_tear_down(&h);
 }
 
-static uint64_t times_lost(Host *h)
-{
-    TmemStoreStats stats;
-
-    tmem_store_get_stats(h->f.store, &stats);
-    return stats.pressure_lost;
-}
-
 /*
  * A trigger that is gone never fires, and does not keep anyone busy; it is
  * counted and said, and opened again when it can be.
@@ -226,7 +255,7 @@ static void test_trigger_gone(void)
     }
     g_assert_cmpint(h.watch.trigger_events, ==, 0);
     g_assert_cmpuint(h.nr_lost, ==, 1);
-    g_assert_cmpuint(times_lost(&h), ==, 1);
+    g_assert_cmpuint(store_stats(&h).pressure_lost, ==, 1);
 
     g_assert_true(g_file_set_contents(path, "", 0, NULL));
     for (; second < 60; second++) {
@@ -240,7 +269,7 @@ static void test_trigger_gone(void)
     /* The next time is counted, and not said again. */
     tmem_pressure_polled(&h.watch, POLLERR);
     tmem_pressure_step(&h.watch, h.f.store, second * SECOND);
-    g_assert_cmpuint(times_lost(&h), ==, 2);
+    g_assert_cmpuint(store_stats(&h).pressure_lost, ==, 2);
     g_assert_cmpuint(h.nr_lost, ==, 1);
     tmem_pressure_close(&h.watch);
     host_tear_down(&h);
@@ -346,6 +375,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/pressure/hysteresis", test_hysteresis);
+    g_test_add_func("/tmem/pressure/counted", test_counted);
     g_test_add_func("/tmem/pressure/floor", test_floor);
     g_test_add_func("/tmem/pressure/bad-totals", test_bad_totals);
     g_test_add_func("/tmem/pressure/trigger-gone", test_trigger_gone);
