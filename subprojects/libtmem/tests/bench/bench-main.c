@@ -34,7 +34,7 @@ static const GOptionEntry entries[] = {
       "rounds of which the median is taken (5)", "N" },
     { "only", 'o', 0, G_OPTION_ARG_STRING, &options.only,
       "one part alone, others' figures are left out: speed, density, scale, "
-      "entries, evict or upkeep", "PART" },
+      "entries, evict, upkeep or timing", "PART" },
     { "no-zram", 0, 0, G_OPTION_ARG_NONE, &options.no_zram,
       "leave the host's zram alone", NULL },
     { "quick", 'q', 0, G_OPTION_ARG_NONE, &options.quick,
@@ -54,6 +54,7 @@ static const struct {
     { "entries", bench_entries },
     { "evict", bench_evict },
     { "upkeep", bench_upkeep },
+    { "timing", bench_timing },
 };
 
 static bool wanted(size_t part)

@@ -167,7 +167,8 @@ void bench_speed(const BenchCorpus *corpus, const BenchOptions *options,
                  BenchReport *report)
 {
     const char *why = "zram was skipped: --no-zram";
-    BenchZram *zram = options->no_zram ? NULL : bench_zram_open(corpus, &why);
+    BenchZram *zram = options->no_zram ? NULL :
+                      bench_zram_open(corpus->nr_pages, &why);
     Speed speed = { .rounds = options->rounds, .nr_sides = SIDES - !zram };
 
     if (zram) {

@@ -110,79 +110,100 @@ static Latency loads(const BenchCorpus *corpus, BenchStore *s, unsigned cold,
     return l;
 }
 
-static void measure_loads(const BenchCorpus *corpus, BenchStore *s,
-                          const BenchOptions *options, BenchReport *report)
-{
-    int rounds = options->rounds;
-    uint64_t state = 88172645463325252ull;
-    g_autofree double *ratio = g_new(double, rounds);
-    g_autofree double *lz4 = g_new(double, rounds);
-    g_autofree double *mixed = g_new(double, rounds);
-    g_autofree double *mean = g_new(double, rounds);
+enum { RATIO, LZ4, SECONDS, P99_RATIO, P99_LZ4, P99_MIXED, COLD, FIGURES };
 
-    for (int i = 0; i < rounds; i++) {
-        lz4[i] = loads(corpus, s, 0, &state).p99;
-        mixed[i] = loads(corpus, s, 5, &state).p99;
-        ratio[i] = mixed[i] / lz4[i];
-        mean[i] = loads(corpus, s, 100, &state).mean;
-    }
-    bench_report_add(report, "p8_load_p99_ratio", ratio, rounds, "<= 2.00",
-                     "p99 of loads with 5 % of recompressed pages / LZ4 only");
-    bench_report_add(report, "load_p99_lz4_us", lz4, rounds, NULL,
-                     "us: p99 of loads of LZ4 pages");
-    bench_report_add(report, "load_p99_mixed_us", mixed, rounds, NULL,
-                     "us: with 5 % of recompressed pages");
-    bench_report_add(report, "load_cold_us", mean, rounds, NULL,
-                     "us: mean of loads of recompressed pages");
+static void measure_loads(const BenchCorpus *corpus, BenchStore *s,
+                          uint64_t *state, double *figures)
+{
+    figures[P99_LZ4] = loads(corpus, s, 0, state).p99;
+    figures[P99_MIXED] = loads(corpus, s, 5, state).p99;
+    figures[P99_RATIO] = figures[P99_MIXED] / figures[P99_LZ4];
+    figures[COLD] = loads(corpus, s, 100, state).mean;
 }
 
-static void report_none(BenchReport *report)
+/* One round, with a store of its own; false if nothing was recompressed. */
+static bool measure(const BenchCorpus *corpus, const BenchOptions *options,
+                    uint64_t *state, double *figures)
 {
-    static const char *const keys[] = {
-        "p8_ratio", "p8_load_p99_ratio", "lz4_ratio", "p8_seconds",
-        "load_p99_lz4_us", "load_p99_mixed_us", "load_cold_us",
+    double page_bytes = corpus->nr_pages << TMEM_PAGE_SHIFT, start;
+    uint64_t base = bench_rss();
+    BenchStore s;
+    bool did;
+
+    bench_store_open(&s, bench_store_size(corpus, 2 * corpus->nr_pages),
+                     TMEM_POOL_PERSISTENT);
+    store_all(corpus, &s, 0);
+    figures[LZ4] = page_bytes / ((double)bench_rss() - base);
+    start = bench_now();
+    set_recompress(&s, COLD_SECONDS);
+    did = wait_recompressed(&s, options->quick);
+    if (did) {
+        figures[SECONDS] = bench_now() - start;
+        figures[RATIO] = page_bytes / ((double)bench_rss() - base);
+        set_recompress(&s, 0);
+        store_all(corpus, &s, WARM);
+        measure_loads(corpus, &s, state, figures);
+    }
+    bench_store_close(&s);
+    return did;
+}
+
+static void report_all(BenchReport *report, double *const *figures, int rounds,
+                       bool did)
+{
+    static const struct {
+        const char *key;
+        const char *goal;
+        const char *text;
+    } lines[FIGURES] = {
+        [RATIO] = { "p8_ratio", ">= 4.30", "bytes of pages / resident memory, "
+                    "afterwards (the goal is for anon)" },
+        [LZ4] = { "lz4_ratio", NULL, "before it" },
+        [SECONDS] = { "p8_seconds", NULL, "s until nothing changed any more" },
+        [P99_RATIO] = { "p8_load_p99_ratio", "<= 2.00", "p99 of loads with "
+                        "5 % of recompressed pages / LZ4 only" },
+        [P99_LZ4] = { "load_p99_lz4_us", NULL, "us: p99 of loads of LZ4 "
+                      "pages" },
+        [P99_MIXED] = { "load_p99_mixed_us", NULL, "us: with 5 % of "
+                        "recompressed pages" },
+        [COLD] = { "load_cold_us", NULL, "us: mean of loads of recompressed "
+                   "pages" },
     };
 
-    for (size_t i = 0; i < G_N_ELEMENTS(keys); i++) {
-        bench_report_add_one(report, keys[i], BENCH_NONE, NULL,
-                             i ? "" : "not measured: this libtmem did not "
-                             "recompress in time");
+    for (int i = 0; i < FIGURES; i++) {
+        if (did) {
+            bench_report_add(report, lines[i].key, figures[i], rounds,
+                             lines[i].goal, lines[i].text);
+        } else {
+            bench_report_add_one(report, lines[i].key, BENCH_NONE, NULL,
+                                 i ? "" : "not measured: this libtmem did not "
+                                 "recompress in time");
+        }
     }
 }
 
 void bench_upkeep(const BenchCorpus *corpus, const BenchOptions *options,
                   BenchReport *report)
 {
-    double page_bytes = corpus->nr_pages << TMEM_PAGE_SHIFT;
-    uint64_t base;
-    double lz4, zstd, start;
-    BenchStore s;
+    uint64_t state = 88172645463325252ull;
+    double *figures[FIGURES], one[FIGURES];
+    bool did = true;
 
-    bench_say("recompression, waiting for the store's upkeep");
+    for (int i = 0; i < FIGURES; i++) {
+        figures[i] = g_new(double, options->rounds);
+    }
+    for (int round = 0; round < options->rounds && did; round++) {
+        bench_say("recompression, waiting for the store's upkeep, round %d of "
+                  "%d", round + 1, options->rounds);
+        did = measure(corpus, options, &state, one);
+        for (int i = 0; i < FIGURES && did; i++) {
+            figures[i][round] = one[i];
+        }
+    }
     bench_report_section(report, "P8: pages recompressed after a second's rest,"
                          " with a whole CPU for it");
-    base = bench_rss();
-    bench_store_open(&s, bench_store_size(corpus, 2 * corpus->nr_pages),
-                     TMEM_POOL_PERSISTENT);
-    store_all(corpus, &s, 0);
-    lz4 = page_bytes / (bench_rss() - base);
-    start = bench_now();
-    set_recompress(&s, COLD_SECONDS);
-    if (!wait_recompressed(&s, options->quick)) {
-        report_none(report);
-        bench_store_close(&s);
-        return;
+    report_all(report, figures, options->rounds, did);
+    for (int i = 0; i < FIGURES; i++) {
+        g_free(figures[i]);
     }
-    start = bench_now() - start;
-    zstd = page_bytes / ((double)bench_rss() - base);
-    set_recompress(&s, 0);
-    store_all(corpus, &s, WARM);
-    bench_report_add_one(report, "p8_ratio", zstd, ">= 4.30",
-                         "bytes of pages / resident memory, afterwards (the "
-                         "goal is for anon)");
-    bench_report_add_one(report, "lz4_ratio", lz4, NULL, "before it");
-    bench_report_add_one(report, "p8_seconds", start, NULL,
-                         "s until nothing changed any more");
-    measure_loads(corpus, &s, options, report);
-    bench_store_close(&s);
 }

@@ -543,7 +543,8 @@ static void share(Vring *v)
 static void vring_open(Vring *v, const char **no_zram)
 {
     share(v);
-    v->zram = options.no_zram ? NULL : bench_zram_open(v->corpus, no_zram);
+    v->zram = options.no_zram ? NULL :
+              bench_zram_open(v->corpus->nr_pages, no_zram);
     if (v->zram) {
         bench_zram_use_wall_clock(v->zram);
     }

@@ -31,6 +31,8 @@ struct BenchZram {
     uint8_t *buffer;
     size_t requests;            /* that the corpus fills */
     uint32_t *scattered;        /* their places in random order */
+    uint64_t next;              /* page behind those that are in the buffer */
+    unsigned nr_put;            /* how many these are */
     double (*now)(void);
     char node[32];
 };
@@ -169,13 +171,20 @@ void bench_zram_guard(void)
 
 /* --- The device --- */
 
-/* Returns the number of a new device that is guarded, or -1 and @why. */
+/* Our device, which is one for all that this program measures; -1: none. */
+static int zram_id = -1;
+
+/* Returns the number of a device that is guarded, or -1 and @why. */
 static int hot_add(const char **why)
 {
-    FILE *add = fopen(CONTROL "hot_add", "r");
     sigset_t all, old;
+    FILE *add;
     int id = -1;
 
+    if (zram_id >= 0) {
+        return zram_id;
+    }
+    add = fopen(CONTROL "hot_add", "r");
     if (!add) {
         *why = errno == EACCES ? "zram was skipped: only root can make one" :
                                  "zram was skipped: this host has none";
@@ -190,12 +199,13 @@ static int hot_add(const char **why)
     }
     sigprocmask(SIG_SETMASK, &old, NULL);
     fclose(add);
+    zram_id = id;
     return id;
 }
 
-BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why)
+BenchZram *bench_zram_open(uint64_t nr_pages, const char **why)
 {
-    size_t requests = corpus->nr_pages / BENCH_BATCH;
+    size_t requests = nr_pages / BENCH_BATCH;
     g_autofree char *size = g_strdup_printf("%zu", requests * REQUEST_BYTES);
     g_autofree char *node = NULL;
     BenchZram *z;
@@ -206,7 +216,7 @@ BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why)
         return NULL;
     }
     if (!requests) {
-        *why = "zram was skipped: the corpus has fewer than 32 pages";
+        *why = "zram was skipped: there are fewer than 32 pages";
         return NULL;
     }
     id = hot_add(why);
@@ -348,14 +358,54 @@ const char *bench_zram_node(const BenchZram *z)
     return z->node;
 }
 
+/* --- Page by page, for what is held and not for how long it takes --- */
+
+static void flush(BenchZram *z)
+{
+    ssize_t bytes = z->nr_put * TMEM_PAGE_SIZE;
+
+    if (bytes && pwrite(z->fd, z->buffer, bytes,
+                        (z->next << TMEM_PAGE_SHIFT) - bytes) != bytes) {
+        bench_die("writing to zram: %s", g_strerror(errno));
+    }
+    z->nr_put = 0;
+}
+
+void bench_zram_put(BenchZram *z, uint64_t nr, const void *page)
+{
+    if (nr != z->next || z->nr_put == BENCH_BATCH) {
+        flush(z);
+    }
+    memcpy(z->buffer + z->nr_put++ * TMEM_PAGE_SIZE, page, TMEM_PAGE_SIZE);
+    z->next = nr + 1;
+}
+
+void bench_zram_forget(BenchZram *z, uint64_t nr)
+{
+    uint64_t range[2] = { nr << TMEM_PAGE_SHIFT, TMEM_PAGE_SIZE };
+
+    flush(z);
+    if (ioctl(z->fd, BLKDISCARD, range) < 0) {
+        bench_die("discarding from zram: %s", g_strerror(errno));
+    }
+}
+
+void bench_zram_compact(BenchZram *z)
+{
+    flush(z);
+    zram_set(z->id, "compact", "1");
+}
+
 double bench_zram_density(BenchZram *z)
 {
     g_autofree char *path = g_strdup_printf("/sys/block/zram%d/mm_stat",
                                             z->id);
     unsigned long long orig, compressed, used;
-    FILE *file = fopen(path, "r");
     double density = BENCH_NONE;
+    FILE *file;
 
+    flush(z);
+    file = fopen(path, "r");
     if (file && fscanf(file, "%llu %llu %llu", &orig, &compressed,
                        &used) == 3 && compressed) {
         density = (double)used / compressed;

@@ -252,8 +252,11 @@ typedef struct BenchZram BenchZram;
  */
 void bench_zram_guard(void);
 
-/* Returns NULL and sets @why to a sentence if there is none to be had. */
-BenchZram *bench_zram_open(const BenchCorpus *corpus, const char **why);
+/*
+ * A disk of @nr_pages, rounded down to whole requests; one at a time.  Returns
+ * NULL and sets @why to a sentence if there is none to be had.
+ */
+BenchZram *bench_zram_open(uint64_t nr_pages, const char **why);
 void bench_zram_close(BenchZram *z);
 /* O_DIRECT requests of 32 pages. */
 BenchSide bench_side_zram(BenchZram *z);
@@ -265,7 +268,15 @@ void bench_zram_use_wall_clock(BenchZram *z);
 const char *bench_zram_node(const BenchZram *z);
 /* A process that is to be killed before the device can be removed; 0: none. */
 void bench_zram_set_user(pid_t pid);
-/* Memory that it uses / compressed bytes, as the kernel counts both. */
+/* Page @nr of the disk; what is put in ascending order goes in requests. */
+void bench_zram_put(BenchZram *z, uint64_t nr, const void *page);
+void bench_zram_forget(BenchZram *z, uint64_t nr);
+/* As an operator may ask for. */
+void bench_zram_compact(BenchZram *z);
+/*
+ * Memory that it uses / compressed bytes, as the kernel counts both: pages of
+ * zsmalloc, but neither zram's table nor zsmalloc's handles.
+ */
 double bench_zram_density(BenchZram *z);
 
 /* --- bench-vhost.c: a vhost-user server in another process --- */
@@ -338,6 +349,7 @@ BenchMeasure bench_scale;       /* P4: threads, clients */
 BenchMeasure bench_entries;     /* P4: stored pages */
 BenchMeasure bench_evict;       /* P5 */
 BenchMeasure bench_upkeep;      /* P8 */
+BenchMeasure bench_timing;      /* latencies that the store keeps */
 
 /* Entries that bench_entries() takes if nobody says how many. */
 #define BENCH_ENTRIES_GOAL  30000000

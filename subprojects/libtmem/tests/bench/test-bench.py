@@ -21,11 +21,14 @@ PAGE = 4096
 KEYS = '''p1_store_ratio p1_load_ratio p1_samefilled_speedup p3_fresh p3_churn
 p3_giveback_1s p4_two_threads p4_64_clients p4_30m_pages p5_ratio p8_ratio
 p8_load_p99_ratio zram_store_ratio zram_load_ratio entries_store entries_load
-samefilled_share store_us load_us raw_store_us raw_load_us'''.split()
+samefilled_share store_us load_us raw_store_us raw_load_us
+zram_density zram_fresh zram_churn zram_compacted timing_store_ratio
+timing_load_ratio'''.split()
 
 # Measured on every machine.
 ALWAYS = '''p1_store_ratio p1_load_ratio p1_samefilled_speedup p3_fresh p3_churn
-p3_giveback_1s p4_64_clients p4_30m_pages p5_ratio samefilled_share'''.split()
+p3_giveback_1s p4_64_clients p4_30m_pages p5_ratio samefilled_share timing_store_ratio
+timing_load_ratio'''.split()
 
 
 class Wrong(Exception):
