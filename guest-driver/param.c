@@ -19,6 +19,33 @@ bool vtmem_param_frontswap = IS_ENABLED(CONFIG_VTMEM_FRONTSWAP);
 bool vtmem_param_cleancache = IS_ENABLED(CONFIG_VTMEM_CLEANCACHE);
 bool vtmem_param_lost_panics;
 
+/* Sets a number that has a greatest value; more is refused, and said. */
+int vtmem_uint_set(const char *val, const struct kernel_param *kp)
+{
+	const struct vtmem_uint *param = kp->arg;
+	unsigned int value;
+
+	if (kstrtouint(val, 0, &value) || value > param->max) {
+		pr_err("virtio_tmem: %s=%.*s: give it a number from 0 to %u\n",
+		       kp->name, (int)strcspn(val, "\n"), val, param->max);
+		return -EINVAL;
+	}
+	WRITE_ONCE(*param->value, value);
+	return 0;
+}
+
+int vtmem_uint_get(char *buffer, const struct kernel_param *kp)
+{
+	const struct vtmem_uint *param = kp->arg;
+
+	return sysfs_emit(buffer, "%u\n", READ_ONCE(*param->value));
+}
+
+const struct kernel_param_ops vtmem_uint_ops = {
+	.set = vtmem_uint_set,
+	.get = vtmem_uint_get,
+};
+
 /* Makes the disk that the device offers, if there is none. */
 int vtmem_disk_on(struct vtmem_dev *dev)
 {

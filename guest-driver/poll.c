@@ -14,6 +14,12 @@
  * thinks that nobody cares, and switches it off.  So after VTMEM_POLLED_MAX answers
  * were taken without one, everybody sleeps until one comes that has something to do.
  *
+ * Loads of the swap disk are not waited for here: a block request ends by itself, and
+ * who waits for a page does so in the page cache, which has no way to call a driver;
+ * for those who want it the block layer has polled queues.  Loads of cleancache are
+ * waited for with the lock of a page of a file held, by readahead of many pages in a
+ * row, where spinning would delay whoever reads them and save only the first sleep.
+ *
  * Off by default: under TCG, where a load takes most of a millisecond, no gain could
  * be told from noise; and where the host's threads need the CPU that spins, with
  * more virtual CPUs than real ones, it takes from them what they need to answer.
@@ -28,9 +34,14 @@
 /* Answers taken by tasks for one that an interrupt takes; see above. */
 #define VTMEM_POLLED_MAX	64
 
+/* Microseconds; more than the average of loads may be (vtmem_poll_took) is no use. */
+#define VTMEM_POLL_MAX		USEC_PER_MSEC
+
 static unsigned int poll;
-module_param(poll, uint, 0644);
-MODULE_PARM_DESC(poll, "Microseconds, at most, that a task looks for the answer to a load before it sleeps; 0: none (default)");
+static const struct vtmem_uint vtmem_poll_param = { &poll, VTMEM_POLL_MAX };
+module_param_cb(poll, &vtmem_uint_ops, (void *)&vtmem_poll_param, 0644);
+__MODULE_PARM_TYPE(poll, "uint");
+MODULE_PARM_DESC(poll, "Microseconds, 1000 at most, that a task looks for the answer to a load before it sleeps; 0: none (default)");
 
 /* A load has ended that took so long; races lose a sample, no more. */
 void vtmem_poll_took(struct vtmem_queue *q, u64 ns)

@@ -55,7 +55,7 @@ static DECLARE_WAIT_QUEUE_HEAD(vtmem_shrink_idle);
 
 static int vtmem_shrink_set(const char *val, const struct kernel_param *kp)
 {
-	int err = param_set_uint(val, kp);
+	int err = vtmem_uint_set(val, kp);
 
 	if (!err)
 		wake_up(&vtmem_shrink_wait);
@@ -64,12 +64,21 @@ static int vtmem_shrink_set(const char *val, const struct kernel_param *kp)
 
 static const struct kernel_param_ops vtmem_shrink_ops = {
 	.set = vtmem_shrink_set,
-	.get = param_get_uint,
+	.get = vtmem_uint_get,
 };
-module_param_cb(selfshrink, &vtmem_shrink_ops, &selfshrink, 0644);
+
+static const struct vtmem_uint vtmem_shrink_param = { &selfshrink, 1024 };
+module_param_cb(selfshrink, &vtmem_shrink_ops, (void *)&vtmem_shrink_param,
+		0644);
 __MODULE_PARM_TYPE(selfshrink, "uint");
-MODULE_PARM_DESC(selfshrink, "MiB of swapped pages that frontswap fetches back each second while there is memory to spare; 0: none (default)");
-module_param(selfshrink_reserve, uint, 0644);
+MODULE_PARM_DESC(selfshrink, "MiB of swapped pages, 1024 at most, that frontswap fetches back each second while there is memory to spare; 0: none (default)");
+
+static const struct vtmem_uint vtmem_reserve_param = {
+	&selfshrink_reserve, 100
+};
+module_param_cb(selfshrink_reserve, &vtmem_uint_ops,
+		(void *)&vtmem_reserve_param, 0644);
+__MODULE_PARM_TYPE(selfshrink_reserve, "uint");
 MODULE_PARM_DESC(selfshrink_reserve, "Percent of the memory that selfshrink leaves available (default: 50)");
 
 /* Is this the thread that fetches pages back? */
@@ -88,13 +97,13 @@ static DEFINE_TIMER(vtmem_shrink_timer, vtmem_shrink_enough);
 /* How many pages to fetch back now. */
 static unsigned long vtmem_shrink_pages(unsigned long have)
 {
-	unsigned long percent = min(READ_ONCE(selfshrink_reserve), 100U);
+	unsigned long percent = READ_ONCE(selfshrink_reserve);
 	long spare = si_mem_available() - totalram_pages() / 100 * percent;
 	unsigned long want = READ_ONCE(selfshrink);
 
 	if (spare <= 0 || have <= 1)
 		return 0;
-	want = min(want, 1024UL) << (20 - PAGE_SHIFT);
+	want <<= 20 - PAGE_SHIFT;
 	/* Half of it: others take memory at the same time. */
 	return min3(want, have - 1, (unsigned long)spare / 2);
 }

@@ -31,6 +31,7 @@
 #include <linux/kref.h>
 #include <linux/list.h>
 #include <linux/mm.h>
+#include <linux/moduleparam.h>
 #include <linux/mutex.h>
 #include <linux/notifier.h>
 #include <linux/scatterlist.h>
@@ -353,6 +354,16 @@ int vtmem_dev_has_failed(struct vtmem_dev *dev);
 void vtmem_config_check(struct vtmem_dev *dev);
 
 /* param.c */
+
+/* A parameter of the module that is a number up to @max. */
+struct vtmem_uint {
+	unsigned int *value;
+	unsigned int max;
+};
+
+extern const struct kernel_param_ops vtmem_uint_ops;
+int vtmem_uint_set(const char *val, const struct kernel_param *kp);
+int vtmem_uint_get(char *buffer, const struct kernel_param *kp);
 int vtmem_disk_on(struct vtmem_dev *dev);
 extern bool vtmem_param_disk;
 extern bool vtmem_param_frontswap;

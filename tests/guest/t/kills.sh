@@ -17,3 +17,5 @@ pressure --passes 1
 swapoff "$SWAP_AREA"
 checkpoint pages-at-most 1     # what mkswap wrote
 checkpoint sane
+# A task that was to look for answers itself has found some.
+[ "$(cat /sys/module/virtio_tmem/parameters/poll)" = 0 ] || [ "$(counter polls)" -gt 0 ]
