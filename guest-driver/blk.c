@@ -10,7 +10,6 @@
  * Requests of several pages end page by page, so that one page lost or refused
  * does not fail the bios that were merged with its own.
  */
-#include <linux/ratelimit.h>
 #include <linux/swap.h>
 
 #include "compat/blk-mq.h"
@@ -35,30 +34,47 @@ static blk_status_t vtmem_blk_status(u8 status)
 	}
 }
 
-static void vtmem_log_refusal(struct vtmem_disk *disk, u8 status)
+/* Reclaim tries again and again: one line in ten seconds for each reason. */
+void vtmem_refusals_init(struct vtmem_disk *disk)
 {
-	/* Reclaim tries again and again: one line in ten seconds says it. */
-	static DEFINE_RATELIMIT_STATE(limit, 10 * HZ, 1);
-	const char *reason;
+	unsigned int i;
 
-	ratelimit_set_flags(&limit, RATELIMIT_MSG_ON_RELEASE);
-	if (!__ratelimit(&limit))
-		return;
+	for (i = 0; i < VTMEM_NR_REFUSALS; i++) {
+		ratelimit_state_init(&disk->refusals[i], 10 * HZ, 1);
+		/* How many lines there would have been is of no interest. */
+		ratelimit_set_flags(&disk->refusals[i],
+				    RATELIMIT_MSG_ON_RELEASE);
+	}
+}
+
+static enum vtmem_refusal vtmem_refusal_of(u8 status)
+{
 	switch (status) {
 	case VIRTIO_TMEM_S_NOSPC:
-		reason = "its store is full";
-		break;
+		return VTMEM_FULL;
 	case VIRTIO_TMEM_S_QUOTA:
-		reason = "this guest's quota is used up";
-		break;
+		return VTMEM_QUOTA;
 	case VIRTIO_TMEM_S_FROZEN:
-		reason = "this guest is frozen";
-		break;
+		return VTMEM_HOST_FROZEN;
 	default:
-		reason = "by its policy";
+		return VTMEM_POLICY;
 	}
+}
+
+static void vtmem_log_refusal(struct vtmem_disk *disk, u8 status)
+{
+	static const char * const reasons[] = {
+		[VTMEM_FULL]	    = "its store is full",
+		[VTMEM_QUOTA]	    = "this guest's quota is used up",
+		[VTMEM_HOST_FROZEN] = "this guest is frozen",
+		[VTMEM_POLICY]	    = "by its policy",
+	};
+	enum vtmem_refusal refusal = vtmem_refusal_of(status);
+
+	if (!__ratelimit(&disk->refusals[refusal]))
+		return;
 	pr_warn("virtio_tmem %s: %s: the host refuses pages: %s%s\n",
-		disk->dev->name, disk->gd->disk_name, reason,
+		disk->dev->name, disk->gd->disk_name, reasons[refusal],
 		READ_ONCE(disk->backing_takes) ?
 		"; they go to the disk behind" :
 		vtmem_gate_withholds(disk->area) ?

@@ -166,6 +166,7 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	disk->dev = dev;
 	disk->index = -1;
 	mutex_init(&disk->backing_mutex);
+	vtmem_refusals_init(disk);
 	vtmem_discard_init(disk);
 	/*
 	 * Memory of n pages may begin and end within a page: n + 1 pieces.  Two

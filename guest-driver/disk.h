@@ -14,6 +14,7 @@
 #define VTMEM_DISK_H
 
 #include <linux/blk-mq.h>
+#include <linux/ratelimit.h>
 
 #include "vtmem.h"
 
@@ -23,6 +24,15 @@
 
 /* Objects that are invalidated at a time by one discard. */
 #define VTMEM_DISCARD_JOBS	16
+
+/* Why the host refuses pages. */
+enum vtmem_refusal {
+	VTMEM_FULL,
+	VTMEM_QUOTA,
+	VTMEM_HOST_FROZEN,
+	VTMEM_POLICY,
+	VTMEM_NR_REFUSALS
+};
 
 struct vtmem_disk {
 	struct vtmem_dev *dev;
@@ -38,6 +48,9 @@ struct vtmem_disk {
 	struct vtmem_backing __rcu *backing;
 	bool backing_takes;		/* and not only gives back */
 	atomic_t backing_users;		/* requests */
+
+	/* When the log was told last why the host refuses pages: blk.c. */
+	struct ratelimit_state refusals[VTMEM_NR_REFUSALS];
 
 	spinlock_t lock;		/* discards */
 	struct list_head discards;	/* of vtmem_rq */
@@ -61,6 +74,7 @@ struct vtmem_rq {
 bool vtmem_disk_used_otherwise(struct vtmem_disk *disk);
 
 /* blk.c */
+void vtmem_refusals_init(struct vtmem_disk *disk);
 int vtmem_disk_alloc_tags(struct vtmem_disk *disk);
 
 /* discard.c */
