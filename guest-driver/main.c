@@ -215,6 +215,34 @@ err_put:
 	return err;
 }
 
+static int vtmem_hooks_attach(struct vtmem_dev *dev)
+{
+	if (vtmem_dev_has_failed(dev))
+		return 0;
+	if (!vtmem_frontswap_served_by(dev))
+		vtmem_frontswap_attach(dev);
+	if (!vtmem_cleancache_served_by(dev))
+		vtmem_cleancache_attach(dev);
+	return 0;
+}
+
+/*
+ * The kernel's hooks have no use for @dev any more.  What new swap areas and file
+ * systems store goes to another device from now on, if there is one.
+ */
+static void vtmem_hooks_hand_over(struct vtmem_dev *dev)
+{
+	bool served = vtmem_frontswap_served_by(dev) ||
+		      vtmem_cleancache_served_by(dev);
+
+	vtmem_frontswap_detach(dev);
+	vtmem_cleancache_detach(dev);
+	if (!served)
+		return;
+	vtmem_devices_do(vtmem_hooks_attach);
+	vtmem_cleancache_register();
+}
+
 static void vtmem_remove(struct virtio_device *vdev)
 {
 	struct vtmem_dev *dev = vdev->priv;
@@ -224,8 +252,7 @@ static void vtmem_remove(struct virtio_device *vdev)
 	mutex_lock(&vtmem_devices_mutex);
 	list_del_init(&dev->node);
 	mutex_unlock(&vtmem_devices_mutex);
-	vtmem_frontswap_detach(dev);
-	vtmem_cleancache_detach(dev);
+	vtmem_hooks_hand_over(dev);
 	/* Areas end with swapoff, which may come at the same time. */
 	mutex_lock(&dev->lock);
 	/* With no reference but ours, nobody misses what is still there. */
