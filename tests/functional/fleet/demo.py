@@ -148,7 +148,8 @@ class Demo:
                             ' every byte right that it has read back')
         for name in (B, A):
             self.result.freed(name, self.kill(name))
-        self.result.memory(self.peak - self.host.beside(), self.host.size)
+        self.result.memory(self.peak, self.host.beside(), self.host.size)
+        self.result.figures['daemon_rss_peak_bytes'] = self.host.rss_peak()
 
     def close(self):
         for guest in [*self.guests.values(), *self.ending]:

@@ -5,11 +5,12 @@ import math
 import os
 import time
 
-from host import A, B, GREEDY, WEIGHTS, cpu_seconds
+from host import A, B, GREEDY, MIB, WEIGHTS, cpu_seconds
 
 TOLERANCE = 10          # per cent that a share may be off
 LATENCY = 2             # times the p99 of being alone
 FREED = 1.0             # seconds
+BESIDE = 4 * MIB        # bytes of the doors' own buffers
 FULL = 85               # per cent of the store: else nobody had to share
 
 
@@ -195,9 +196,15 @@ class Verdict:
                      f' ({by_chance(after.total):.0f} may by chance;'
                      f' {before.total} timed alone)')
 
-    def memory(self, peak, size):
+    def memory(self, peak, beside, size):
+        """@peak: of all that libtmem had; @beside: what is not the store's."""
+        peak -= beside
         self.figures['memory_peak_bytes'] = peak
+        self.figures['memory_beside_bytes'] = beside
         self.figures['size_bytes'] = size
+        # Else it would hide as much of what is above the limit.
+        self.add(beside <= BESIDE, 'buffers of the doors, beside the store,'
+                 f' are {beside / MIB:.1f} MiB, of {BESIDE // MIB} at most')
         self.add(peak <= size, f'memory of the store was {peak / size:.3f} of'
                  ' its limit at most')
 

@@ -92,7 +92,13 @@ class Host:
 
         To be asked when all doors have been in use and the store is empty.
         """
-        return self.memory() - self.query()['stats']['used-bytes']
+        return max(0, self.memory() - self.query()['stats']['used-bytes'])
+
+    def rss_peak(self):
+        """The most resident bytes that the daemon ever had."""
+        with open(f'/proc/{self.pid}/status', encoding='ascii') as file:
+            return next(int(line.split()[1]) * 1024 for line in file
+                        if line.startswith('VmHWM:'))
 
     def memory(self):
         """Resident bytes that libtmem has from the system.
