@@ -30,9 +30,12 @@ class Disk(FrontEnd):
 
     def forget(self, kind, page):
         """A discard, or zeroes, of one page."""
-        segment = struct.pack('<QII', page * (PAGE // 512), PAGE // 512, 0)
-        status, _ = self.request(kind, 0, segment)
+        status = self.forget_sectors(kind, page * (PAGE // 512), PAGE // 512)
         check(status == BLK_OK, f'request {kind} was answered {status}')
+
+    def forget_sectors(self, kind, sector, sectors):
+        """The same for some sectors; the status."""
+        return self.request(kind, 0, struct.pack('<QII', sector, sectors, 0))[0]
 
 
 def export(server, name='disk', queues=2, iothread=None, **node):
