@@ -9,6 +9,7 @@
 #include <unistd.h>
 
 #include "tmem-fault.h"
+#include "tmem-mlock.h"
 #include "tmem-os.h"
 
 #ifdef TMEM_DEBUG
@@ -60,6 +61,39 @@ size_t tmem_os_round_up(size_t bytes)
     return (bytes + mask) & ~mask;
 }
 
+/* Inaccessible memory, known as a store's; NULL with errno set on failure. */
+static void *map_reservation(size_t bytes)
+{
+    TmemReservation *r = g_try_new0(TmemReservation, 1);
+    void *addr;
+
+    if (!r) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    tmem_reservations_lock();
+    /*
+     * MAP_NORESERVE: the store's own budget limits what is touched, so the
+     * reservation itself must not count against the overcommit limit.
+     */
+    addr = mmap(NULL, bytes, PROT_NONE,
+                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (addr != MAP_FAILED) {
+        r->start = (uintptr_t)addr;
+        r->end = r->start + bytes;
+        tmem_reservations_add_locked(g_steal_pointer(&r));
+    }
+    tmem_reservations_unlock();
+    if (r) {
+        int saved = errno;
+
+        g_free(r);
+        errno = saved;
+        return NULL;
+    }
+    return addr;
+}
+
 void *tmem_os_reserve(size_t bytes)
 {
     void *addr;
@@ -68,13 +102,8 @@ void *tmem_os_reserve(size_t bytes)
         errno = ENOMEM;
         return NULL;
     }
-    /*
-     * MAP_NORESERVE: the store's own budget limits what is touched, so the
-     * reservation itself must not count against the overcommit limit.
-     */
-    addr = mmap(NULL, tmem_os_round_up(bytes), PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-    if (addr == MAP_FAILED) {
+    addr = map_reservation(tmem_os_round_up(bytes));
+    if (!addr) {
         return NULL;
     }
     /*
@@ -87,7 +116,7 @@ void *tmem_os_reserve(size_t bytes)
         mprotect(addr, tmem_os_round_up(bytes), PROT_READ | PROT_WRITE) < 0) {
         int saved = errno;
 
-        munmap(addr, tmem_os_round_up(bytes));
+        tmem_os_release(addr, bytes);
         errno = saved;
         return NULL;
     }
@@ -103,8 +132,14 @@ void *tmem_os_reserve(size_t bytes)
 
 void tmem_os_release(void *addr, size_t bytes)
 {
+    TmemReservation *r;
+
     if (addr) {
+        tmem_reservations_lock();
+        r = tmem_reservations_take_locked(addr);
         munmap(addr, tmem_os_round_up(bytes));
+        tmem_reservations_unlock();
+        g_free(r);
     }
 }
 

@@ -16,8 +16,9 @@
  * tmem_os_reserve() - reserve zeroed memory that costs nothing until touched
  * @bytes: more than 0
  *
- * It is never locked, even where the process locks all its memory with
- * mlockall(): what is reserved is far more than what is used.
+ * It is not locked where the process locks all memory that it maps from now on,
+ * with mlockall(MCL_FUTURE), nor by tmem_mlock_process(): what is reserved is
+ * far more than what is used.
  *
  * Returns NULL with errno set on failure.
  */

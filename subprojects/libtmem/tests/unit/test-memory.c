@@ -2,6 +2,7 @@
 /*
  * The store's memory as the operating system sees it
  */
+#include <errno.h>
 #include <linux/capability.h>
 #include <stdio.h>
 #include <sys/mman.h>
@@ -9,6 +10,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "libtmem/tmem-mlock.h"
 #include "testlib.h"
 #include "tmem-os.h"
 #include "tmem-store.h"
@@ -79,7 +81,24 @@ static void store_and_invalidate(Fixture *f, uint64_t nr, uint64_t *full)
     }
 }
 
-/* In a process that locks all its memory, as "-overcommit mem-lock=on" does. */
+static uint64_t resident_at(void *addr, size_t bytes)
+{
+    size_t page_size = sysconf(_SC_PAGESIZE);
+    size_t nr = (bytes + page_size - 1) / page_size;
+    g_autofree unsigned char *there = g_malloc(nr);
+    uint64_t sum = 0;
+
+    g_assert_cmpint(mincore(addr, bytes, there), ==, 0);
+    for (size_t i = 0; i < nr; i++) {
+        sum += (there[i] & 1) * page_size;
+    }
+    return sum;
+}
+
+/*
+ * A store that is made in a process that locks what it maps from now on: one of
+ * object-add, in a QEMU with "-overcommit mem-lock=on".
+ */
 static void locked_process(void)
 {
     const uint64_t size = 256u << 20, nr = 5000;
@@ -116,6 +135,74 @@ static void test_locked_memory(void)
 {
     if (g_test_subprocess()) {
         locked_process();
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
+/* Sanitizers lock nothing, whoever asks. */
+static bool mlock_works(void)
+{
+    g_autofree char *flags = NULL;
+    const size_t bytes = 1u << 20;
+    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                   MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    g_assert_true(p != MAP_FAILED);
+    g_assert_cmpint(mlock(p, bytes), ==, 0);
+    flags = vm_flags(p);
+    munmap(p, bytes);
+    return strstr(flags, " lo ");
+}
+
+/* As QEMU does with the stores of its command line there. */
+static void locked_later_process(bool on_fault)
+{
+    const uint64_t size = 256u << 20, other_bytes = 1u << 20, nr = 5000;
+    g_autofree char *store_flags = NULL;
+    g_autofree char *other_flags = NULL;
+    uint64_t before, full, after;
+    void *other;
+    Fixture f;
+    int ret;
+
+    fixture_set_up(&f, size, 0);
+    other = mmap(NULL, other_bytes, PROT_READ | PROT_WRITE,
+                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    g_assert_true(other != MAP_FAILED);
+    before = test_resident_bytes();
+    ret = tmem_mlock_process(on_fault);
+    if (ret == -EPERM || ret == -ENOMEM) {
+        g_test_skip("cannot lock memory");
+        return;
+    }
+    g_assert_cmpint(ret, ==, 0);
+    /* Programs and libraries come in, the store does not. */
+    g_assert_cmpuint(test_resident_bytes() - before, <, size / 4);
+    store_flags = vm_flags(f.store->arena.base);
+    other_flags = vm_flags(other);
+    g_assert_null(strstr(store_flags, " lo "));
+    if (!mlock_works()) {
+        g_test_skip("sanitizers lock nothing");
+        return;
+    }
+    g_assert_nonnull(strstr(other_flags, " lo "));
+    g_assert_cmpuint(resident_at(other, other_bytes), ==,
+                     on_fault ? 0 : other_bytes);
+    before = test_resident_bytes();
+    store_and_invalidate(&f, nr, &full);
+    after = test_resident_bytes();
+    g_assert_cmpuint(full - before, >, nr * 4000);
+    g_assert_cmpuint(after - before, <, size / 16);
+    fixture_tear_down(&f);
+    munmap(other, other_bytes);
+}
+
+static void test_locked_later(gconstpointer opaque)
+{
+    if (g_test_subprocess()) {
+        locked_later_process(GPOINTER_TO_INT(opaque));
         return;
     }
     g_test_trap_subprocess(NULL, 0, 0);
@@ -166,20 +253,6 @@ static void test_locked_limit(void)
 }
 
 /* --- What the budget counts --- */
-
-static uint64_t resident_at(void *addr, size_t bytes)
-{
-    size_t page_size = sysconf(_SC_PAGESIZE);
-    size_t nr = (bytes + page_size - 1) / page_size;
-    g_autofree unsigned char *there = g_malloc(nr);
-    uint64_t sum = 0;
-
-    g_assert_cmpint(mincore(addr, bytes, there), ==, 0);
-    for (size_t i = 0; i < nr; i++) {
-        sum += (there[i] & 1) * page_size;
-    }
-    return sum;
-}
 
 static uint64_t resident_of_client(Fixture *f)
 {
@@ -307,6 +380,10 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/memory/no-huge-pages", test_no_huge_pages);
     g_test_add_func("/tmem/memory/locked", test_locked_memory);
+    g_test_add_data_func("/tmem/memory/locked-later/filled",
+                         GINT_TO_POINTER(false), test_locked_later);
+    g_test_add_data_func("/tmem/memory/locked-later/on-fault",
+                         GINT_TO_POINTER(true), test_locked_later);
     g_test_add_func("/tmem/memory/locked-limit", test_locked_limit);
     g_test_add_func("/tmem/memory/resident", test_resident);
     g_test_add_func("/tmem/memory/largest", test_largest);
