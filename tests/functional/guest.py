@@ -61,7 +61,7 @@ def nbd_disk(path):
     """The same for a node behind an NBD export, as virtio-blk."""
     words = ['-blockdev', 'nbd,node-name=swap0,server.type=unix,'
              f'server.path={path},export=swap0,discard=unmap',
-             '-device', 'virtio-blk-pci,drive=swap0']
+             '-device', 'virtio-blk-pci,drive=swap0,werror=report']
     return [word for argument in words for word in ('--qemu', argument)]
 
 
@@ -69,7 +69,7 @@ def inner_disk():
     """Our QEMU with a store and a node of its own, as virtio-blk."""
     words = ['-object', 'tmem-store,id=s0,size=512M',
              '-blockdev', 'tmem,node-name=swap0,store=s0,size=1G',
-             '-device', 'virtio-blk-pci,drive=swap0']
+             '-device', 'virtio-blk-pci,drive=swap0,werror=report']
     return [word for argument in words for word in ('--qemu', argument)]
 
 
@@ -145,7 +145,6 @@ class Checks:
     def restart(self):
         """The daemon dies, and comes back empty."""
         self.server.kill()
-        os.unlink(f'{self.server.dir}/swap0')
         self.server.start()
         return 'the daemon was killed and started again'
 

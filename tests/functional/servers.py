@@ -35,7 +35,7 @@ class Server:
 
     def start(self):
         qmp = (['-qmp', f'unix:{self.socket},server=on,wait=off']
-               if self.program.startswith('qemu-system') else
+               if 'qemu-system' in self.program else
                ['--chardev',
                 f'socket,id=q,path={self.socket},server=on,wait=off',
                 '--monitor', 'chardev=q'])
