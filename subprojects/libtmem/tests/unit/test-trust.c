@@ -3,6 +3,7 @@
  * Trust groups: equal cached pages of their members are in memory once
  */
 #include "testpeek.h"
+#include "tmem-fault.h"
 #include "tmem-trust.h"
 #include "tmem-upkeep.h"
 
@@ -314,6 +315,40 @@ static void test_replace_shared(void)
     for (uint64_t n = 0; n < PAGES; n++) {
         test_expect_page(b->ctx, page_of(b, n), sort_of(PAGES - 1 - n),
                          PAGES - 1 - n);
+    }
+    tear_down(&w);
+}
+
+/*
+ * Caught: where there is no memory, a page takes the slot of the reference that
+ * was there, which then cannot be given back.
+ */
+static void test_over_reference(void)
+{
+    /* One that the group has, and one that needs less than a reference. */
+    static const TestPage sorts[] = { TEST_PAGE_MIXED, TEST_PAGE_FILL64 };
+    World w;
+    Fixture *a, *b;
+
+    set_up(&w);
+    a = &w.member[0];
+    b = &w.member[1];
+    /* Whose pages go in vain. */
+    store_pages(&w.member[OUTSIDER], 0, 1000);
+    store_pages(b, 0, 2);
+    g_assert_cmpint(sort_of(1), ==, sorts[0]);
+    for (unsigned i = 0; i < G_N_ELEMENTS(sorts); i++) {
+        TmemStatus status;
+
+        store_pages(a, 0, 1);
+        expect_group(&w, 2, 3);
+        tmem_fault_arm_from("arena-slot", 1);
+        status = test_store(a->ctx, page_of(a, 0), sorts[i], 1);
+        tmem_fault_disarm();
+        g_assert_cmpint(status, ==, TMEM_STATUS_NOSPC);
+        test_expect_status(a->ctx, page_of(a, 0), TMEM_STATUS_MISS);
+        expect_group(&w, 2, 2);
+        expect_pages(b, 0, 2);
     }
     tear_down(&w);
 }
@@ -814,6 +849,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(ways[i].path, &ways[i], test_go);
     }
     g_test_add_func("/tmem/trust/replace", test_replace_shared);
+    g_test_add_func("/tmem/trust/over-reference", test_over_reference);
     g_test_add_func("/tmem/trust/evicted", test_evicted);
     g_test_add_data_func("/tmem/trust/full/store", GSIZE_TO_POINTER(0),
                          test_full);
