@@ -15,6 +15,7 @@
 static BenchOptions options = {
     .pages = 1000000,
     .entries = -1,
+    .same_entries = 10000000,
     .evict_bytes = 1 << 30,
     .threads = 2,
     .rounds = 5,
@@ -28,6 +29,9 @@ static const GOptionEntry entries[] = {
     { "entries", 'e', 0, G_OPTION_ARG_INT64, &options.entries,
       "pages of the large store of P4 (30000000, or as many as fit half of the "
       "memory that is left); 0: skip", "N" },
+    { "same-entries", 's', 0, G_OPTION_ARG_INT64, &options.same_entries,
+      "same-filled pages stored beside these (10000000, or as many as fit half "
+      "of the memory that is left); 0: skip", "N" },
     { "threads", 't', 0, G_OPTION_ARG_INT, &options.threads,
       "also this many threads against one, beside 2", "N" },
     { "rounds", 'r', 0, G_OPTION_ARG_INT, &options.rounds,
@@ -110,6 +114,12 @@ static int parse(int argc, char **argv)
         return usage_error("--entries %" PRId64 ": give 0, or a number from "
                            "10000 to %u", options.entries, UINT32_MAX);
     }
+    if (options.same_entries && (options.same_entries < 10000 ||
+                                 options.same_entries > UINT32_MAX)) {
+        return usage_error("--same-entries %" PRId64 ": give 0, or a number "
+                           "from 10000 to %u", options.same_entries,
+                           UINT32_MAX);
+    }
     if (options.threads < 1 || options.threads > 1024) {
         return usage_error("--threads %d: give a number from 1 to 1024",
                            options.threads);
@@ -150,6 +160,7 @@ static void make_quick(void)
 {
     options.pages = MIN(options.pages, 6000);
     options.entries = options.entries ? 20000 : 0;
+    options.same_entries = options.same_entries ? 20000 : 0;
     options.evict_bytes = 4 << 20;
     options.rounds = 1;
 }

@@ -332,6 +332,7 @@ typedef struct BenchOptions {
     const char *only;           /* a part's name; NULL: all */
     int64_t pages;              /* held when density is measured */
     int64_t entries;            /* of the large index; 0: skip, -1: auto */
+    int64_t same_entries;       /* of same-filled pages; 0: skip */
     uint64_t evict_bytes;
     int threads;
     int rounds;

@@ -22,7 +22,7 @@ KEYS = '''p1_store_ratio p1_load_ratio p1_samefilled_speedup p3_fresh p3_churn
 p3_giveback_1s p4_two_threads p4_64_clients p4_30m_pages p5_ratio p8_ratio
 p8_load_p99_ratio zram_store_ratio zram_load_ratio entries_store entries_load
 samefilled_share store_us load_us raw_store_us raw_load_us
-zram_density zram_fresh zram_churn zram_compacted timing_store_ratio
+same_entries_bytes zram_density zram_fresh zram_churn zram_compacted timing_store_ratio
 timing_load_ratio'''.split()
 
 # Measured on every machine.
@@ -79,6 +79,9 @@ def check_quick(bench, directory):
         raise Wrong(f"samefilled_share is {figures['samefilled_share']}")
     if figures['p3_refused']:
         raise Wrong(f"{figures['p3_refused']} pages were refused")
+    # An entry of 8 bytes, its part of a node, and of a store so small.
+    if not 8 < figures['same_entries_bytes'] < 200:
+        raise Wrong(f"{figures['same_entries_bytes']} bytes a page")
     nested = [key for key, value in figures.items()
               if isinstance(value, (dict, list))]
     if nested:
@@ -150,6 +153,7 @@ def check_usage(bench, directory):
     refuse(2, '--threads -1', *store, '--threads=-1')
     refuse(2, "no part 'all'", *store, '--only', 'all')
     refuse(2, '--entries 7', *store, '--entries', '7')
+    refuse(2, '--same-entries 7', *store, '--same-entries', '7')
     refuse(1, 'No such file', *store, '--json', '/nonexistent/x.json')
     refuse(1, 'directory', *store, '--json', directory)
     refuse(2, '--corpus', bench, 'vring')
