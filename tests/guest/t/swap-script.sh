@@ -52,5 +52,34 @@ virtio-tmem-swap stop vtmem0
 checkpoint pages-at-most 0
 virtio-tmem-swap start vtmem0
 virtio-tmem-swap stop vtmem0
+
+# A disk behind it: before there is swap, also when that disk comes late, and not
+# without need; without it there is swap nevertheless, and a line in the log.
+behind=/sys/block/vtmem0/backing
+(sleep 1 && ln -s /dev/vda /dev/spill) &
+VIRTIO_TMEM_BACKING=/dev/spill virtio-tmem-swap start vtmem0
+wait
+[ "$(cat $behind)" = /dev/spill ]
+grep -q '^/dev/vtmem0 ' /proc/swaps
+VIRTIO_TMEM_BACKING="/dev/spill" virtio-tmem-swap stop vtmem0
+[ "$(cat $behind)" = none ]
+for wrong in /dev/vtmem0 '/dev/*'; do
+    dmesg -c >/dev/null
+    VIRTIO_TMEM_BACKING="$wrong /dev/vda" virtio-tmem-swap start vtmem0
+    dmesg | grep -F 'virtio_tmem: VIRTIO_TMEM_BACKING: '
+    [ "$(cat $behind)" = none ]
+    grep -q '^/dev/vtmem0 ' /proc/swaps
+    virtio-tmem-swap stop vtmem0
+done
+# For the second disk, of which there is none; and what somebody else has put there.
+VIRTIO_TMEM_BACKING="" virtio-tmem-swap start vtmem0
+[ "$(cat $behind)" = none ]
+virtio-tmem-swap stop vtmem0
+echo /dev/vda >$behind
+VIRTIO_TMEM_BACKING=/dev/nosuch virtio-tmem-swap start vtmem0
+[ "$(cat $behind)" = /dev/vda ]
+VIRTIO_TMEM_BACKING=/dev/nosuch virtio-tmem-swap stop vtmem0
+[ "$(cat $behind)" = /dev/vda ]
+echo none >$behind
 rmmod virtio_tmem
 checkpoint sane
