@@ -128,15 +128,21 @@ def some_pages(rng, number):
     return [rng.choice(kinds)() for _ in range(number)]
 
 
-def use(front_end, rng, number=64, queue=1):
-    """Store pages, look at them, and leave them there; returns the pool."""
-    pool = front_end.create_pool()
-    pages = some_pages(rng, number)
-    for first in range(0, number, 32):
-        ops = [(vu.STORE, 7, i, pages[i])
-               for i in range(first, min(first + 32, number))]
+def keep(front_end, pages, kind=0, queue=1):
+    """Store pages in a new pool, of a kind as create_pool() has it."""
+    pool = front_end.create_pool(kind)
+    for first in range(0, len(pages), 32):
+        ops = [(vu.STORE, 7, first + i, page)
+               for i, page in enumerate(pages[first:first + 32])]
         check(front_end.pages(ops, pool, queue)[0] == [vu.OK] * len(ops),
               'a store was refused')
+    return pool
+
+
+def use(front_end, rng, number=64, queue=1):
+    """Store pages, look at them, and leave them there; returns the pool."""
+    pages = some_pages(rng, number)
+    pool = keep(front_end, pages, queue=queue)
     look(front_end, pool, pages, queue)
     return pool, pages
 

@@ -131,17 +131,12 @@ static void empty(Fixture *f)
 static void test_hint_full(void *obj, void *data, QGuestAllocator *alloc)
 {
     QVirtioTmemPCI *pci = obj;
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(6, 0) };
-    QVirtioPCIDevice *dev = virtio_pci_new(pci->pci_vdev.pdev->bus, &addr);
-    QVirtioTmem tmem = { };
+    SecondDevice second;
     Fixture *f, *g;
 
-    g_assert_nonnull(dev);
-    qvirtio_pci_device_enable(dev);
-    qvirtio_start_device(&dev->vdev);
-    tmem.vdev = &dev->vdev;
+    second_set_up(&second, pci);
     f = setup(&pci->tmem, alloc, F(HINT));
-    g = setup(&tmem, alloc, 0);
+    g = setup(&second.tmem, alloc, 0);
     g_assert_cmpuint(f->t->hints, ==, 0);
     g_assert_cmpuint(not_accepting(f->t), ==, 0);
 
@@ -166,8 +161,7 @@ static void test_hint_full(void *obj, void *data, QGuestAllocator *alloc)
     g_assert_cmpuint(not_accepting(g->t), ==, 0);
     teardown(g);
     teardown(f);
-    qvirtio_pci_device_disable(dev);
-    qos_object_destroy(&dev->obj);
+    second_tear_down(&second);
 }
 
 /* At the limit of the client, for both kinds of pool. */

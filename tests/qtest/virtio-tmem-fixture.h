@@ -68,6 +68,32 @@ static inline uint8_t load(Fixture *f, uint64_t pool, uint64_t index,
     return status;
 }
 
+/* --- A second device, beside the node of the test --- */
+
+#define SECOND_ADDR     "addr=06.0"     /* of its -device */
+
+typedef struct SecondDevice {
+    QVirtioPCIDevice *dev;
+    QVirtioTmem tmem;
+} SecondDevice;
+
+static inline void second_set_up(SecondDevice *s, QVirtioTmemPCI *first)
+{
+    QPCIAddress addr = { .devfn = QPCI_DEVFN(6, 0) };
+
+    s->dev = virtio_pci_new(first->pci_vdev.pdev->bus, &addr);
+    g_assert_nonnull(s->dev);
+    qvirtio_pci_device_enable(s->dev);
+    qvirtio_start_device(&s->dev->vdev);
+    s->tmem.vdev = &s->dev->vdev;
+}
+
+static inline void second_tear_down(SecondDevice *s)
+{
+    qvirtio_pci_device_disable(s->dev);
+    qos_object_destroy(&s->dev->obj);
+}
+
 static inline void run(Fixture *f, QTmemBatch *b)
 {
     qtmem_batch_run(f->t, 0, b, &f->a);

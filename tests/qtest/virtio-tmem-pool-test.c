@@ -14,7 +14,8 @@
 static void *before_store(GString *cmd_line, void *arg)
 {
     g_string_append(cmd_line, " -object tmem-store,id=s0,size=64M "
-                    "-device virtio-tmem-pci,addr=06.0,id=tm1,store=s0 ");
+                    "-device virtio-tmem-pci," SECOND_ADDR
+                    ",id=tm1,store=s0 ");
     return arg;
 }
 
@@ -22,17 +23,12 @@ static void *before_store(GString *cmd_line, void *arg)
 static void test_other_client(void *obj, void *data, QGuestAllocator *alloc)
 {
     QVirtioTmemPCI *pci = obj;
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(6, 0) };
-    QVirtioPCIDevice *dev = virtio_pci_new(pci->pci_vdev.pdev->bus, &addr);
-    QVirtioTmem tmem = { };
+    SecondDevice second;
     Fixture *f, *g;
 
-    g_assert_nonnull(dev);
-    qvirtio_pci_device_enable(dev);
-    qvirtio_start_device(&dev->vdev);
-    tmem.vdev = &dev->vdev;
+    second_set_up(&second, pci);
     f = setup(&pci->tmem, alloc, 0);
-    g = setup(&tmem, alloc, 0);
+    g = setup(&second.tmem, alloc, 0);
     g_assert_cmphex(f->pool, !=, g->pool);
     g_assert_cmpuint(store(f, f->pool, 1, 90), ==, VIRTIO_TMEM_S_OK);
     g_assert_cmpuint(store(g, g->pool, 1, 91), ==, VIRTIO_TMEM_S_OK);
@@ -50,8 +46,7 @@ static void test_other_client(void *obj, void *data, QGuestAllocator *alloc)
     g_assert_cmpuint(load(g, g->pool, 1, 0), ==, VIRTIO_TMEM_S_NOPOOL);
     teardown(g);
     teardown(f);
-    qvirtio_pci_device_disable(dev);
-    qos_object_destroy(&dev->obj);
+    second_tear_down(&second);
 }
 
 /* --- Limits --- */

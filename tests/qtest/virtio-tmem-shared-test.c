@@ -18,41 +18,35 @@
 /* Clients 'one', which is the node of the test, and 'two'. */
 typedef struct Two {
     Fixture *one, *two;
-    QVirtioPCIDevice *dev;
-    QVirtioTmem tmem;
+    SecondDevice second;
     uint8_t uuid[16];
 } Two;
 
 static void *before_two(GString *cmd_line, void *arg)
 {
     g_string_append(cmd_line, " -object tmem-store,id=s0,size=64M "
-                    "-device virtio-tmem-pci,addr=06.0,store=s0,client=two ");
+                    "-device virtio-tmem-pci," SECOND_ADDR
+                    ",store=s0,client=two ");
     return arg;
 }
 
 static void two_set_up(Two *s, void *obj, QGuestAllocator *alloc)
 {
     QVirtioTmemPCI *pci = obj;
-    QPCIAddress addr = { .devfn = QPCI_DEVFN(6, 0) };
     QemuUUID uuid;
 
     g_assert_cmpint(qemu_uuid_parse(POOL_UUID, &uuid), ==, 0);
     memcpy(s->uuid, uuid.data, sizeof(s->uuid));
-    s->dev = virtio_pci_new(pci->pci_vdev.pdev->bus, &addr);
-    g_assert_nonnull(s->dev);
-    qvirtio_pci_device_enable(s->dev);
-    qvirtio_start_device(&s->dev->vdev);
-    s->tmem.vdev = &s->dev->vdev;
+    second_set_up(&s->second, pci);
     s->one = setup(&pci->tmem, alloc, FEATURES);
-    s->two = setup(&s->tmem, alloc, FEATURES);
+    s->two = setup(&s->second.tmem, alloc, FEATURES);
 }
 
 static void two_tear_down(Two *s)
 {
     teardown(s->two);
     teardown(s->one);
-    qvirtio_pci_device_disable(s->dev);
-    qos_object_destroy(&s->dev->obj);
+    second_tear_down(&s->second);
 }
 
 static void authorize(const char *client, bool revoke)
