@@ -9,6 +9,14 @@
 /* Pages of a turn: short against a drift, long against a clock reading. */
 #define TURN    1024
 
+double bench_side_run(const BenchSide *side, BenchOp op,
+                      const BenchCorpus *corpus, const uint32_t *order,
+                      size_t first, size_t n)
+{
+    return (op == BENCH_STORE ? side->store : side->load)(
+        side->opaque, corpus, order, first, n);
+}
+
 void bench_duel(const BenchSide *sides, int nr_sides, BenchOp op,
                 const BenchCorpus *corpus, const uint32_t *order,
                 size_t first, size_t n, double *us)
@@ -18,11 +26,10 @@ void bench_duel(const BenchSide *sides, int nr_sides, BenchOp op,
     memset(us, 0, nr_sides * sizeof(*us));
     for (size_t t = 0; t < turns; t++) {
         for (int i = 0; i < nr_sides; i++) {
-            const BenchSide *side = &sides[i];
             size_t at = (t + i * turns / nr_sides) % turns * TURN;
 
-            us[i] += (op == BENCH_STORE ? side->store : side->load)(
-                side->opaque, corpus, order, first + at, MIN(TURN, n - at));
+            us[i] += bench_side_run(&sides[i], op, corpus, order, first + at,
+                                    MIN(TURN, n - at));
         }
     }
     for (int i = 0; n && i < nr_sides; i++) {

@@ -282,13 +282,6 @@ typedef struct Duel {
     int nr_sides;
 } Duel;
 
-static double run_side(const BenchSide *side, BenchOp op,
-                       const BenchCorpus *corpus, size_t first, size_t n)
-{
-    return (op == BENCH_STORE ? side->store : side->load)(
-        side->opaque, corpus, corpus->load_order, first, n);
-}
-
 /*
  * Microseconds per page of the median request: what a machine that is busy
  * with other things says of one that is not.
@@ -311,15 +304,17 @@ static void typical(const Duel *duel, BenchOp op, const BenchCorpus *corpus,
         g_autofree double *times = g_new(double, n);
 
         for (size_t r = 0; r < n; r++) {
-            times[r] = run_side(&duel->sides[i], op, corpus, r * BENCH_BATCH,
-                                BENCH_BATCH);
+            times[r] = bench_side_run(&duel->sides[i], op, corpus,
+                                      corpus->load_order, r * BENCH_BATCH,
+                                      BENCH_BATCH);
         }
         us[i] = bench_median(times, n) * 1e6 / BENCH_BATCH;
     }
     if (op == BENCH_STORE) {
         for (int i = 0; i < duel->nr_sides; i++) {
-            run_side(&duel->sides[i], op, corpus, n * BENCH_BATCH,
-                     corpus->nr_pages - n * BENCH_BATCH);
+            bench_side_run(&duel->sides[i], op, corpus, corpus->load_order,
+                           n * BENCH_BATCH,
+                           corpus->nr_pages - n * BENCH_BATCH);
         }
     }
 }

@@ -187,6 +187,11 @@ typedef enum BenchOp {
     BENCH_LOAD,
 } BenchOp;
 
+/** bench_side_run() - @op by one side; returns the seconds that it took */
+double bench_side_run(const BenchSide *side, BenchOp op,
+                      const BenchCorpus *corpus, const uint32_t *order,
+                      size_t first, size_t n);
+
 /**
  * bench_duel() - one operation by all sides
  * @order: the pages, as far as from @first to @first + @n
