@@ -12,6 +12,7 @@
 
 #include "tmem-error.h"
 #include "tmem-os.h"
+#include "tmem-reserve.h"
 #include "tmem-check.h"
 
 /* --- Slots --- */
@@ -340,6 +341,31 @@ static bool check_purse(Check *c, TmemClient *client)
     return check_level(c, "client's bytes for credit", purse->bytes, bytes);
 }
 
+/* Limits of pools; the client is locked. */
+static bool check_quotas(Check *c, const TmemClient *client)
+{
+    uint32_t nr_quotas = 0, nr_minimums = 0;
+    uint64_t sum = 0;
+
+    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].next) {
+        const TmemQuota *quota = &client->pools[slot].quota;
+
+        nr_quotas += quota->min_bytes || quota->max_bytes || quota->weight;
+        nr_minimums += quota->min_bytes != 0;
+        sum += quota->min_bytes;
+        if (quota->max_bytes && quota->min_bytes > quota->max_bytes) {
+            return tmem_error_set(c->errp, "a pool's minimum is above its "
+                                  "maximum");
+        }
+    }
+    return check_level(c, "client's pools with limits", client->nr_quotas,
+                       nr_quotas) &&
+           check_level(c, "client's pools with a minimum", client->nr_minimums,
+                       nr_minimums) &&
+           tmem_reserve_max_ok_locked(client, client->heap.max_bytes, c->errp);
+}
+
 static bool check_client(Check *c, TmemClient *client)
 {
     uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots) +
@@ -375,7 +401,8 @@ static bool check_client(Check *c, TmemClient *client)
            check_level(c, "client's persistent pages",
                        tmem_client_persistent_pages_locked(client),
                        persistent_pages) &&
-           check_sizes(c, client, &held) && check_purse(c, client);
+           check_sizes(c, client, &held) && check_purse(c, client) &&
+           check_quotas(c, client);
 }
 
 static bool check_clients(Check *c)

@@ -5,6 +5,8 @@
 #ifndef TMEM_CLIENT_H
 #define TMEM_CLIENT_H
 
+#include <stddef.h>
+
 #include "libtmem/tmem.h"
 #include "libtmem/tmem-req.h"
 #include "tmem-codec.h"
@@ -48,6 +50,7 @@ struct TmemClient {
     uint32_t nr_host_pools; /* of these, out of the guest's reach */
     uint32_t max_pools;     /* of the guest */
     uint32_t nr_quotas;     /* of these, with limits of their own; atomic */
+    uint32_t nr_minimums;   /* of these, with a minimum; atomic */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */
     uint32_t host_slots;    /* and below this, not for pools of the host's */
@@ -89,6 +92,12 @@ struct TmemContext {
     TmemTurnover persistent;    /* pages that it stored, and dropped */
     TmemJob job;            /* the request in hand */
 };
+
+/** Whose heap that is; not one of a trust group. */
+static inline TmemClient *tmem_client_of_heap(TmemHeap *heap)
+{
+    return (TmemClient *)((char *)heap - offsetof(TmemClient, heap));
+}
 
 /** Bytes that the tallies of one context for @nr_slots pools take. */
 uint64_t tmem_tallies_bytes(uint32_t nr_slots);

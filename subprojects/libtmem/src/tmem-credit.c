@@ -4,6 +4,7 @@
  */
 #include "tmem-credit.h"
 #include "tmem-fault.h"
+#include "tmem-reserve.h"
 #include "tmem-store.h"
 
 /* What each part must be large enough for. */
@@ -239,6 +240,8 @@ static uint32_t top_up(TmemClient *client)
         if (claim_one(purse, &missing)) {
             nr++;
         } else if (reserved_bytes(purse) + PLACE_BYTES > max_bytes ||
+                   tmem_reserve_check(client, NULL, PLACE_BYTES) !=
+                   TMEM_RESERVED_FREE ||
                    !reserve(client, missing, &tries)) {
             break;
         }

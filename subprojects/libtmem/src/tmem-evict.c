@@ -5,6 +5,7 @@
 #include <sched.h>
 #include <string.h>
 
+#include "tmem-move.h"
 #include "tmem-order.h"
 #include "tmem-store.h"
 #include "tmem-trust.h"
@@ -168,6 +169,8 @@ typedef struct Hold {
     TmemDelta delta;
     uint32_t nr_records;    /* emptied in all holds */
     bool notes_ghosts;
+    uint64_t giver;         /* only this pool's pages go; 0: anybody's */
+    bool has_left;          /* something for which there was no other place */
     TmemNode *node;         /* that @key is of */
     TmemKey key;
 } Hold;
@@ -269,6 +272,51 @@ static bool is_owned(TmemStore *store, const TmemShard *shard, TmemRef ref,
     }
 }
 
+/*
+ * Shard lock held: whether what the slot is of stays, as other pools of the
+ * client are to make room, or this one would be left with less than its
+ * minimum.
+ */
+static bool is_spared(const Hold *hold, const TmemPool *pool, uint64_t owner)
+{
+    int64_t bytes = TMEM_SLOT_BYTES_MAX;
+
+    if (!hold->giver) {
+        return false;
+    }
+    if (tmem_owner_type(owner) != TMEM_OWNER_RECORD) {
+        bytes *= TMEM_NODE_PAGES;
+    }
+    if (hold->pool == pool) {
+        bytes -= hold->delta.data_bytes + hold->delta.index_bytes;
+    }
+    return pool->key != hold->giver ||
+           !tmem_quota_can_give(&pool->quota, bytes);
+}
+
+/* Shard lock held: moves what is in the slot to another, if there is one. */
+static void spare_slot(TmemStore *store, Hold *hold, TmemNode *node,
+                       uint64_t owner)
+{
+    TmemIndex *index = &store->index;
+    bool moved;
+
+    switch (tmem_owner_type(owner)) {
+    case TMEM_OWNER_RECORD:
+        moved = tmem_move_record(index, node, tmem_owner_pos(owner));
+        break;
+    case TMEM_OWNER_ARRAY:
+        moved = tmem_move_array(index, node);
+        break;
+    default:
+        moved = tmem_move_node(index, hold->shard, node);
+        hold->node = NULL;
+        break;
+    }
+    hold->has_left |= !moved;
+    hold->nr_slots++;
+}
+
 /* Shard lock held: drops what the segment's @i-th slot is part of. */
 static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
                        uint32_t i, uint64_t owner)
@@ -278,6 +326,10 @@ static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
     TmemPool *pool = node->pool;
     unsigned pos = tmem_owner_pos(owner);
 
+    if (is_spared(hold, pool, owner)) {
+        spare_slot(store, hold, node, owner);
+        return;
+    }
     if (hold->pool != pool) {
         hold_book(hold);
         hold->pool = pool;
@@ -318,12 +370,14 @@ static void fetch_ahead(TmemArena *arena, const TmemVictim *victim, uint32_t i)
     }
 }
 
-/* Empties the segment, or as much of it as one operation may. */
-static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
-                          bool notes_ghosts)
+/*
+ * Goes through the segment, or as much of it as one operation may.  Returns
+ * whether that was all of it.
+ */
+static bool walk_segment(TmemStore *store, TmemVictim *victim, bool of_index,
+                         Hold *hold)
 {
     TmemArena *arena = &store->arena;
-    Hold hold = { .notes_ghosts = notes_ghosts };
     uint32_t i;
 
     for (i = 0; i < victim->nr_slots; i++) {
@@ -335,7 +389,7 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
         if (!owner) {
             continue;
         }
-        if (of_index && hold.nr_records >= RECORDS_MAX) {
+        if (of_index && hold->nr_records >= RECORDS_MAX) {
             break;
         }
         if (tmem_owner_shard(owner) >= store->index.nr_shards) {
@@ -348,15 +402,39 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
          * names that shard.
          */
         shard = &store->index.shards[tmem_owner_shard(owner)];
-        hold_shard(&hold, shard);
+        hold_shard(hold, shard);
         owner = tmem_owner_read(word);
         if (owner && tmem_owner_shard(owner) == shard->nr &&
             is_owned(store, shard, tmem_victim_slot(victim, i), owner)) {
-            evict_slot(store, victim, &hold, i, owner);
+            evict_slot(store, victim, hold, i, owner);
         }
     }
-    hold_end(&hold);
-    return tmem_victim_end(arena, victim, i == victim->nr_slots);
+    hold_end(hold);
+    return i == victim->nr_slots;
+}
+
+/*
+ * Empties the segment, as far as one operation may.  Where pools have limits of
+ * their own, one of them gives, and what others have in the segment moves into
+ * what was free, or comes free as that pool gives more.
+ */
+static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
+                          bool notes_ghosts)
+{
+    TmemArena *arena = &store->arena;
+    /* Which is there as long as this has a segment of its heap. */
+    TmemClient *client = tmem_client_of_heap(victim->heap);
+    Hold hold = {
+        .notes_ghosts = notes_ghosts, .giver = tmem_quota_giver(client),
+    };
+    bool walked = walk_segment(store, victim, of_index, &hold);
+
+    if (hold.has_left) {
+        tmem_quota_evict_client(client, 1ull << arena->segment_shift);
+        hold.has_left = false;
+        walked &= walk_segment(store, victim, of_index, &hold);
+    }
+    return tmem_victim_end(arena, victim, walked);
 }
 
 /* The same for a segment of what a trust group keeps. */

@@ -2,6 +2,7 @@
 /*
  * libtmem: what an operator asks of the memory of clients
  */
+#include "tmem-reserve.h"
 #include "tmem-store.h"
 
 bool tmem_client_change_limits(TmemClient *client, const TmemLimits *limits,
@@ -11,13 +12,17 @@ bool tmem_client_change_limits(TmemClient *client, const TmemLimits *limits,
     bool ok;
 
     tmem_assert_unlocked();
+    /* Neither may minimums of pools be raised meanwhile. */
+    tmem_lock(&client->lock);
     tmem_lock(&arena->lock);
     ok = tmem_share_check_locked(arena, &client->heap, client->name, limits,
-                                 errp);
+                                 errp) &&
+         tmem_reserve_max_ok_locked(client, limits->max_bytes, errp);
     if (ok) {
         tmem_share_set_locked(&client->heap, limits);
     }
     tmem_unlock(&arena->lock);
+    tmem_unlock(&client->lock);
     return ok;
 }
 

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "tmem-reserve.h"
 #include "tmem-store.h"
 
 typedef struct TmemOp {
@@ -24,6 +25,7 @@ typedef struct TmemOp {
     TmemDelta delta;
     TmemClaim *claim;       /* of a store with credit, else NULL */
     TmemStatus forced;      /* why it would be refused but for that, or OK */
+    TmemReserved reserved;  /* what other pools leave a persistent store */
     int old_class;          /* of what a store seems to replace, or -1 */
     uint32_t slot_units;    /* of its slot in another process; 0: none */
 } TmemOp;
@@ -64,6 +66,7 @@ static inline bool tmem_op_begin(TmemOp *op, TmemContext *ctx,
     op->space = tmem_pool_id_space(handle->pool);
     op->claim = NULL;
     op->forced = TMEM_STATUS_OK;
+    op->reserved = TMEM_RESERVED_FREE;
     op->old_class = -1;
     op->slot_units = 0;
     op->pool = tmem_pool_find(ctx->client, handle->pool);

@@ -143,6 +143,9 @@ static TmemStatus make_room(TmemOp *op, TmemNode *node, bool last,
     TmemClient *client = op->ctx->client;
     TmemStatus status = op->forced;
 
+    if (status == TMEM_STATUS_OK && op->reserved == TMEM_RESERVED_NONE) {
+        status = TMEM_STATUS_QUOTA;
+    }
     if (status == TMEM_STATUS_OK) {
         status = tmem_index_make_room(&op->store->index, &op->key,
                                       &client->heap, node, last, room);
@@ -297,6 +300,24 @@ static bool evict_within(TmemOp *op, const TmemEncoded *enc,
            tmem_quota_evict(op->ctx->client, op->pool_id, 2 * bytes);
 }
 
+/* A slot for the record, or 0 and @why there is none. */
+static TmemRef take_slot(TmemOp *op, const TmemEncoded *enc, bool last,
+                         TmemStatus *why)
+{
+    TmemHeap *heap = &op->ctx->client->heap;
+    TmemSpace space = tmem_evict_space(op->ctx->client, &op->key, op->space);
+    size_t bytes = tmem_heap_like_slot(heap->arena, space,
+                                       record_bytes(op, enc), op->slot_units);
+
+    if (op->reserved == TMEM_RESERVED_FREE) {
+        return tmem_heap_alloc(heap, space, bytes, last, why);
+    }
+    *why = TMEM_STATUS_QUOTA;
+    return op->reserved == TMEM_RESERVED_INSIDE &&
+           tmem_share_keeps_slots(heap) ?
+           tmem_heap_alloc_inside(heap, space, bytes) : 0;
+}
+
 /* One attempt; @last: whether its answer is final. */
 static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
                             uint64_t seed, bool last)
@@ -306,14 +327,7 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
     TmemRef ref = 0;
 
     if (enc->data && why == TMEM_STATUS_OK) {
-        TmemSpace space = tmem_evict_space(op->ctx->client, &op->key,
-                                           op->space);
-
-        ref = tmem_heap_alloc(&op->ctx->client->heap, space,
-                              tmem_heap_like_slot(arena, space,
-                                                  record_bytes(op, enc),
-                                                  op->slot_units),
-                              last, &why);
+        ref = take_slot(op, enc, last, &why);
         if (ref) {
             write_record(op, ref, enc, seed);
         } else if (!last) {
@@ -343,6 +357,13 @@ static TmemStatus store_encoded(TmemOp *op, const TmemEncoded *enc,
 
     if (overwrite(op, enc, seed)) {
         return TMEM_STATUS_OK;
+    }
+    if (op->space == TMEM_SPACE_PERSISTENT) {
+        op->reserved = tmem_reserve_check(op->ctx->client, op->pool,
+                                          record_bytes(op, enc) +
+                                          sizeof(TmemNode));
+        /* To evict would not change what siblings need. */
+        last |= op->reserved != TMEM_RESERVED_FREE;
     }
     for (;;) {
         status = try_store(op, enc, seed, last);
@@ -476,7 +497,10 @@ static void prefetch_page(const void *page)
     __builtin_prefetch((const uint8_t *)page + TMEM_PAGE_SIZE - 1);
 }
 
-/* How the store ended, or would have but for its credit. */
+/*
+ * How the store ended, or would have but for its credit.  Not that it was
+ * refused for what other pools need: these are not to be told to stop.
+ */
 static void tell(TmemClient *client, TmemStatus status, TmemPoolKind kind)
 {
     if (status == TMEM_STATUS_OK) {
@@ -506,8 +530,10 @@ TmemStatus tmem_page_store_claiming(TmemContext *ctx,
     status = admit_and_store(&op, handle->index, page, &enc);
     tmem_arena_trim(&op.store->arena);
     /* A store that credit alone has saved tells as much as a refused one. */
-    tell(ctx->client, claim && status == TMEM_STATUS_OK ? claim->why : status,
-         tmem_pool_id_kind(handle->pool));
+    if (status == TMEM_STATUS_OK || op.reserved == TMEM_RESERVED_FREE) {
+        tell(ctx->client, claim && status == TMEM_STATUS_OK ? claim->why :
+             status, tmem_pool_id_kind(handle->pool));
+    }
     if (status == TMEM_STATUS_NOPOOL) {
         return tmem_op_end_no_pool(ctx);
     }

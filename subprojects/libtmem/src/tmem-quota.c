@@ -4,11 +4,15 @@
  */
 #include "tmem-error.h"
 #include "tmem-quota.h"
+#include "tmem-reserve.h"
 #include "tmem-store.h"
 
 /* What one call drops at most. */
 #define OBJECTS_MAX     64
 #define PAGES_MAX       64      /* of an object */
+
+/* What goes with one page at most: its record, and a node. */
+#define PAGE_BYTES_MAX  (TMEM_PAGE_SIZE + 512)
 
 /* --- Accounting --- */
 
@@ -125,25 +129,33 @@ bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes)
     return freed;
 }
 
+static int64_t above_minimum(const TmemQuota *quota)
+{
+    return bytes_of(quota) - (int64_t)__atomic_load_n(&quota->min_bytes,
+                                                      __ATOMIC_RELAXED);
+}
+
+bool tmem_quota_can_give(const TmemQuota *quota, int64_t bytes)
+{
+    return above_minimum(quota) >= bytes;
+}
+
 /* How much the pool holds above its minimum for each unit of its weight. */
 static double excess_of(const TmemQuota *quota)
 {
-    int64_t above = bytes_of(quota) - (int64_t)quota->min_bytes;
-
-    return (double)above / (quota->weight ? quota->weight :
-                                            TMEM_WEIGHT_DEFAULT);
+    return (double)above_minimum(quota) /
+           (quota->weight ? quota->weight : TMEM_WEIGHT_DEFAULT);
 }
 
-bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
+/* Client locked: the ephemeral pool with the largest excess, or NULL. */
+static const TmemPool *most_excess_locked(const TmemClient *client)
 {
-    TmemPool *most = NULL;
-    uint64_t id = 0;
+    const TmemPool *most = NULL;
 
-    tmem_lock(&client->lock);
     for (uint32_t slot = client->first;
          client->nr_quotas && slot != TMEM_POOL_SLOT_NONE;
          slot = client->pools[slot].next) {
-        TmemPool *pool = &client->pools[slot];
+        const TmemPool *pool = &client->pools[slot];
 
         /* A pool without an object has no bytes. */
         if (__atomic_load_n(&pool->id, __ATOMIC_RELAXED) &&
@@ -151,11 +163,43 @@ bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
             tmem_pool_id_kind(pool->key) == TMEM_POOL_EPHEMERAL &&
             (!most || excess_of(&pool->quota) > excess_of(&most->quota))) {
             most = pool;
-            id = pool->key;
         }
     }
+    return most;
+}
+
+bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes)
+{
+    const TmemPool *most;
+    uint64_t id = 0;
+
+    tmem_lock(&client->lock);
+    most = most_excess_locked(client);
+    if (most) {
+        int64_t above = above_minimum(&most->quota);
+
+        id = most->key;
+        bytes = above > 0 ? MIN(bytes, (uint64_t)above) : bytes;
+    }
     tmem_unlock(&client->lock);
-    return most && tmem_quota_evict(client, id, bytes);
+    return id && tmem_quota_evict(client, id, bytes);
+}
+
+uint64_t tmem_quota_giver(TmemClient *client)
+{
+    const TmemPool *most;
+    uint64_t id = 0;
+
+    if (!__atomic_load_n(&client->nr_quotas, __ATOMIC_RELAXED)) {
+        return 0;
+    }
+    tmem_lock(&client->lock);
+    most = most_excess_locked(client);
+    if (most && tmem_quota_can_give(&most->quota, PAGE_BYTES_MAX)) {
+        id = most->key;
+    }
+    tmem_unlock(&client->lock);
+    return id;
 }
 
 /* --- Limits --- */
@@ -165,14 +209,8 @@ static bool check_limits(TmemClient *client, const TmemPool *except,
 {
     uint64_t size = client->heap.max_bytes ? client->heap.max_bytes :
                                              client->store->size_bytes;
-    uint64_t others = 0;
+    uint64_t others = tmem_reserve_minimums_locked(client, except);
 
-    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
-         slot = client->pools[slot].next) {
-        if (&client->pools[slot] != except) {
-            others += client->pools[slot].quota.min_bytes;
-        }
-    }
     if (limits->weight > TMEM_WEIGHT_MAX) {
         return tmem_error_set(errp, "a pool of client '%s': weight %u is out "
                               "of range; possible are 1 to %u", client->name,
@@ -207,6 +245,9 @@ static void count_quota_locked(TmemClient *client, const TmemQuota *quota,
     __atomic_store_n(&client->nr_quotas,
                      client->nr_quotas + sign * has_limits(quota),
                      __ATOMIC_RELAXED);
+    __atomic_store_n(&client->nr_minimums,
+                     client->nr_minimums + sign * (quota->min_bytes != 0),
+                     __ATOMIC_RELAXED);
 }
 
 bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
@@ -225,7 +266,8 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
         TmemQuota *quota = &pool->quota;
 
         count_quota_locked(client, quota, -1);
-        quota->min_bytes = limits->min_bytes;
+        __atomic_store_n(&quota->min_bytes, limits->min_bytes,
+                         __ATOMIC_RELAXED);
         quota->weight = limits->weight;
         __atomic_store_n(&quota->max_bytes, limits->max_bytes,
                          __ATOMIC_RELAXED);
@@ -257,8 +299,9 @@ void tmem_quota_clear_locked(TmemPool *pool)
     TmemQuota *quota = &pool->quota;
 
     count_quota_locked(pool->client, quota, -1);
-    quota->min_bytes = quota->weight = 0;
+    quota->weight = 0;
     /* Whoever still looks at the pool reads these without a lock. */
+    __atomic_store_n(&quota->min_bytes, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&quota->bytes, 0, __ATOMIC_RELAXED);
     __atomic_store_n(&quota->max_bytes, 0, __ATOMIC_RELAXED);
 }

@@ -62,6 +62,18 @@ bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes);
  */
 bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes);
 
+/**
+ * tmem_quota_giver() - whose pages make room when a segment is to be emptied
+ *
+ * The pool that tmem_quota_evict_client() would take, by its id, while that is
+ * above its minimum.  0: anybody's may go, as no pool of the client has limits
+ * of its own, or what is left is below their minimums.  No lock held.
+ */
+uint64_t tmem_quota_giver(TmemClient *client);
+
+/** Whether the pool holds @bytes above its minimum; any lock, or none. */
+bool tmem_quota_can_give(const TmemQuota *quota, int64_t bytes);
+
 /** The limits as they act; the client is locked. */
 void tmem_quota_limits_locked(const TmemPool *pool, TmemLimits *limits);
 

@@ -70,6 +70,23 @@ uint64_t tmem_share_available(TmemArena *arena)
     return bytes;
 }
 
+uint64_t tmem_share_ceiling(TmemHeap *heap, uint64_t *pinned)
+{
+    TmemArena *arena = heap->arena;
+    uint64_t bytes;
+
+    tmem_lock(&arena->lock);
+    *pinned = heap->pinned_bytes;
+    bytes = available_locked(arena, arena->promised_bytes -
+                             promised(heap, heap->pinned_bytes));
+    if (heap->max_bytes) {
+        bytes = MIN(bytes, heap->max_bytes);
+    }
+    bytes -= MIN(bytes, arena->reserve_bytes);
+    tmem_unlock(&arena->lock);
+    return bytes;
+}
+
 /* --- Limits --- */
 
 static void add_locked(TmemHeap *heap, int sign)

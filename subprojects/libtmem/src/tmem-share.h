@@ -79,6 +79,14 @@ void tmem_share_taken_over(TmemArena *arena);
 /** Books @bytes, which may be negative, as pinned by @heap. */
 void tmem_share_pin_locked(TmemHeap *heap, int64_t bytes);
 
+/**
+ * tmem_share_ceiling() - what @heap can come to, pinned, with what others have
+ * @pinned: set to what it has pinned
+ *
+ * Its maximum, or what is promised to others leaves.  Takes the lock.
+ */
+uint64_t tmem_share_ceiling(TmemHeap *heap, uint64_t *pinned);
+
 /** Whether @heap may pin @bytes more, as far as others are concerned. */
 bool tmem_share_admits_locked(const TmemHeap *heap, uint64_t bytes);
 

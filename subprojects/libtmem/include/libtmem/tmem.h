@@ -328,7 +328,8 @@ void tmem_client_get_sizes(TmemClient *client, TmemSizeStats *sizes);
  *
  * Returns false, changing nothing, and sets @errp to a sentence if the minimum
  * is above the maximum, if it is raised to where all minimums together are more
- * than the store may use, or if a value is out of range.
+ * than the store may use, if the maximum is below what the minimums of the
+ * client's pools come to, or if a value is out of range.
  */
 bool tmem_client_set_limits(TmemClient *client, const TmemLimits *limits,
                             GError **errp);
@@ -470,9 +471,14 @@ TmemStatus tmem_pool_join(TmemClient *client, const uint8_t uuid[16],
  *
  * As tmem_client_set_limits().  At its maximum an ephemeral pool makes room
  * with its own oldest pages, and a persistent one refuses with QUOTA.  When
- * the client makes room within its own limit, its ephemeral pools give in
- * proportion to what they hold above their weighted shares, and none below its
- * minimum while another can give.
+ * pages of the client are evicted, whoever wants the memory, its ephemeral
+ * pools give in proportion to what they hold above their weighted shares, and
+ * none below its minimum while another can give.
+ *
+ * A persistent pool also refuses with QUOTA what would leave too little for the
+ * minimums of others, of what the client can have: its maximum, or, if that is
+ * more or there is none, what the store has promised to no other client.  So a
+ * minimum holds against other clients only as far as the client's own does.
  */
 bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
                           const TmemLimits *limits, GError **errp);

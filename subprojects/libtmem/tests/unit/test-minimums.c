@@ -1,0 +1,369 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Minimums of pools: what siblings, other clients and the operator leave
+ */
+#include "testlib.h"
+#include "tmem-store.h"
+
+#define MINIMUM     (1u << 20)
+
+static const TmemLimits minimum = { .min_bytes = MINIMUM };
+
+/* --- Looking --- */
+
+typedef struct Found {
+    uint64_t id;
+    TmemPoolInfo info;
+} Found;
+
+static void find_pool(const TmemPoolInfo *info, void *opaque)
+{
+    Found *found = opaque;
+
+    if (info->id == found->id) {
+        found->info = *info;
+    }
+}
+
+static TmemPoolStats stats_of(TmemClient *client, uint64_t id)
+{
+    Found found = { .id = id };
+
+    tmem_client_foreach_pool(client, find_pool, &found);
+    g_assert_cmpuint(found.info.id, ==, id);
+    return found.info.stats;
+}
+
+static uint64_t bytes_of(TmemClient *client, uint64_t id)
+{
+    TmemPoolStats stats = stats_of(client, id);
+
+    return stats.data_bytes + stats.index_bytes;
+}
+
+static uint64_t new_pool(Fixture *f, TmemPoolKind kind)
+{
+    uint64_t id;
+
+    g_assert_cmpint(tmem_pool_create(f->client, kind, TMEM_PAGE_SHIFT, &id),
+                    ==, TMEM_STATUS_OK);
+    return id;
+}
+
+/* Pages of several sizes, and some that have no record. */
+static TestPage sort_of(uint64_t i)
+{
+    return i % 16 == 3 ? TEST_PAGE_ZERO : i % 3 == 0 ? TEST_PAGE_TEXT :
+           i % 3 == 1 ? TEST_PAGE_MIXED : TEST_PAGE_NOISE;
+}
+
+static TmemStatus store(Fixture *f, uint64_t pool, uint64_t i)
+{
+    return test_store(f->ctx, test_handle(pool, i / 100, i), sort_of(i), i);
+}
+
+/* Stores until it is refused for @why; returns how many were kept. */
+static uint64_t fill(Fixture *f, uint64_t pool, TmemStatus why)
+{
+    TmemStatus status;
+    uint64_t i = 0;
+
+    while ((status = store(f, pool, i)) == TMEM_STATUS_OK) {
+        i++;
+    }
+    g_assert_cmpint(status, ==, why);
+    return i;
+}
+
+/* Stores, none of which may be refused, until the pool has its minimum. */
+static uint64_t fill_to_minimum(Fixture *f, uint64_t pool)
+{
+    uint64_t i;
+
+    for (i = 0; bytes_of(f->client, pool) + TMEM_PAGE_SIZE < MINIMUM; i++) {
+        g_assert_cmpint(store(f, pool, i), ==, TMEM_STATUS_OK);
+    }
+    return i;
+}
+
+static void expect_pages(Fixture *f, uint64_t pool, uint64_t nr)
+{
+    for (uint64_t i = 0; i < nr; i++) {
+        test_expect_page(f->ctx, test_handle(pool, i / 100, i), sort_of(i), i);
+    }
+}
+
+/* --- Pages that stay --- */
+
+static void reserve(uint64_t size_bytes, uint64_t max_bytes)
+{
+    uint64_t limit = max_bytes ? max_bytes : size_bytes, id, nr, mine;
+    Fixture f;
+
+    fixture_set_up(&f, size_bytes, max_bytes);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
+    nr = fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    /* It has what is not promised, or nearly. */
+    g_assert_cmpuint(bytes_of(f.client, f.persistent), >,
+                     (limit - MINIMUM) / 10 * 8);
+    g_assert_cmpuint(bytes_of(f.client, f.persistent), <, limit - MINIMUM);
+    /* The driver is not told to spare the other its stores. */
+    g_assert_cmpuint(tmem_client_hints(f.client), ==, 0);
+    /* Neither records nor nodes, however many there are of these. */
+    for (uint64_t i = 0; i < 20000; i++) {
+        test_store(f.ctx, test_handle(f.persistent, 1 << 20 | i, i),
+                   TEST_PAGE_ZERO, 0);
+    }
+    test_check(f.store);
+    mine = fill_to_minimum(&f, id);
+    g_assert_cmpuint(mine, >, 300);
+    expect_pages(&f, id, mine);
+    expect_pages(&f, f.persistent, nr);
+    fixture_tear_down(&f);
+}
+
+static void test_reserve_of_limit(void)
+{
+    reserve(16u << 20, 4u << 20);
+}
+
+static void test_reserve_of_store(void)
+{
+    reserve(8u << 20, 0);
+}
+
+/* Who is at the reserve goes on in the memory that it has. */
+static void test_reserve_churn(void)
+{
+    uint64_t id, nr, kept = 0;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
+    nr = fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    for (uint64_t i = 0; i < nr; i += 4) {
+        TmemHandle h = test_handle(f.persistent, i / 100, i);
+
+        g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, TMEM_STATUS_OK);
+    }
+    for (uint64_t i = 0; i < nr; i += 4) {
+        kept += store(&f, f.persistent, i) == TMEM_STATUS_OK;
+    }
+    g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT, kept, nr / 4);
+    g_assert_cmpuint(kept, >, nr / 4 / 10 * 6);
+    fill_to_minimum(&f, id);
+    /* As soon as the minimum is used nothing is reserved any more. */
+    g_assert_cmpint(store(&f, f.persistent, 0), ==, TMEM_STATUS_OK);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &(TmemLimits) { }, NULL));
+    fixture_tear_down(&f);
+}
+
+/* A persistent pool leaves a cache its minimum, and a cache all it has. */
+static void test_reserve_between_kinds(void)
+{
+    uint64_t nr;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    g_assert_true(tmem_pool_set_limits(f.client, f.ephemeral, &minimum, NULL));
+    nr = fill_to_minimum(&f, f.ephemeral);
+    fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(stats_of(f.client, f.ephemeral).evicted, ==, 0);
+    expect_pages(&f, f.ephemeral, nr);
+    tmem_client_reset(f.client);
+
+    f.ephemeral = new_pool(&f, TMEM_POOL_EPHEMERAL);
+    f.persistent = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, f.persistent, &minimum, NULL));
+    for (uint64_t i = 0; i < 4000; i++) {
+        g_assert_cmpint(store(&f, f.ephemeral, i), ==, TMEM_STATUS_OK);
+    }
+    fill_to_minimum(&f, f.persistent);
+    fixture_tear_down(&f);
+}
+
+/* Credit is not granted out of what another pool needs. */
+static void test_reserve_credit(void)
+{
+    TmemClientConfig config = {
+        .name = "test", .limits.max_bytes = 4u << 20, .credit = 16,
+    };
+    uint64_t id;
+    Fixture f;
+
+    fixture_set_up_client(&f, 16u << 20, &config);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
+    fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(tmem_client_grant_credit(f.ctx), ==, 0);
+    fill_to_minimum(&f, id);
+    fixture_tear_down(&f);
+}
+
+/* --- Pages that may go --- */
+
+/* A client with a cache that has a minimum, and one that has all the rest. */
+typedef struct Caches {
+    Fixture f;
+    uint64_t kept;
+    uint64_t nr_kept;
+    uint64_t large;
+} Caches;
+
+/* Their pages lie in the same segments. */
+static void caches_set_up(Caches *c, uint64_t max_bytes, uint64_t nr)
+{
+    fixture_set_up(&c->f, 16u << 20, max_bytes);
+    c->kept = new_pool(&c->f, TMEM_POOL_EPHEMERAL);
+    c->large = new_pool(&c->f, TMEM_POOL_EPHEMERAL);
+    c->nr_kept = 0;
+    g_assert_true(tmem_pool_set_limits(c->f.client, c->kept, &minimum, NULL));
+    for (uint64_t i = 0; i < nr; i++) {
+        g_assert_cmpint(store(&c->f, c->large, i), ==, TMEM_STATUS_OK);
+        if (i % 3 == 0 && bytes_of(c->f.client, c->kept) + TMEM_PAGE_SIZE <
+            MINIMUM) {
+            g_assert_cmpint(store(&c->f, c->kept, c->nr_kept++), ==,
+                            TMEM_STATUS_OK);
+        }
+    }
+    g_assert_cmpuint(c->nr_kept, >, 300);
+}
+
+static void expect_kept(Caches *c)
+{
+    g_assert_cmpuint(stats_of(c->f.client, c->kept).evicted, ==, 0);
+    expect_pages(&c->f, c->kept, c->nr_kept);
+    test_check(c->f.store);
+}
+
+/* Another client wants the memory, for certain: all of the large cache goes. */
+static void test_full_store(void)
+{
+    TmemClientConfig config = { .name = "other" };
+    Caches c;
+    Fixture o;
+    uint64_t i;
+
+    caches_set_up(&c, 0, 9000);
+    o.client = tmem_client_new(c.f.store, &config, NULL);
+    o.ctx = tmem_context_new(o.client, NULL);
+    o.persistent = new_pool(&o, TMEM_POOL_PERSISTENT);
+    for (i = 0; bytes_of(c.f.client, c.large) > 512 << 10; i++) {
+        g_assert_cmpint(store(&o, o.persistent, i), ==, TMEM_STATUS_OK);
+    }
+    expect_kept(&c);
+    /* What the client has no right to is no reason to refuse either. */
+    while (store(&o, o.persistent, i) == TMEM_STATUS_OK) {
+        i++;
+    }
+    g_test_message("%" G_GUINT64_FORMAT " and %" G_GUINT64_FORMAT " left",
+                   stats_of(c.f.client, c.kept).pages,
+                   stats_of(c.f.client, c.large).pages);
+    g_assert_cmpuint(stats_of(c.f.client, c.kept).evicted, >, 0);
+    g_assert_cmpuint(stats_of(c.f.client, c.large).pages, ==, 0);
+    expect_pages(&o, o.persistent, i);
+    tmem_client_reset(o.client);
+    tmem_context_free(o.ctx);
+    tmem_client_free(o.client);
+    fixture_tear_down(&c.f);
+}
+
+/* At the client's limit, with more than a few segments of each. */
+static void test_own_limit(void)
+{
+    Caches c;
+
+    caches_set_up(&c, 4u << 20, 20000);
+    expect_kept(&c);
+    g_assert_cmpuint(bytes_of(c.f.client, c.large), >, 2u << 20);
+    fixture_tear_down(&c.f);
+}
+
+static void test_operator(void)
+{
+    Caches c;
+
+    caches_set_up(&c, 0, 6000);
+    g_assert_cmpuint(tmem_client_evict(c.f.client, 2u << 20), >=, 2u << 20);
+    expect_kept(&c);
+    g_assert_cmpuint(tmem_store_evict(c.f.store, 1u << 20), >=, 1u << 20);
+    expect_kept(&c);
+    g_assert_true(tmem_client_set_limits(c.f.client,
+        &(TmemLimits) { .max_bytes = 2u << 20 }, NULL));
+    g_assert_false(tmem_heap_over_limit(&c.f.client->heap));
+    expect_kept(&c);
+    /* All of it, if that is what is asked for. */
+    tmem_client_evict(c.f.client, UINT64_MAX);
+    g_assert_cmpuint(stats_of(c.f.client, c.kept).pages, ==, 0);
+    g_assert_cmpuint(stats_of(c.f.client, c.large).pages, ==, 0);
+    fixture_tear_down(&c.f);
+}
+
+/* Weights count for whoever asks, not at the client's limit only. */
+static void test_weights(void)
+{
+    uint64_t heavy, bytes[2];
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 0);
+    heavy = new_pool(&f, TMEM_POOL_EPHEMERAL);
+    g_assert_true(tmem_pool_set_limits(f.client, heavy,
+        &(TmemLimits) { .weight = 300 }, NULL));
+    for (uint64_t i = 0; i < 60000; i++) {
+        g_assert_cmpint(store(&f, i % 2 ? heavy : f.ephemeral, i), ==, 0);
+    }
+    bytes[0] = bytes_of(f.client, f.ephemeral);
+    bytes[1] = bytes_of(f.client, heavy);
+    g_test_message("%.3f", (double)bytes[0] / (bytes[0] + bytes[1]));
+    g_assert_cmpfloat((double)bytes[0] / (bytes[0] + bytes[1]), >, 0.22);
+    g_assert_cmpfloat((double)bytes[0] / (bytes[0] + bytes[1]), <, 0.28);
+    g_assert_cmpuint(bytes[0] + bytes[1], >, 11u << 20);
+    fixture_tear_down(&f);
+}
+
+/* --- Contradictions --- */
+
+static void test_maximum_of_client(void)
+{
+    g_autoptr(GError) err = NULL;
+    TmemLimits got;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    g_assert_true(tmem_pool_set_limits(f.client, f.persistent, &minimum, NULL));
+    g_assert_true(tmem_pool_set_limits(f.client, f.ephemeral, &minimum, NULL));
+    g_assert_false(tmem_client_set_limits(f.client,
+        &(TmemLimits) { .max_bytes = 2 * MINIMUM - 1 }, &err));
+    g_assert_cmpstr(err->message, ==, "client 'test': a maximum of 2097151 "
+                    "bytes is below the 2097152 bytes that the minimums of its "
+                    "pools come to");
+    tmem_client_get_limits(f.client, &got);
+    g_assert_cmpuint(got.max_bytes, ==, 4u << 20);
+    g_assert_true(tmem_client_set_limits(f.client,
+        &(TmemLimits) { .max_bytes = 2 * MINIMUM }, NULL));
+    /* A pool takes its minimum with it. */
+    g_assert_cmpint(tmem_pool_destroy(f.client, f.ephemeral), ==, 0);
+    g_assert_true(tmem_client_set_limits(f.client,
+        &(TmemLimits) { .max_bytes = MINIMUM }, NULL));
+    fixture_tear_down(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tmem/minimums/reserve/limit", test_reserve_of_limit);
+    g_test_add_func("/tmem/minimums/reserve/store", test_reserve_of_store);
+    g_test_add_func("/tmem/minimums/reserve/churn", test_reserve_churn);
+    g_test_add_func("/tmem/minimums/reserve/between-kinds",
+                    test_reserve_between_kinds);
+    g_test_add_func("/tmem/minimums/reserve/credit", test_reserve_credit);
+    g_test_add_func("/tmem/minimums/evict/full-store", test_full_store);
+    g_test_add_func("/tmem/minimums/evict/own-limit", test_own_limit);
+    g_test_add_func("/tmem/minimums/evict/operator", test_operator);
+    g_test_add_func("/tmem/minimums/evict/weights", test_weights);
+    g_test_add_func("/tmem/minimums/maximum-of-client",
+                    test_maximum_of_client);
+    return g_test_run();
+}
