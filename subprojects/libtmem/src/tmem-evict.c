@@ -212,7 +212,7 @@ static void hold_shard(Hold *hold, TmemShard *shard)
 static void note_ghost(TmemStore *store, Hold *hold, TmemNode *node,
                        unsigned pos, TmemEntry entry)
 {
-    TmemRef ref = tmem_entry_ref(entry);
+    TmemRef ref = tmem_index_slot(&store->index, node, entry);
 
     if (!ref) {
         return;

@@ -72,6 +72,25 @@ bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
     return ok;
 }
 
+static void segment_put_locked(TmemArena *arena, uint32_t nr);
+
+/* Slots of pages whose entries went bad: nothing leads to them any more. */
+static void take_back_locked(TmemHeap *heap)
+{
+    TmemArena *arena = heap->arena;
+
+    for (uint32_t nr = 0; heap->nr_segments && nr < arena->nr_segments; nr++) {
+        const TmemSegment *seg = &arena->segments[nr];
+
+        if (seg->in_use && seg->heap == heap) {
+            if (seg->space != TMEM_SPACE_PERSISTENT) {
+                tmem_order_remove_locked(arena, nr);
+            }
+            segment_put_locked(arena, nr);
+        }
+    }
+}
+
 void tmem_heap_destroy(TmemHeap *heap)
 {
     TmemArena *arena = heap->arena;
@@ -80,6 +99,7 @@ void tmem_heap_destroy(TmemHeap *heap)
     while (heap->nr_victims) {
         pthread_cond_wait(&arena->victims_done, &arena->lock.mutex);
     }
+    take_back_locked(heap);
     g_assert(!heap->bytes);
     tmem_share_leave_locked(heap);
     tmem_unlock(&arena->lock);

@@ -204,15 +204,38 @@ TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos)
     return entries_of(index, node) + rank_of(node, pos);
 }
 
+TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
+                        TmemEntry entry)
+{
+    const TmemArena *arena = index->arena;
+    TmemRef ref = tmem_entry_ref(entry);
+    size_t bytes = TMEM_RECORD_HEADER + tmem_entry_len(entry);
+    bool is_slot;
+
+    if (!ref) {
+        return 0;
+    }
+    if (tmem_pool_id_space(node->pool->key) == TMEM_SPACE_PERSISTENT) {
+        is_slot = tmem_heap_is_slot(arena, TMEM_SPACE_PERSISTENT, ref, bytes);
+    } else {
+        is_slot = tmem_heap_is_slot(arena, TMEM_SPACE_EPHEMERAL, ref, bytes) ||
+                  tmem_heap_is_slot(arena, TMEM_SPACE_PROBATION, ref, bytes);
+    }
+    return is_slot && arena->segments[tmem_arena_segment_of(arena, ref)].heap ==
+                      &node->pool->client->heap ? ref : 0;
+}
+
 void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
                         TmemDelta *delta)
 {
     TmemRef ref = tmem_entry_ref(entry);
+    uint32_t len = tmem_entry_len(entry);
 
     delta->pages += sign;
-    if (ref && tmem_entry_kind(entry) != TMEM_KIND_FILL64 &&
+    /* An entry that went bad may say 0 bytes. */
+    if (ref && len && tmem_entry_kind(entry) != TMEM_KIND_FILL64 &&
         tmem_entry_kind(entry) != TMEM_KIND_SHARED) {
-        delta->sizes[tmem_size_bucket(tmem_entry_len(entry))] += sign;
+        delta->sizes[tmem_size_bucket(len)] += sign;
     }
     switch (tmem_entry_kind(entry)) {
     case TMEM_KIND_ZSTD:
@@ -236,7 +259,7 @@ void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
     if (entry & TMEM_ENTRY_DAMAGED) {
         delta->pages_damaged += sign;
     }
-    if (ref) {
+    if (ref && tmem_index_in_arena(index->arena, entry)) {
         delta->data_bytes +=
             sign * (int64_t)tmem_arena_slot_bytes(index->arena, ref);
     }
@@ -279,18 +302,21 @@ static void publish_stored(TmemIndex *index, const TmemNode *node,
 static void drop_reference(TmemIndex *index, const TmemNode *node,
                            TmemEntry entry)
 {
+    TmemTrust *trust = node->pool->client->trust;
     TmemReference reference;
 
-    if (tmem_entry_kind(entry) == TMEM_KIND_SHARED) {
+    if (tmem_trust_is_reference(entry) && trust &&
+        tmem_index_in_arena(index->arena, entry)) {
         memcpy(&reference, tmem_record_data(tmem_index_record(index, entry)),
                sizeof(reference));
-        tmem_trust_drop(node->pool->client->trust, &reference);
+        tmem_trust_drop(trust, &reference);
     }
 }
 
-static void free_record(TmemIndex *index, TmemEntry entry, TmemDelta *delta)
+static void free_record(TmemIndex *index, const TmemNode *node,
+                        TmemEntry entry, TmemDelta *delta)
 {
-    TmemRef ref = tmem_entry_ref(entry);
+    TmemRef ref = tmem_index_slot(index, node, entry);
 
     tmem_index_account(index, entry, -1, delta);
     if (ref) {
@@ -302,7 +328,7 @@ static void drop_record(TmemIndex *index, const TmemNode *node,
                         TmemEntry entry, TmemDelta *delta)
 {
     drop_reference(index, node, entry);
-    free_record(index, entry, delta);
+    free_record(index, node, entry, delta);
 }
 
 /* --- Lists of objects and siblings --- */
@@ -528,7 +554,8 @@ void *tmem_index_record(TmemIndex *index, TmemEntry entry)
 {
     TmemRef ref = tmem_entry_ref(entry);
 
-    return ref ? tmem_arena_ptr(index->arena, ref) : NULL;
+    return ref && tmem_index_in_arena(index->arena, entry) ?
+           tmem_arena_ptr(index->arena, ref) : NULL;
 }
 
 bool tmem_index_still(TmemIndex *index, TmemNode *node, unsigned pos,
@@ -563,7 +590,7 @@ void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
     TmemEntry *e = tmem_node_entry(index, node, pos);
 
     /* What is referred to stays: the new record says the same. */
-    free_record(index, *e, delta);
+    free_record(index, node, *e, delta);
     publish_record(index, node, pos, entry);
     *e = entry;
     tmem_index_account(index, entry, 1, delta);
@@ -635,7 +662,8 @@ void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
 void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
                        unsigned pos, TmemDelta *delta)
 {
-    TmemRef ref = tmem_entry_ref(*tmem_node_entry(index, node, pos));
+    TmemRef ref = tmem_index_slot(index, node,
+                                  *tmem_node_entry(index, node, pos));
 
     tmem_index_evict(index, shard, node, pos, delta);
     if (ref) {

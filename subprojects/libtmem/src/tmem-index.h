@@ -230,6 +230,27 @@ void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
 /** The record of @entry, NULL if it has none. */
 void *tmem_index_record(TmemIndex *index, TmemEntry entry);
 
+/** Whether the record of @entry, if it has one, is in the arena. */
+static inline bool tmem_index_in_arena(const TmemArena *arena, TmemEntry entry)
+{
+    TmemRef ref = tmem_entry_ref(entry);
+
+    return tmem_entry_kind(entry) == TMEM_KIND_FILL32 ||
+           (ref && ((ref - 1) << TMEM_UNIT_SHIFT) + TMEM_RECORD_HEADER +
+                   tmem_entry_len(entry) <=
+                   (uint64_t)arena->nr_segments << arena->segment_shift);
+}
+
+/**
+ * tmem_index_slot() - the slot of @entry's record
+ * @entry: of @node
+ *
+ * Shard locked.  0: it has none, or the entry went bad, and names what is no
+ * slot of the client's: nothing may be written there, nor given back.
+ */
+TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
+                        TmemEntry entry);
+
 /**
  * tmem_index_still() - is the page at @pos what was seen there?
  * @seen: the entry, whatever its age

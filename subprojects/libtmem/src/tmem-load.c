@@ -37,7 +37,7 @@ static uint32_t read_checksum(TmemOp *op, TmemEntry entry)
 {
     TmemRef ref = tmem_entry_ref(entry);
 
-    return !ref ? 0 :
+    return !ref || !tmem_index_in_arena(&op->store->arena, entry) ? 0 :
            *tmem_record_checksum(tmem_arena_ptr(&op->store->arena, ref));
 }
 
@@ -96,8 +96,22 @@ static void quarantine(TmemOp *op, TmemEntry seen, uint32_t checksum)
     }
 }
 
+/*
+ * Whether the record of @entry can be read at all.  An entry may have gone bad:
+ * then its record may be anywhere, or it may look like what only a member of a
+ * trust group has.
+ */
+static bool is_readable(const TmemOp *op, TmemEntry entry)
+{
+    return tmem_index_in_arena(&op->store->arena, entry) &&
+           (tmem_entry_kind(entry) != TMEM_KIND_SHARED ||
+            (tmem_trust_is_reference(entry) && op->ctx->client->trust &&
+             op->space == TMEM_SPACE_EPHEMERAL));
+}
+
 /* Shard locked: finds and counts. */
-static TmemStatus look_up(TmemOp *op, TmemEntry *entry, uint32_t *checksum)
+static TmemStatus look_up(TmemOp *op, TmemEntry *entry, uint32_t *checksum,
+                          bool *is_news)
 {
     TmemNode *node;
     TmemEntry *found = tmem_op_find(op, &node);
@@ -108,6 +122,12 @@ static TmemStatus look_up(TmemOp *op, TmemEntry *entry, uint32_t *checksum)
         return TMEM_STATUS_MISS;
     }
     *entry = *found;
+    if (!(*entry & TMEM_ENTRY_DAMAGED) && !is_readable(op, *entry)) {
+        *entry = *found |= TMEM_ENTRY_DAMAGED;
+        op->delta.pages_damaged++;
+        tmem_op_book(op, node->pool);
+        *is_news = true;
+    }
     if (*entry & TMEM_ENTRY_DAMAGED) {
         tmem_count(&op->tally->loads_error, 1);
         return TMEM_STATUS_IO;
@@ -238,14 +258,18 @@ TmemStatus tmem_page_load(TmemContext *ctx, const TmemHandle *handle,
     TmemEntry entry = 0;
     uint32_t checksum = 0;
     TmemKind kind = TMEM_KIND_NONE;
+    bool is_news = false;
 
     if (!tmem_op_begin(&op, ctx, handle) || !tmem_op_enter(&op)) {
         memset(page, 0, TMEM_PAGE_SIZE);
         return tmem_op_end_no_pool(ctx);
     }
-    status = look_up(&op, &entry, &checksum);
+    status = look_up(&op, &entry, &checksum, &is_news);
     tmem_op_leave(&op);
     tmem_ahead_fetch(&ctx->ahead);
+    if (is_news) {
+        tmem_event_emit(op.store, TMEM_EVENT_DAMAGED, ctx->client);
+    }
 
     if (status == TMEM_STATUS_OK) {
         status = decode_found(&op, entry, checksum,

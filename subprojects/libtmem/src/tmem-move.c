@@ -124,7 +124,8 @@ static void reown(TmemIndex *index, TmemNode *node, TmemRef to)
     }
     for (uint64_t left = node->bitmap; left; left &= left - 1) {
         unsigned pos = __builtin_ctzll(left);
-        TmemRef record = tmem_entry_ref(*tmem_node_entry(index, node, pos));
+        TmemRef record = tmem_index_slot(index, node,
+                                         *tmem_node_entry(index, node, pos));
 
         if (record) {
             tmem_owner_write(tmem_slot_owner(index->arena, record),

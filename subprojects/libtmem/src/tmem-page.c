@@ -114,9 +114,9 @@ static int64_t slot_bytes(TmemOp *op, TmemRef ref)
  * Shard locked: the record that another may be written over if no memory is
  * found; 0: none.  A reference is still needed, for what it refers to.
  */
-static TmemRef ref_to_reuse(TmemEntry old)
+static TmemRef ref_to_reuse(TmemEntry old, TmemRef old_ref)
 {
-    return tmem_entry_kind(old) == TMEM_KIND_SHARED ? 0 : tmem_entry_ref(old);
+    return tmem_entry_kind(old) == TMEM_KIND_SHARED ? 0 : old_ref;
 }
 
 /*
@@ -185,10 +185,11 @@ static uint32_t class_of_record(const TmemOp *op, const TmemEncoded *enc)
  * what is asked when memory is taken; and an ephemeral page that is stored
  * again is young again, and lies with such.
  */
-static bool may_overwrite(TmemOp *op, const TmemEncoded *enc, TmemEntry old)
+static bool may_overwrite(TmemOp *op, const TmemEncoded *enc,
+                          const TmemNode *node, TmemEntry old)
 {
     TmemArena *arena = &op->store->arena;
-    TmemRef ref = tmem_entry_ref(old);
+    TmemRef ref = tmem_index_slot(&op->store->index, node, old);
 
     return ref && op->space == TMEM_SPACE_PERSISTENT &&
            arena->segments[tmem_arena_segment_of(arena, ref)].class_nr ==
@@ -214,7 +215,7 @@ static bool overwrite(TmemOp *op, const TmemEncoded *enc, uint64_t seed)
         return false;
     }
     old = tmem_op_find(op, &node);
-    if (old && may_overwrite(op, enc, *old)) {
+    if (old && may_overwrite(op, enc, node, *old)) {
         TmemRef ref = tmem_entry_ref(*old);
 
         write_record(op, ref, enc, seed);
@@ -243,13 +244,14 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     TmemNode *holder, *node;
     TmemEntry *old = tmem_op_find(op, &holder);
     bool own = holder && holder->pool == op->pool;
-    TmemRef old_ref = own && old ? tmem_entry_ref(*old) : 0;
+    TmemRef old_ref = own && old ? tmem_index_slot(index, holder, *old) : 0;
     TmemRoom room = {};
     TmemEntry entry;
     int64_t grown;
 
     if (enc->data && !ref) {
-        ref = last_resort(op, enc, old_ref ? ref_to_reuse(*old) : 0, why);
+        ref = last_resort(op, enc,
+                          old_ref ? ref_to_reuse(*old, old_ref) : 0, why);
         if (!ref) {
             return why;
         }

@@ -48,6 +48,13 @@ typedef struct TmemReference {
     uint64_t id;
 } TmemReference;
 
+/** Whether the page is one that a trust group keeps, as far as one can see. */
+static inline bool tmem_trust_is_reference(TmemEntry entry)
+{
+    return tmem_entry_kind(entry) == TMEM_KIND_SHARED &&
+           tmem_entry_len(entry) == sizeof(TmemReference);
+}
+
 typedef struct TmemContent {
     uint64_t hash;
     uint64_t id;

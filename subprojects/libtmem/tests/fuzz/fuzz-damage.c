@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Fuzz target: records damaged in memory
+ * Fuzz target: records and entries damaged in memory
  *
  * The input is a program of stores, loads, invalidations and changes of bytes
- * in records, data and checksums alike.  Every load answers the right page or
- * IO, and IO only for a page that was changed; each IO is counted, and the page
- * answers IO from then on, even if the bytes are put right again, until
- * something else happens to it.
+ * in records, data and checksums alike, and of bits in entries.  Every load
+ * answers the right page or IO, and IO only for a page that was changed; each IO
+ * is counted, and the page answers IO from then on, even if the bytes are put
+ * right again, until something else happens to it.
  */
 #include "fuzz.h"
 #include "testpeek.h"
@@ -109,6 +109,27 @@ static void change(World *w, unsigned i, unsigned at, uint8_t by)
     w->pages[i].changed |= by;
 }
 
+/*
+ * Loads while a bit of the entry's place, length or kind is another.  Not into
+ * a repeated word, nor in one: those have no checksum.
+ */
+static void flip(World *w, unsigned i, unsigned bit, bool take)
+{
+    TmemEntry mask = 1ull << bit % (TMEM_ENTRY_KIND_SHIFT + 3);
+    TestPeek peek;
+
+    if (!test_peek(w->f.ctx, handle_of(w, i), &peek) ||
+        tmem_entry_kind(*peek.entry ^ mask) == TMEM_KIND_FILL32) {
+        return;
+    }
+    *peek.entry ^= mask;
+    w->pages[i].changed = true;
+    load(w, i, take);
+    if (test_peek(w->f.ctx, handle_of(w, i), &peek)) {
+        *peek.entry ^= mask;
+    }
+}
+
 /* Record @to becomes a copy of record @from, if that fits. */
 static void copy(World *w, unsigned from, unsigned to)
 {
@@ -156,7 +177,7 @@ static void step(World *w, FuzzInput *in)
         } else if (what >> 3 < 8) {
             copy(w, fuzz_take(in, 1) % (2 * PAGES), i);
         } else {
-            load(w, i, false);
+            flip(w, i, fuzz_take(in, 1), false);
         }
         break;
     default: {

@@ -1,0 +1,207 @@
+/* SPDX-License-Identifier: GPL-2.0-or-later */
+/*
+ * Entries of the index in memory that went bad: I/O errors, never a crash, and
+ * never another page.  What a page was, and which memory was its own, is not
+ * known any more, so counters of what is held may be wrong afterwards: the
+ * stores of these tests are not checked.
+ */
+#include "testpeek.h"
+
+#define PAGES   40
+
+typedef enum Drop {
+    DROP_PAGE,
+    DROP_OBJECT,
+    DROP_REPLACE,
+    DROP_POOL,
+    DROP_RESET,
+    DROP_EVICT,
+    DROP__MAX,
+} Drop;
+
+static TmemHandle handle_of(const Fixture *f, bool ephemeral, uint64_t i)
+{
+    return test_handle(ephemeral ? f->ephemeral : f->persistent, i / 8, i);
+}
+
+static TestPage sort_of(uint64_t i)
+{
+    return TEST_PAGE_FILL64 + i % 4;
+}
+
+static void fill(Fixture *f, bool ephemeral)
+{
+    for (uint64_t i = 0; i < PAGES; i++) {
+        g_assert_cmpint(test_store(f->ctx, handle_of(f, ephemeral, i),
+                                   sort_of(i), i), ==, TMEM_STATUS_OK);
+    }
+}
+
+static void drop(Fixture *f, TmemHandle h, Drop how)
+{
+    switch (how) {
+    case DROP_PAGE:
+        g_assert_cmpint(tmem_page_invalidate(f->ctx, &h), ==, TMEM_STATUS_OK);
+        break;
+    case DROP_OBJECT:
+        g_assert_cmpint(tmem_object_invalidate(f->ctx, &h), ==,
+                        TMEM_STATUS_OK);
+        break;
+    case DROP_REPLACE:
+        g_assert_cmpint(test_store(f->ctx, h, TEST_PAGE_MIXED, 77), ==,
+                        TMEM_STATUS_OK);
+        test_expect_page(f->ctx, h, TEST_PAGE_MIXED, 77);
+        return;
+    case DROP_POOL:
+        g_assert_cmpint(tmem_pool_destroy(f->client, h.pool), ==,
+                        TMEM_STATUS_OK);
+        return;
+    case DROP_RESET:
+        tmem_client_reset(f->client);
+        return;
+    default:
+        tmem_client_evict(f->client, UINT64_MAX);
+        return;
+    }
+    test_expect_status(f->ctx, h, TMEM_STATUS_MISS);
+}
+
+static void take_down(Fixture *f)
+{
+    tmem_context_free(f->ctx);
+    tmem_client_free(f->client);
+    tmem_store_free(f->store);
+}
+
+/* Each page but @bad is there, or was dropped, or evicted. */
+static void expect_others(Fixture *f, bool ephemeral, uint64_t bad, Drop how)
+{
+    uint8_t got[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE];
+
+    for (uint64_t i = 0; i < PAGES; i++) {
+        TmemHandle h = handle_of(f, ephemeral, i);
+        TmemStatus status = tmem_page_load(f->ctx, &h, got, NULL);
+
+        if (i == bad) {
+            continue;
+        }
+        test_page_make(want, sort_of(i), i);
+        if (status == TMEM_STATUS_OK) {
+            g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
+        } else {
+            g_assert_cmpint(status, !=, TMEM_STATUS_IO);
+            g_assert_true(how == DROP_EVICT || how == DROP_POOL ||
+                          how == DROP_RESET ||
+                          (how == DROP_OBJECT && i / 8 == bad / 8));
+        }
+    }
+}
+
+/* @load: and finds it unreadable before that. */
+static void damage(bool ephemeral, uint64_t i, TmemEntry mask, Drop how,
+                   bool load)
+{
+    TmemHandle h;
+    TestPeek peek;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, ephemeral);
+    h = handle_of(&f, ephemeral, i);
+    g_assert_true(test_peek(f.ctx, h, &peek));
+    *peek.entry ^= mask;
+    if (load) {
+        TmemClientStats stats;
+
+        test_expect_status(f.ctx, h, TMEM_STATUS_IO);
+        test_expect_status(f.ctx, h, TMEM_STATUS_IO);
+        tmem_client_get_stats(f.client, &stats);
+        g_assert_cmpuint(stats.total.loads_error, ==, 2);
+        g_assert_cmpuint(stats.total.pages_damaged, ==, 1);
+    }
+    drop(&f, h, how);
+    expect_others(&f, ephemeral, i, how);
+    take_down(&f);
+}
+
+static void damage_all_ways(uint64_t i, TmemEntry mask)
+{
+    for (Drop how = 0; how < DROP__MAX; how++) {
+        for (int j = 0; j < 4; j++) {
+            damage(j & 1, i, mask, how, j & 2);
+        }
+    }
+}
+
+/* LZ4 becomes what only members of a trust group have. */
+static void test_kind(void)
+{
+    TmemEntry mask = (TmemEntry)(TMEM_KIND_LZ4 ^ TMEM_KIND_SHARED) <<
+                     TMEM_ENTRY_KIND_SHIFT;
+
+    damage_all_ways(9, mask);
+    damage_all_ways(10, mask);
+}
+
+/* FILL64 (2) and RAW (4) become kinds that nothing is stored as. */
+static void test_no_kind(void)
+{
+    damage_all_ways(8, (TmemEntry)TMEM_KIND_FILL64 << TMEM_ENTRY_KIND_SHIFT);
+    damage_all_ways(11, 2ull << TMEM_ENTRY_KIND_SHIFT);
+}
+
+/* Beyond the arena, far and near; and into the middle of a slot. */
+static void test_ref(void)
+{
+    damage_all_ways(9, 1ull << (TMEM_REF_BITS - 1));
+    damage_all_ways(10, 1ull << 30);
+    damage_all_ways(11, 1ull << 20);
+    damage_all_ways(10, 1);
+    damage_all_ways(11, 2);
+}
+
+static void test_length(void)
+{
+    for (unsigned bit = 0; bit < 12; bit += 3) {
+        damage(false, 10, 1ull << (TMEM_ENTRY_LEN_SHIFT + bit), DROP_PAGE,
+               true);
+        damage(true, 9, 1ull << (TMEM_ENTRY_LEN_SHIFT + bit), DROP_REPLACE,
+               true);
+    }
+}
+
+/* Upkeep and what leaves the process go by entries, too. */
+static void test_others_that_read(void)
+{
+    TestPeek peek;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, false);
+    fill(&f, true);
+    for (uint64_t i = 1; i < PAGES; i += 8) {
+        for (int j = 0; j < 2; j++) {
+            g_assert_true(test_peek(f.ctx, handle_of(&f, j, i), &peek));
+            *peek.entry ^= 1ull << (TMEM_REF_BITS - 1 - i / 8);
+        }
+    }
+    tmem_store_recompress(f.store);
+    for (uint64_t i = 1; i < PAGES; i += 8) {
+        test_expect_status(f.ctx, handle_of(&f, false, i), TMEM_STATUS_IO);
+        test_expect_status(f.ctx, handle_of(&f, true, i), TMEM_STATUS_IO);
+        test_expect_page(f.ctx, handle_of(&f, false, i + 1), sort_of(i + 1),
+                         i + 1);
+    }
+    take_down(&f);
+}
+
+int main(int argc, char **argv)
+{
+    g_test_init(&argc, &argv, NULL);
+    g_test_add_func("/tmem/bad-entry/kind-of-trust-groups", test_kind);
+    g_test_add_func("/tmem/bad-entry/no-kind", test_no_kind);
+    g_test_add_func("/tmem/bad-entry/ref", test_ref);
+    g_test_add_func("/tmem/bad-entry/length", test_length);
+    g_test_add_func("/tmem/bad-entry/upkeep", test_others_that_read);
+    return g_test_run();
+}
