@@ -15,6 +15,7 @@
 #include "tmem-error.h"
 #include "tmem-fault.h"
 #include "tmem-op.h"
+#include "tmem-policy.h"
 #include "tmem-share.h"
 #include "tmem-stream.h"
 
@@ -655,6 +656,33 @@ static bool make_pool(TmemClient *client, uint64_t id, bool is_host,
     }
 }
 
+/*
+ * What the pool had of its own.  After its pages, which come whatever that
+ * says.  A minimum that the client has no room for any more is left out.
+ */
+static bool take_choices(TmemClient *client, uint64_t pool,
+                         const StreamPool *head)
+{
+    TmemCodecChoice codec = tmem_codec_unpack(head->codec);
+    TmemLimits limits = {
+        .min_bytes = head->min_bytes, .max_bytes = head->max_bytes,
+        .weight = head->weight,
+    };
+
+    if (head->codec && (!tmem_codec_choice_check(&codec, NULL) ||
+                        !tmem_pool_set_codec(client, pool, &codec, NULL))) {
+        return false;
+    }
+    if (limits.max_bytes && limits.min_bytes > limits.max_bytes) {
+        return false;
+    }
+    if (!tmem_pool_set_limits(client, pool, &limits, NULL)) {
+        limits.min_bytes = 0;
+        return tmem_pool_set_limits(client, pool, &limits, NULL);
+    }
+    return true;
+}
+
 static bool take_pool(Reader *r, TmemContext *ctx, const StreamEntry *entry,
                       uint64_t *host_pool, GError **errp)
 {
@@ -679,7 +707,7 @@ static bool take_pool(Reader *r, TmemContext *ctx, const StreamEntry *entry,
             return no_sense(errp);
         }
     }
-    return true;
+    return take_choices(ctx->client, pool, &head) || no_sense(errp);
 }
 
 static bool take_section(Reader *r, TmemContext *ctx, const Bundle *bundle,

@@ -180,14 +180,24 @@ static bool save_pool(TmemSaver *saver, TmemClient *client,
 /* --- A bundle --- */
 
 typedef struct Pools {
+    TmemClient *client;
     uint64_t host_pool;
     GArray *heads;          /* StreamPool */
 } Pools;
 
+/* With the client locked, as for any TmemPoolFunc. */
 static void collect_pool(const TmemPoolInfo *info, void *opaque)
 {
     Pools *pools = opaque;
-    StreamPool head = { .id = info->id };
+    const TmemPool *pool =
+        &pools->client->pools[tmem_pool_id_slot(info->id)];
+    StreamPool head = {
+        .id = info->id,
+        .min_bytes = pool->quota.min_bytes,
+        .max_bytes = pool->quota.max_bytes,
+        .weight = pool->quota.weight,
+        .codec = pool->codec,
+    };
 
     if (pools->host_pool ? info->id == pools->host_pool :
         !info->shared && !tmem_pool_id_is_host(info->id)) {
@@ -225,7 +235,9 @@ bool tmem_saver_add(TmemSaver *saver, TmemClient *client,
                     GError **errp)
 {
     g_autoptr(GArray) heads = g_array_new(false, false, sizeof(StreamPool));
-    Pools pools = { .host_pool = host_pool, .heads = heads };
+    Pools pools = {
+        .client = client, .host_pool = host_pool, .heads = heads,
+    };
     StreamEntry entry = {
         .offset = saver->offset,
         .state_bytes = bundle->state_bytes,

@@ -24,7 +24,7 @@
 #define TMEM_STREAM_MAGIC       "tmemsave"
 #define TMEM_STREAM_USED        "tmemused"
 #define TMEM_STREAM_MAGIC_BYTES 8
-#define TMEM_STREAM_VERSION     2
+#define TMEM_STREAM_VERSION     3
 #define TMEM_STREAM_ALIGN       4096
 #define TMEM_STREAM_BUNDLES_MAX 16384
 
@@ -62,6 +62,10 @@ typedef struct StreamEntry {
 
 typedef struct StreamPool {
     uint64_t id;
+    uint64_t min_bytes;         /* of its own, as the two that follow */
+    uint64_t max_bytes;
+    uint32_t weight;
+    uint32_t codec;             /* tmem_codec_pack(), 0: the store's */
 } StreamPool;
 
 typedef struct StreamNode {
@@ -81,7 +85,7 @@ typedef struct StreamPage {
 
 G_STATIC_ASSERT(sizeof(StreamHeader) == 72);
 G_STATIC_ASSERT(sizeof(StreamEntry) == 56);
-G_STATIC_ASSERT(sizeof(StreamPool) == 8);
+G_STATIC_ASSERT(sizeof(StreamPool) == 32);
 G_STATIC_ASSERT(sizeof(StreamNode) == 40);
 G_STATIC_ASSERT(sizeof(StreamPage) == 12);
 

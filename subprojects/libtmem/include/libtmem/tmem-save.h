@@ -13,8 +13,9 @@
  *
  * Persistent pages travel.  Ephemeral ones are dropped; a private ephemeral
  * pool is there again, empty.  Shared pools stay behind: who was a member finds
- * no pool under its id.  Limits of clients and pools, policy and counters are
- * those of the new process.
+ * no pool under its id.  Limits of clients, policy and counters are those of
+ * the new process.  Pools keep limits and a codec of their own, but for a
+ * minimum that the client there has no room for.
  *
  * Saving moves: each page is dropped as it is written, so that the host needs
  * the memory once.  The stream is for the same host and is written in its byte

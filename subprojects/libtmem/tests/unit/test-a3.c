@@ -5,9 +5,7 @@
  *
  * The number is that of the defect in the project's list.  "Caught:" says which
  * defect was put into the library to see the test fail.  Those about saving
- * (2, 3) are what /tmem/save/round-trip looks for; 8, a page that goes while
- * its pool is saved, cannot be here: what a stream gets is moved, with nobody
- * else at work on it.
+ * (2, 3, 8) are in test-pool-moves.c, and some in test-a3-operator.c.
  */
 #include "standard-headers/linux/virtio_tmem.h"
 #include "testpeek.h"
