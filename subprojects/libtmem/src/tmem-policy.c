@@ -86,22 +86,38 @@ bool tmem_codec_choice_check(const TmemCodecChoice *codec, GError **errp)
     return check_level(codec->compressor, codec->level, errp);
 }
 
+/* What was written behind the colon; 0 would mean the default. */
+static bool parse_level(TmemCompressor compressor, const char *text,
+                        int64_t *level, GError **errp)
+{
+    const CompressorInfo *info = &compressors[compressor];
+
+    if (g_ascii_string_to_signed(text, 10, INT_MIN, INT_MAX, level, NULL) &&
+        *level) {
+        return check_level(compressor, *level, errp);
+    }
+    if (!info->has_level) {
+        return tmem_error_set(errp, "compressor '%s' has no levels",
+                              info->name);
+    }
+    return tmem_error_set(errp, "'%s' is not a level of compressor '%s'; "
+                          "possible are %d to %d%s", text, info->name,
+                          info->level_min, info->level_max,
+                          info->level_min < 0 ? ", without 0" : "");
+}
+
 bool tmem_codec_choice_parse(const char *text, TmemCodecChoice *codec,
                              GError **errp)
 {
     const char *colon = strchr(text, ':');
     size_t len = colon ? (size_t)(colon - text) : strlen(text);
-    int64_t level = 0;
 
-    if (colon && (!g_ascii_string_to_signed(colon + 1, 10, INT_MIN, INT_MAX,
-                                            &level, NULL) || !level)) {
-        return tmem_error_set(errp, "'%s' is not a level of a compressor",
-                              colon + 1);
-    }
     for (unsigned i = 0; i < G_N_ELEMENTS(compressors); i++) {
         if (strlen(compressors[i].name) == len &&
             !strncmp(text, compressors[i].name, len)) {
-            if (!check_level(i, level, errp)) {
+            int64_t level = 0;
+
+            if (colon && !parse_level(i, colon + 1, &level, errp)) {
                 return false;
             }
             codec->compressor = i;

@@ -3,6 +3,7 @@
  * libtmem: which client may have how much
  */
 #include "tmem-error.h"
+#include "tmem-os.h"
 #include "tmem-share.h"
 
 /* The grace of those that take over; see order_bytes(). */
@@ -207,6 +208,17 @@ void tmem_share_taken_over(TmemArena *arena)
     tmem_unlock(&arena->lock);
 }
 
+/*
+ * What a client needs for one page: a page each of its table of pools and of a
+ * thread's counters, and a step of records and one of the index, beyond what
+ * upkeep keeps in reserve.
+ */
+static uint64_t least_bytes(const TmemArena *arena)
+{
+    return 2 * tmem_os_page_size() + (2ull << arena->step_shift) +
+           arena->reserve_bytes;
+}
+
 bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                              const char *name, const TmemLimits *limits,
                              GError **errp)
@@ -224,6 +236,13 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                               G_GUINT64_FORMAT " bytes is above the maximum of "
                               "%" G_GUINT64_FORMAT " bytes", name,
                               limits->min_bytes, limits->max_bytes);
+    }
+    if (limits->max_bytes && limits->max_bytes < least_bytes(arena)) {
+        return tmem_error_set(errp, "client '%s': a maximum of %"
+                              G_GUINT64_FORMAT " bytes is less than one page "
+                              "needs; possible are %" G_GUINT64_FORMAT
+                              " bytes and more, or 0 for none", name,
+                              limits->max_bytes, least_bytes(arena));
     }
     /* One that is there stays, even if the budget is less by now. */
     if (limits->min_bytes > (heap ? heap->min_bytes : 0) &&

@@ -59,6 +59,20 @@ static bool make_seeds(uint64_t seed, uint64_t seeds[3], GError **errp)
     return true;
 }
 
+/* What can be for a store of that size. */
+static bool check_policy(const TmemPolicy *policy, uint64_t size_bytes,
+                         GError **errp)
+{
+    if (!tmem_policy_check(policy, errp)) {
+        return false;
+    }
+    return policy->pressure.floor_bytes <= size_bytes ||
+           tmem_error_set(errp, "the floor of ephemeral data under pressure, %"
+                          G_GUINT64_FORMAT " bytes, is more than the store's "
+                          "size of %" G_GUINT64_FORMAT " bytes",
+                          policy->pressure.floor_bytes, size_bytes);
+}
+
 static bool check_config(const TmemStoreConfig *config, GError **errp)
 {
     if (config->size_bytes < TMEM_STORE_SIZE_MIN) {
@@ -66,7 +80,8 @@ static bool check_config(const TmemStoreConfig *config, GError **errp)
                               "is too small; it needs at least %u KiB",
                               config->size_bytes, TMEM_STORE_SIZE_MIN >> 10);
     }
-    if (config->policy && !tmem_policy_check(config->policy, errp)) {
+    if (config->policy && !check_policy(config->policy, config->size_bytes,
+                                        errp)) {
         return false;
     }
     if (config->size_bytes > STORE_SIZE_MAX) {
@@ -150,7 +165,7 @@ void tmem_store_free(TmemStore *store)
 bool tmem_store_set_policy(TmemStore *store, const TmemPolicy *policy,
                            GError **errp)
 {
-    if (!tmem_policy_check(policy, errp)) {
+    if (!check_policy(policy, store->size_bytes, errp)) {
         return false;
     }
     tmem_upkeep_lock_policy(store);

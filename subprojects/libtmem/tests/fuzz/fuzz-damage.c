@@ -4,9 +4,9 @@
  *
  * The input is a program of stores, loads, invalidations and changes of bytes
  * in records, data and checksums alike, and of bits in entries.  Every load
- * answers the right page or IO, and IO only for a page that was changed; each IO
- * is counted, and the page answers IO from then on, even if the bytes are put
- * right again, until something else happens to it.
+ * answers the right page or IO, and IO only for a page that was changed; each
+ * IO is counted, and the page answers IO from then on, even if the bytes are
+ * put right again, until something else happens to it.
  */
 #include "fuzz.h"
 #include "testpeek.h"

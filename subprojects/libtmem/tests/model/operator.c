@@ -154,8 +154,10 @@ static void change_limits(Operator *o, unsigned nr, TestRand *r)
 {
     TmemClient *client = o->clients[nr];
     TmemLimits limits = {
+        /* Mostly above the least that is possible. */
         .max_bytes = test_rand_below(r, 3) ?
-                     test_rand_below(r, 1u << (16 + nr * 2)) : 0,
+                     test_rand_below(r, 1u << (16 + nr * 2)) +
+                     (test_rand_below(r, 8) ? 40u << 10 : 0) : 0,
         .weight = test_rand_below(r, 3) ? 1 + test_rand_below(r, 1000) : 0,
     };
     TmemLimits before, after;

@@ -394,7 +394,7 @@ static void draw_weights(World *w, bool plain)
     w->page_weight[TEST_PAGE_TEXT]++;
 }
 
-/* Two have no limit, one a small one, one a tiny one. */
+/* Two have no limit, one a small one, one about the least there can be. */
 static void attach(World *w, unsigned i)
 {
     char name[16];

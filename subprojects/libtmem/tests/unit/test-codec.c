@@ -369,10 +369,43 @@ static void test_quarantine_exact(void)
     fixture_tear_down(&f);
 }
 
+/* What is no level is told with what is one. */
+static void test_level_sentences(void)
+{
+    static const struct {
+        const char *text;
+        const char *sentence;
+    } cases[] = {
+        { "lz4:0", "'0' is not a level of compressor 'lz4'; possible are 1 to "
+          "64" },
+        { "lz4:", "'' is not a level of compressor 'lz4'; possible are 1 to "
+          "64" },
+        { "zstd:x", "'x' is not a level of compressor 'zstd'; possible are -7 "
+          "to 19, without 0" },
+        { "zstd:99999999999", "'99999999999' is not a level of compressor "
+          "'zstd'; possible are -7 to 19, without 0" },
+        { "zstd:20", "level 20 of compressor 'zstd' is out of range; possible "
+          "are -7 to 19" },
+        { "none:0", "compressor 'none' has no levels" },
+        { "none:1", "compressor 'none' has no levels" },
+        { "lzo:0", "unknown compressor 'lzo'; known are lz4, zstd and none" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        TmemCodecChoice choice = { TMEM_COMPRESSOR_ZSTD, 3 };
+        g_autoptr(GError) err = NULL;
+
+        g_assert_false(tmem_codec_choice_parse(cases[i].text, &choice, &err));
+        g_assert_cmpstr(err->message, ==, cases[i].sentence);
+        g_assert_cmpint(choice.level, ==, 3);
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/codec/levels", test_levels);
+    g_test_add_func("/tmem/codec/level-sentences", test_level_sentences);
     g_test_add_func("/tmem/codec/limit", test_limit);
     g_test_add_func("/tmem/codec/side-by-side", test_side_by_side);
     g_test_add_func("/tmem/codec/per-pool", test_per_pool);

@@ -228,7 +228,7 @@ static void refuse_large(Fixture *f)
 
 static void lower_max(Fixture *f)
 {
-    TmemLimits limits = { .max_bytes = 4096 };
+    TmemLimits limits = { .max_bytes = 128 << 10 };
     GError *err = NULL;
 
     fill_up(f, 1);

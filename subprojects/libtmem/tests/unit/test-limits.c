@@ -464,7 +464,7 @@ static void test_pool_table(void)
 /* Whose fault it is that there is no further queue is said. */
 static void test_no_queue(void)
 {
-    const TmemLimits none = { .max_bytes = 1 };
+    const TmemLimits none = { .max_bytes = 128 << 10 };
     g_autoptr(GError) err = NULL;
     uint64_t i;
     Fixture f;
@@ -639,7 +639,7 @@ static void test_segment_for_nothing(void)
     fixture_set_up(&f, 512 << 20, 0);
     tmem_client_get_stats(f.client, &stats);
     base = stats.bytes;
-    for (uint64_t more = 4 << 10; more < 256 << 10; more += 4 << 10) {
+    for (uint64_t more = 36 << 10; more < 256 << 10; more += 4 << 10) {
         bool stored;
 
         limits.max_bytes = base + more;

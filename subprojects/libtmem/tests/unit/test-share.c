@@ -109,6 +109,27 @@ static void expect_limits(const Guest *g, TmemLimits want)
     g_assert_cmpuint(limits.weight, ==, want.weight);
 }
 
+/* The floor of ephemeral data is within the store. */
+static void test_pressure_floor(void)
+{
+    TmemStore *store = test_new_store(STORE_SIZE);
+    g_autoptr(GError) err = NULL;
+    TmemPolicy policy;
+    TmemStoreConfig config = { .size_bytes = STORE_SIZE, .policy = &policy };
+
+    tmem_policy_init(&policy);
+    policy.pressure.floor_bytes = STORE_SIZE;
+    g_assert_true(tmem_store_set_policy(store, &policy, NULL));
+    policy.pressure.floor_bytes++;
+    g_assert_false(tmem_store_set_policy(store, &policy, &err));
+    expect_sentence(&err, "the floor of ephemeral data under pressure, "
+                    "16777217 bytes, is more than the store's size of "
+                    "16777216 bytes");
+    g_assert_null(tmem_store_new(&config, &err));
+    expect_sentence(&err, "the floor of ephemeral data under pressure, *");
+    tmem_store_free(store);
+}
+
 static void test_contradictions(void)
 {
     static const struct {
@@ -125,6 +146,10 @@ static void test_contradictions(void)
         { { .weight = TMEM_WEIGHT_MAX + 1 },
           "client '*': weight 10001 is out of range; possible are 1 to "
           "10000" },
+        { { .max_bytes = 1 },
+          "client '*': a maximum of 1 bytes is less than one page needs; "
+          "possible are 40960 bytes and more, or 0 for none" },
+        { { .max_bytes = 40959 }, "client '*': a maximum of 40959 bytes is *" },
     };
     const TmemLimits first = { 4 * MIB, 8 * MIB, 1 };
     TmemStore *store = test_new_store(STORE_SIZE);
@@ -473,6 +498,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/limits/contradictions", test_contradictions);
+    g_test_add_func("/tmem/limits/pressure-floor", test_pressure_floor);
     g_test_add_data_func("/tmem/share/ephemeral/light-first",
                          GINT_TO_POINTER(0), test_ephemeral_weights);
     g_test_add_data_func("/tmem/share/ephemeral/heavy-first",

@@ -508,7 +508,7 @@ static void test_full_grow(void)
 static void test_small_limit(void)
 {
     TmemClientConfig config = {
-        .name = "h", .is_trust_group = true, .limits.max_bytes = 4096,
+        .name = "h", .is_trust_group = true, .limits.max_bytes = 48 << 10,
     };
     g_autoptr(GError) err = NULL;
     g_autofree char *sentence = NULL;
@@ -518,7 +518,7 @@ static void test_small_limit(void)
     g_assert_null(tmem_client_new(w.store, &config, &err));
     sentence = g_strdup_printf("the tables of the trust group 'h' take %"
                                G_GUINT64_FORMAT " bytes, and its maximum is "
-                               "4096 bytes; give it more", w.tables_bytes);
+                               "49152 bytes; give it more", w.tables_bytes);
     g_assert_cmpstr(err->message, ==, sentence);
     tear_down(&w);
 }
