@@ -64,11 +64,12 @@ size_t tmem_os_round_up(size_t bytes)
 /* Inaccessible memory, known as a store's; NULL with errno set on failure. */
 static void *map_reservation(size_t bytes)
 {
-    TmemReservation *r = g_try_new0(TmemReservation, 1);
-    void *addr;
+    TmemReservation *r = TMEM_FAULT("os-reservation") ? NULL :
+                         g_try_new0(TmemReservation, 1);
+    void *addr = MAP_FAILED;
 
+    errno = ENOMEM;
     if (!r) {
-        errno = ENOMEM;
         return NULL;
     }
     tmem_reservations_lock();
@@ -76,8 +77,10 @@ static void *map_reservation(size_t bytes)
      * MAP_NORESERVE: the store's own budget limits what is touched, so the
      * reservation itself must not count against the overcommit limit.
      */
-    addr = mmap(NULL, bytes, PROT_NONE,
-                MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    if (!TMEM_FAULT("os-reserve")) {
+        addr = mmap(NULL, bytes, PROT_NONE,
+                    MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    }
     if (addr != MAP_FAILED) {
         r->start = (uintptr_t)addr;
         r->end = r->start + bytes;
@@ -96,13 +99,8 @@ static void *map_reservation(size_t bytes)
 
 void *tmem_os_reserve(size_t bytes)
 {
-    void *addr;
+    void *addr = map_reservation(tmem_os_round_up(bytes));
 
-    if (TMEM_FAULT("os-reserve")) {
-        errno = ENOMEM;
-        return NULL;
-    }
-    addr = map_reservation(tmem_os_round_up(bytes));
     if (!addr) {
         return NULL;
     }
