@@ -141,7 +141,7 @@ static void test_locked_memory(void)
     g_test_trap_assert_passed();
 }
 
-/* Sanitizers lock nothing, whoever asks. */
+/* Whoever may lock little cannot, and sanitizers do not, whatever they say. */
 static bool mlock_works(void)
 {
     g_autofree char *flags = NULL;
@@ -150,10 +150,11 @@ static bool mlock_works(void)
                    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     g_assert_true(p != MAP_FAILED);
-    g_assert_cmpint(mlock(p, bytes), ==, 0);
-    flags = vm_flags(p);
+    if (!mlock(p, bytes)) {
+        flags = vm_flags(p);
+    }
     munmap(p, bytes);
-    return strstr(flags, " lo ");
+    return flags && strstr(flags, " lo ");
 }
 
 /* As QEMU does with the stores of its command line there. */
@@ -173,8 +174,10 @@ static void locked_later_process(bool on_fault)
     g_assert_true(other != MAP_FAILED);
     before = test_resident_bytes();
     ret = tmem_mlock_process(on_fault);
-    if (ret == -EPERM || ret == -ENOMEM) {
-        g_test_skip("cannot lock memory");
+    if (ret == -ENOMEM) {
+        g_test_message("cannot lock enough memory");
+        fixture_tear_down(&f);
+        munmap(other, other_bytes);
         return;
     }
     g_assert_cmpint(ret, ==, 0);
@@ -183,10 +186,6 @@ static void locked_later_process(bool on_fault)
     store_flags = vm_flags(f.store->arena.base);
     other_flags = vm_flags(other);
     g_assert_null(strstr(store_flags, " lo "));
-    if (!mlock_works()) {
-        g_test_skip("sanitizers lock nothing");
-        return;
-    }
     g_assert_nonnull(strstr(other_flags, " lo "));
     g_assert_cmpuint(resident_at(other, other_bytes), ==,
                      on_fault ? 0 : other_bytes);
@@ -203,6 +202,10 @@ static void test_locked_later(gconstpointer opaque)
 {
     if (g_test_subprocess()) {
         locked_later_process(GPOINTER_TO_INT(opaque));
+        return;
+    }
+    if (!mlock_works()) {
+        g_test_skip("cannot lock memory");
         return;
     }
     g_test_trap_subprocess(NULL, 0, 0);
