@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "tmem-spare.h"
 #include "tmem-store-internal.h"
 
 typedef struct TmemStoreClient TmemStoreClient;
@@ -120,6 +121,10 @@ static TmemStoreClient *tmem_store_client_new(TmemStoreObject *obj,
 
     if (!client) {
         tmem_propagate_gerror(errp, err);
+        return NULL;
+    }
+    if (!tmem_spare_for_client(errp)) {
+        tmem_client_free(client);
         return NULL;
     }
     c = g_new0(TmemStoreClient, 1);

@@ -19,6 +19,7 @@
 #include "qemu/module.h"
 #include "qemu/vhost-user-check.h"
 #include "qom/object_interfaces.h"
+#include "tmem-spare.h"
 #include "tmem-vhost-user-server-internal.h"
 
 /* --- Listening --- */
@@ -161,6 +162,9 @@ static bool tmem_vu_attach_thread(TmemVhostUserServer *s, Error **errp)
     g_autofree char *name = g_strdup_printf("tmem-%s", s->id);
     IOThread *iothread = s->iothread;
 
+    if (!tmem_spare_for_server(!iothread, errp)) {
+        return false;
+    }
     if (!iothread) {
         s->own_iothread = iothread_create(name, errp);
         iothread = s->own_iothread;
@@ -338,19 +342,23 @@ typedef struct TmemVuNumber {
 
 /* The first can be set later. */
 static const TmemVuNumber tmem_vu_numbers[] = {
-    NUMBER("disk-size", "size", device.disk_size, "Size of the swap disk"),
+    NUMBER("disk-size", "size", device.disk_size,
+           "Size of the swap disk (default: 0, no disk)"),
     NUMBER("min-size", "size", min_size,
-           "Memory of the store that is kept for this client"),
+           "Memory of the store that is kept for this client (default: 0)"),
     NUMBER("max-size", "size", max_size,
-           "Memory of the store that this client may use at most"),
+           "Memory of the store that this client may use at most (default: the"
+           " size of the store)"),
     NUMBER("weight", "uint32", weight,
-           "Share of this client in what is kept for none"),
+           "Share of this client in what is kept for none, from 1 to 10000"
+           " (default: 100)"),
     NUMBER("max-pools", "uint32", device.max_pools,
-           "Pools that may exist at one time"),
+           "Pools that may exist at one time (default: 1024)"),
     NUMBER("credit", "uint32", device.credit,
-           "Stores that the guest may report ahead of their answer"),
+           "Stores that the guest may report ahead of their answer, in pages"
+           " (default: 128; 0: none)"),
     NUMBER("num-queues", "uint16", device.num_queues,
-           "Request queues that are offered"),
+           "Request queues that are offered, from 1 to 255 (default: 1)"),
 };
 
 static void tmem_vu_visit_number(Object *obj, Visitor *v, const char *name,
@@ -429,7 +437,7 @@ static void tmem_vu_class_init(ObjectClass *oc, void *data)
     object_class_property_add_str(oc, "client", tmem_vu_get_client,
                                   tmem_vu_set_client);
     object_class_property_set_description(oc, "client",
-        "Name of the store's client");
+        "Name of the store's client (default: the ID of this object)");
     object_class_property_add_str(oc, "trust-group", tmem_vu_get_trust_group,
                                   tmem_vu_set_trust_group);
     object_class_property_set_description(oc, "trust-group",

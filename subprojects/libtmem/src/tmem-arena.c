@@ -108,7 +108,7 @@ bool tmem_arena_init(TmemArena *arena, uint64_t size_bytes, GError **errp)
         tmem_error_set(errp, "cannot reserve %" G_GUINT64_FORMAT " MiB of "
                        "address space for the store: %s; choose a smaller "
                        "size or raise the limit (ulimit -%c)",
-                       size_bytes >> 20, g_strerror(errno),
+                       size_bytes >> 20, strerror(errno),
                        errno == EAGAIN ? 'l' : 'v');
         tmem_os_release(arena->base, arena->span_bytes);
         return false;

@@ -173,7 +173,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     }
     if (!client || !client->pools) {
         tmem_error_set(errp, "client '%s': cannot reserve its pool table: %s",
-                       config->name, g_strerror(ENOMEM));
+                       config->name, strerror(ENOMEM));
         goto err_client;
     }
     if (!tmem_heap_init(&client->heap, &store->arena, config->name,

@@ -72,7 +72,7 @@ bool tmem_pressure_open(TmemPressureWatch *w, const char *path,
                               "at %s: %s; this needs Linux with PSI (boot "
                               "option psi=1) and the right to write there, or "
                               "a pressure threshold of 0", path,
-                              g_strerror(saved));
+                              strerror(saved));
     }
     tmem_pressure_open_fds(w, fd, fd, policy);
     w->path = path;

@@ -216,7 +216,7 @@ static bool read_header(int fd, StreamHeader *header, GError **errp)
     struct stat st;
 
     if (fstat(fd, &st)) {
-        return refuse(errp, g_strerror(errno));
+        return refuse(errp, strerror(errno));
     }
     if (!S_ISREG(st.st_mode) || st.st_size < TMEM_STREAM_ALIGN ||
         !tmem_stream_read(fd, header, sizeof(*header), 0)) {
@@ -290,7 +290,7 @@ static bool read_directory(TmemLoader *loader, const StreamHeader *header,
         g_try_malloc(header->directory_bytes);
 
     if (header->directory_bytes && !directory) {
-        return refuse(errp, g_strerror(ENOMEM));
+        return refuse(errp, strerror(ENOMEM));
     }
     if (!tmem_stream_read(loader->fd, directory, header->directory_bytes,
                           header->directory) ||
@@ -787,7 +787,7 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
     *state = TMEM_FAULT("restore-state") ? NULL : g_try_malloc(*state_bytes);
     if (*state_bytes && !*state) {
         drop_rest(bundle, &r);
-        return refuse(errp, g_strerror(ENOMEM));
+        return refuse(errp, strerror(ENOMEM));
     }
     /* Whatever is in it, some comes. */
     tmem_share_take_over(&ctx->client->heap, bundle->memory_bytes + 1,

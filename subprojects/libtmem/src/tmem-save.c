@@ -35,7 +35,7 @@ static bool cannot_write(GError **errp)
 {
     return tmem_error_set(errp, "the pages cannot be handed over, for want of "
                           "memory or of room in the file: %s",
-                          g_strerror(errno));
+                          strerror(errno));
 }
 
 static bool flush(TmemSaver *saver, GError **errp)

@@ -76,7 +76,7 @@ bool tmem_table_init(TmemIndex *index, GError **errp)
     }
     if (!reserve_tables(index)) {
         return tmem_error_set(errp, "cannot reserve address space for the "
-                              "store's index: %s", g_strerror(errno));
+                              "store's index: %s", strerror(errno));
     }
     for (uint32_t i = 0; i < index->nr_shards; i++) {
         TmemShard *shard = &index->shards[i];

@@ -161,7 +161,7 @@ TmemTrust *tmem_trust_new(TmemClient *client, GError **errp)
     trust->tables = tmem_os_reserve(trust->tables_bytes);
     if (!trust->tables) {
         tmem_error_set(errp, "cannot reserve address space for the trust group"
-                       " '%s': %s", client->name, g_strerror(errno));
+                       " '%s': %s", client->name, strerror(errno));
         tmem_os_release(trust, sizeof(*trust));
         return NULL;
     }

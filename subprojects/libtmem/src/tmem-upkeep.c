@@ -500,7 +500,7 @@ bool tmem_upkeep_start(TmemStore *store, const TmemPolicy *policy,
     }
     pthread_mutex_unlock(&u->mutex);
     return !err || tmem_error_set(errp, "cannot start the store's upkeep "
-                                  "thread: %s", g_strerror(-err));
+                                  "thread: %s", strerror(-err));
 }
 
 void tmem_upkeep_wake(TmemStore *store)
