@@ -11,6 +11,7 @@
 #include "qemu/osdep.h"
 #include "qapi/error.h"
 #include "hw/boards.h"
+#include "hw/mem/memory-device.h"
 #include "hw/qdev-properties.h"
 #include "hw/qdev-properties-system.h"
 #include "hw/virtio/vhost-user-tmem.h"
@@ -45,34 +46,81 @@ unsigned vhost_user_tmem_max_queues(const VHostUserTmem *s)
 
 /* --- The guest's memory --- */
 
-static const char vhost_user_tmem_memory_hint[] =
-    "Use memory that both can have:"
-    " -object memory-backend-memfd,id=mem,size=SIZE,share=on"
-    " -machine memory-backend=mem\n";
-
-static bool vhost_user_tmem_check_ram(MemoryRegion *mr, Error **errp)
+/* What keeps a server from using it: behind "is", or NULL. */
+static const char *vhost_user_tmem_what_is_wrong(MemoryRegion *mr)
 {
-    ERRP_GUARD();
     int fd = memory_region_get_fd(mr);
     int seals = fd < 0 ? -1 : fcntl(fd, F_GET_SEALS);
 
     if (fd < 0 || !qemu_ram_is_shared(mr->ram_block)) {
-        error_setg(errp, "vhost-user-tmem: the guest's RAM is not shared with"
-                   " the process that serves the device");
-    } else if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
-        error_setg(errp, "vhost-user-tmem: the guest's RAM is in a file that"
-                   " may shrink, which no server of this device takes");
-    } else if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size()) {
-        error_setg(errp, "vhost-user-tmem: the guest's RAM is in huge pages of"
-                   " hugetlbfs, which no server of this device takes");
-    } else {
-        return true;
+        return "not shared with the process that serves the device";
     }
-    error_append_hint(errp, "%s", vhost_user_tmem_memory_hint);
-    return false;
+    if (seals < 0 || !(seals & F_SEAL_SHRINK)) {
+        return "in a file that may shrink, which no server of this device"
+               " takes";
+    }
+    if (qemu_ram_pagesize(mr->ram_block) != qemu_real_host_page_size()) {
+        return "in huge pages of hugetlbfs, which no server of this device"
+               " takes";
+    }
+    return NULL;
 }
 
-static bool vhost_user_tmem_check_memory(Error **errp)
+static bool vhost_user_tmem_check_ram(MemoryRegion *mr, Error **errp)
+{
+    ERRP_GUARD();
+    const char *wrong = vhost_user_tmem_what_is_wrong(mr);
+
+    if (wrong) {
+        error_setg(errp, "vhost-user-tmem: the guest's RAM is %s", wrong);
+        error_append_hint(errp, "Use memory that both can have:"
+                          " -object memory-backend-memfd,id=mem,size=SIZE,"
+                          "share=on -machine memory-backend=mem\n");
+    }
+    return !wrong;
+}
+
+/*
+ * A DIMM, or another device whose memory the guest uses as its RAM.  Pages of
+ * it would be in requests that no server can carry out, which ends the
+ * connection and loses all that the guest has swapped out.
+ */
+static bool vhost_user_tmem_check_memory_device(Object *obj, Error **errp)
+{
+    Object *mem = object_property_get_link(obj, "memdev", NULL);
+    const char *wrong;
+
+    if (!mem || !object_dynamic_cast(mem, TYPE_MEMORY_BACKEND)) {
+        return true;
+    }
+    wrong = vhost_user_tmem_what_is_wrong(
+        host_memory_backend_get_memory(MEMORY_BACKEND(mem)));
+    if (wrong) {
+        error_setg(errp, "vhost-user-tmem: the guest's RAM in memory backend"
+                   " '%s' is %s: use -object memory-backend-memfd,share=on for"
+                   " it, without seal=off and hugetlb=on",
+                   object_get_canonical_path_component(mem), wrong);
+    }
+    return !wrong;
+}
+
+/* One that is plugged while there is our device. */
+static int vhost_user_tmem_memory_plugged(NotifierWithReturn *notifier,
+                                          void *data, Error **errp)
+{
+    return vhost_user_tmem_check_memory_device(data, errp) ? 0 : -EINVAL;
+}
+
+static int vhost_user_tmem_visit_memory_device(Object *obj, void *opaque)
+{
+    if (!object_dynamic_cast(obj, TYPE_MEMORY_DEVICE) ||
+        !DEVICE(obj)->realized) {
+        return 0;
+    }
+    return vhost_user_tmem_check_memory_device(obj, opaque) ? 0 : -EINVAL;
+}
+
+static bool vhost_user_tmem_check_boot_memory(Error **errp)
 {
     MachineState *ms = current_machine;
 
@@ -88,6 +136,24 @@ static bool vhost_user_tmem_check_memory(Error **errp)
         }
     }
     return true;
+}
+
+static bool vhost_user_tmem_check_memory(Error **errp)
+{
+    return vhost_user_tmem_check_boot_memory(errp) &&
+           !object_child_foreach_recursive(OBJECT(current_machine),
+                                           vhost_user_tmem_visit_memory_device,
+                                           errp);
+}
+
+/*
+ * What is left then is no RAM of the guest, like the memory of ivshmem, of
+ * which no page is swapped out: the server does without, and does not hang up.
+ */
+static bool vhost_user_tmem_takes_memory(struct vhost_dev *dev,
+                                         MemoryRegion *mr)
+{
+    return !vhost_user_tmem_what_is_wrong(mr);
 }
 
 /* --- Starting and stopping --- */
@@ -272,6 +338,7 @@ static bool vhost_user_tmem_init_vhost(VHostUserTmem *s, unsigned nvqs,
     s->vhost_dev.num_queues = nvqs;
     s->vhost_dev.vq_index_end = nvqs;
     vhost_dev_set_config_notifier(&s->vhost_dev, &vhost_user_tmem_config_ops);
+    s->vhost_dev.takes_memory = vhost_user_tmem_takes_memory;
     s->vhost_user.supports_config = true;
     if (vhost_dev_init(&s->vhost_dev, &s->vhost_user, VHOST_BACKEND_TYPE_USER,
                        0, errp) < 0) {
@@ -473,6 +540,8 @@ static void vhost_user_tmem_realize(DeviceState *dev, Error **errp)
     }
     s->connected = true;
     vhost_user_tmem_listen_to_chardev(s);
+    s->memory_plugged.notify = vhost_user_tmem_memory_plugged;
+    memory_device_add_pre_plug_notifier(&s->memory_plugged);
     return;
 
 fail_device:
@@ -488,6 +557,7 @@ static void vhost_user_tmem_unrealize(DeviceState *dev)
 {
     VHostUserTmem *s = VHOST_USER_TMEM(dev);
 
+    memory_device_remove_pre_plug_notifier(&s->memory_plugged);
     virtio_set_status(VIRTIO_DEVICE(s), 0);
     vhost_user_tmem_update_unplug_blocker(s, 0);
     qemu_chr_fe_set_handlers(&s->chardev, NULL, NULL, NULL, NULL, NULL, NULL,
@@ -506,11 +576,17 @@ static struct vhost_dev *vhost_user_tmem_get_vhost(VirtIODevice *vdev)
     return &VHOST_USER_TMEM(vdev)->vhost_dev;
 }
 
+/* The default of num-queues is that of vhost_user_tmem_init(). */
 static const Property vhost_user_tmem_properties[] = {
     DEFINE_PROP_CHR("chardev", VHostUserTmem, chardev),
-    DEFINE_PROP_UINT16("num-queues", VHostUserTmem, num_queues,
-                       VHOST_USER_TMEM_AUTO_NUM_QUEUES),
+    DEFINE_PROP_UNSIGNED_NODEFAULT("num-queues", VHostUserTmem, num_queues,
+                                   qdev_prop_uint16, uint16_t),
 };
+
+static void vhost_user_tmem_init(Object *obj)
+{
+    VHOST_USER_TMEM(obj)->num_queues = VHOST_USER_TMEM_AUTO_NUM_QUEUES;
+}
 
 static void vhost_user_tmem_class_init(ObjectClass *klass, void *data)
 {
@@ -518,6 +594,11 @@ static void vhost_user_tmem_class_init(ObjectClass *klass, void *data)
     VirtioDeviceClass *vdc = VIRTIO_DEVICE_CLASS(klass);
 
     device_class_set_props(dc, vhost_user_tmem_properties);
+    object_class_property_set_description(klass, "chardev",
+        "Socket of the tmem-vhost-user-server that serves the device");
+    object_class_property_set_description(klass, "num-queues",
+        "Request queues (default: as many as the server offers, at most one for"
+        " each vCPU)");
     dc->desc = "guest's door to a compressed page store of another process";
     set_bit(DEVICE_CATEGORY_STORAGE, dc->categories);
     vdc->realize = vhost_user_tmem_realize;
@@ -534,6 +615,7 @@ static const TypeInfo vhost_user_tmem_info = {
     .name = TYPE_VHOST_USER_TMEM,
     .parent = TYPE_VIRTIO_DEVICE,
     .instance_size = sizeof(VHostUserTmem),
+    .instance_init = vhost_user_tmem_init,
     .class_init = vhost_user_tmem_class_init,
 };
 

@@ -11,6 +11,7 @@
 #include "hw/virtio/vhost.h"
 #include "hw/virtio/vhost-user.h"
 #include "hw/virtio/virtio.h"
+#include "qemu/notify.h"
 #include "qom/object.h"
 #include "standard-headers/linux/virtio_tmem.h"
 
@@ -32,6 +33,7 @@ struct VHostUserTmem {
     VirtQueue **vqs;
     struct vhost_virtqueue *vhost_vqs;
     Error *migration_blocker;
+    NotifierWithReturn memory_plugged;
 
     /* BQL. */
     VhostUserState vhost_user;
