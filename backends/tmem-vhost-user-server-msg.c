@@ -7,7 +7,6 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
-#include "qemu/error-report.h"
 #include "qemu/vhost-user-check.h"
 #include "tmem-vhost-user-server-internal.h"
 
@@ -47,10 +46,11 @@ static void tmem_vu_ring_elsewhere(TmemVhostUserServer *s, unsigned base)
     } else if (!s->resumed) {
         tmem_client_reset(s->client);
         s->resumed = true;
-        warn_report("tmem-vhost-user-server '%s': the guest of client '%s' used"
-                    " its device before this connection: the pages it had are"
-                    " lost, and reading them fails until it resets the device",
-                    s->id, tmem_client_name(s->client));
+        peer_warn_report(&s->vu_server.reports,
+                         "tmem-vhost-user-server '%s': the guest of client '%s'"
+                         " used its device before this connection: the pages it"
+                         " had are lost, and reading them fails until it resets"
+                         " the device", s->id, tmem_client_name(s->client));
     }
 }
 

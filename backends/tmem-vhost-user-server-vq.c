@@ -11,7 +11,6 @@
 #include "qapi/error.h"
 #include "libtmem/tmem-req.h"
 #include "qemu/bswap.h"
-#include "qemu/error-report.h"
 #include "qemu/iov.h"
 #include "qemu/vhost-user-check.h"
 #include "tmem-vhost-user-server-internal.h"
@@ -46,8 +45,9 @@ void tmem_vu_drop(TmemVhostUserServer *s, const char *fmt, ...)
     va_start(ap, fmt);
     what = g_strdup_vprintf(fmt, ap);
     va_end(ap);
-    error_report("tmem-vhost-user-server '%s': %s; the connection of client"
-                 " '%s' is closed", s->id, what, tmem_client_name(s->client));
+    peer_error_report(&server->reports, "tmem-vhost-user-server '%s': %s; the"
+                      " connection of client '%s' is closed", s->id, what,
+                      tmem_client_name(s->client));
     server->vu_dev.broken = true;
     s->violated = true;
     qio_channel_shutdown(server->ioc, QIO_CHANNEL_SHUTDOWN_BOTH, NULL);

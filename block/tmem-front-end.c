@@ -11,7 +11,6 @@
 #include "qemu/osdep.h"
 #include "block/block.h"
 #include "block/thread-pool.h"
-#include "qemu/error-report.h"
 #include "system/block-backend.h"
 #include "tmem-int.h"
 #include "trace.h"
@@ -148,9 +147,11 @@ static void tmem_disconnected(BlockDriverState *bs)
         return;
     }
     if (tmem_has_device(bs)) {
-        warn_report("tmem node '%s': its last front end is gone, and a device"
-                    " of this process uses it: its pages stay, in spite of"
-                    " on-disconnect=drop", bdrv_get_node_name(bs));
+        peer_warn_report(&s->reports,
+                         "tmem node '%s': its last front end is gone, and a"
+                         " device of this process uses it: its pages stay, in"
+                         " spite of on-disconnect=drop",
+                         bdrv_get_node_name(bs));
         return;
     }
     tmem_drop_all(bs);

@@ -8,6 +8,7 @@
 #include "block/block_int.h"
 #include "libtmem/tmem.h"
 #include "qapi/qapi-types-block-core.h"
+#include "qemu/peer-report.h"
 #include "system/tmem-store.h"
 
 /* Pages of one object: the unit that a discard can drop as a whole. */
@@ -51,6 +52,7 @@ struct BDRVTmemState {
 
     /* See tmem-front-end.c; main thread only. */
     unsigned front_ends;        /* connected to exports of this node */
+    PeerReports reports;        /* messages that they cause */
 
     /*
      * Where front ends have left each queue: TMEM_LEFT | base, or 0 if none

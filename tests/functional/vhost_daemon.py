@@ -48,7 +48,7 @@ class Daemon:
     """qemu-storage-daemon with one store and any number of servers."""
 
     def __init__(self, store=64 * MIB, directory=None, under=(), files=(),
-                 program=BIN / 'qemu-storage-daemon'):
+                 program=BIN / 'qemu-storage-daemon', stderr=None):
         """@under: a command in front of its own; @files: it inherits them."""
         self.dir = directory or tempfile.mkdtemp(prefix='tmem-vu-')
         self.own_dir = directory is None
@@ -57,7 +57,8 @@ class Daemon:
             [*under, program, '--object',
              f'tmem-store,id=s0,size={store}', '--chardev',
              f'socket,id=q,path={self.dir}/qmp,server=on,wait=off',
-             '--monitor', 'chardev=q'], stderr=self.log, pass_fds=files)
+             '--monitor', 'chardev=q'], stderr=stderr or self.log,
+            pass_fds=files)
         for _ in range(600):
             check(self.process.poll() is None, f'no daemon: {self.said()}')
             try:
