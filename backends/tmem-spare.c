@@ -3,8 +3,8 @@
  * What there must be enough of for one more door of a store
  *
  * A process that serves many guests must not end because one more was to be
- * added.  But the event loop of a thread is made by GLib, the thread by QEMU,
- * memory given by either, and both abort where they run short: so we look first.
+ * added.  But GLib makes the event loop of a thread, QEMU the thread, and both
+ * take memory, and they abort where any of it is short: so we look first.
  * Between the look and the use others may take what there is, from the little
  * that is spare then.
  */
