@@ -18,6 +18,7 @@ struct pattern {
 	uint64_t seed;
 	unsigned int random_percent;	/* incompressible pages */
 	unsigned int same_percent;	/* same-filled pages */
+	unsigned int same_words;	/* they have, in all; 0: each its own */
 };
 
 /* One step of splitmix64, a generator with well-mixed output. */
@@ -56,6 +57,8 @@ static inline void pattern_fill(const struct pattern *pattern, void *data,
 	if (kind < pattern->same_percent) {
 		uint64_t word = pattern_mix(&state);
 
+		if (pattern->same_words)
+			word %= pattern->same_words;
 		for (i = 0; i < WORDS; i++)
 			words[i] = word;
 		return;

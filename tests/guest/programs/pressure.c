@@ -9,6 +9,10 @@
  * swapped out as well has to be remembered; and all pages differ, so a page
  * that comes back in another's place is noticed.
  *
+ * With --fork each process, once it has filled its pages, becomes two that share
+ * them until one of them writes.  With --merge same-filled pages are few different
+ * ones, and the kernel may make one of those that are equal (KSM).
+ *
  * Exit status: 0 all was right, 1 a wrong byte, 2 a process was killed,
  * 3 a page could not be read back (SIGBUS), 125 bad usage or no memory.
  */
@@ -39,6 +43,7 @@ static struct {
 	unsigned int rewrite_percent;	/* per pass */
 	struct pattern pattern;
 	unsigned int resident;		/* MiB of each process; 0: what fits */
+	bool fork, merge;
 	const char *progress;		/* file for the last progress line */
 } opt = {
 	.processes = 4, .passes = 3, .rewrite_percent = 25,
@@ -58,6 +63,7 @@ static struct work *work;
 static struct work *me;			/* in a child */
 static unsigned int self;
 static uint64_t pages;			/* of each process */
+static pid_t twin;			/* of this process; 0: none, or it is one */
 
 /*
  * Is the page rewritten in this pass?  Pass 0 fills, so it writes all; the
@@ -149,6 +155,44 @@ static void give_up(unsigned char *memory, uint64_t visited)
 		madvise(memory, pages * PAGE_SIZE, MADV_PAGEOUT);
 }
 
+/* From here on there are two; the other one's progress is nobody's business. */
+static bool make_twin(void)
+{
+	static struct work its_own;
+	pid_t parent = getpid();
+
+	twin = fork();
+	if (twin < 0) {
+		perror("pressure: fork");
+		return false;
+	}
+	if (twin == 0) {
+		prctl(PR_SET_PDEATHSIG, SIGKILL);
+		if (getppid() != parent)
+			_exit(EXIT_KILLED);
+		its_own = *me;
+		me = &its_own;
+	}
+	return true;
+}
+
+/* The worse of two results: that of this process and that of its twin. */
+static int join_twin(int result)
+{
+	int status;
+
+	if (!twin)
+		return result;
+	if (result)
+		kill(twin, SIGKILL);
+	while (waitpid(twin, &status, 0) < 0)
+		if (errno != EINTR)
+			return EXIT_KILLED;
+	if (result)
+		return result;
+	return WIFEXITED(status) ? WEXITSTATUS(status) : EXIT_KILLED;
+}
+
 /* Odd passes run in order, even ones at random: each page exactly once. */
 static int child(void)
 {
@@ -165,6 +209,10 @@ static int child(void)
 	}
 	/* A huge page would hide what is tested here. */
 	madvise(memory, pages * PAGE_SIZE, MADV_NOHUGEPAGE);
+	if (opt.merge && madvise(memory, pages * PAGE_SIZE, MADV_MERGEABLE)) {
+		perror("pressure: this kernel merges no pages");
+		return EXIT_USAGE;
+	}
 	for (pass = 0; pass <= opt.passes; pass++) {
 		uint64_t state = pattern_state(&opt.pattern, self, 0, pass, 2);
 		uint64_t start = pattern_mix(&state) % pages, step = 1;
@@ -176,14 +224,16 @@ static int child(void)
 			} while (gcd(step, pages) != 1);
 		}
 		me->pass = pass;
+		if (opt.fork && pass == 1 && !make_twin())
+			return EXIT_USAGE;
 		for (i = 0; i < pages; i++) {
 			if (!visit(memory + start * PAGE_SIZE, start, pass))
-				return EXIT_WRONG;
+				return join_twin(EXIT_WRONG);
 			give_up(memory, i);
 			start = (start + step) % pages;
 		}
 	}
-	return 0;
+	return join_twin(0);
 }
 
 static double now(void)
@@ -359,6 +409,8 @@ static const struct option options[] = {
 	{ "random-percent", required_argument, NULL, 'r' },
 	{ "same-percent", required_argument, NULL, 's' },
 	{ "rewrite-percent", required_argument, NULL, 'w' },
+	{ "fork", no_argument, NULL, 'f' },
+	{ "merge", no_argument, NULL, 'M' },
 	{ "resident", required_argument, NULL, 'R' },
 	{ "seed", required_argument, NULL, 'S' },
 	{ "progress", required_argument, NULL, 'P' },
@@ -377,6 +429,8 @@ static void usage(void)
 	       "  --random-percent N   share of incompressible pages (%u)\n"
 	       "  --same-percent N     share of same-filled pages (%u)\n"
 	       "  --rewrite-percent N  share rewritten in each pass (%u)\n"
+	       "  --fork               after the filling each process is two\n"
+	       "  --merge              equal pages may become one (KSM)\n"
 	       "  --resident MIB       swaps out all beyond that by itself, for\n"
 	       "                       each process (what there is no room for)\n"
 	       "  --seed N             (%" PRIu64 ")\n"
@@ -410,6 +464,13 @@ int main(int argc, char **argv)
 			break;
 		case 'w':
 			opt.rewrite_percent = number(name, optarg, 0, 100);
+			break;
+		case 'f':
+			opt.fork = true;
+			break;
+		case 'M':
+			opt.merge = true;
+			opt.pattern.same_words = 8;
 			break;
 		case 'R':
 			opt.resident = number(name, optarg, 0, 1 << 20);

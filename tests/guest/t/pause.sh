@@ -34,8 +34,16 @@ until [ "$(awk '/^MemTotal/ { print $2 }' /proc/meminfo)" -gt $((before + 100000
     [ $tries -lt 200 ] || { echo "the memory did not come"; exit 1; }
     usleep 100000
 done
+total() { awk '/^MemTotal/ { print $2 }' /proc/meminfo; }
+whole=$(total)
 checkpoint qmp balloon value=234881024
-sleep 4
+# KiB of 96 MiB, most of which the guest can spare.
+tries=0
+until [ "$(total)" -le $((whole - 65536)) ]; do
+    tries=$((tries + 1))
+    [ $tries -lt 200 ] || { echo "the balloon took $((whole - $(total))) KiB"; exit 1; }
+    usleep 100000
+done
 checkpoint qmp balloon value=335544320
 wait $work || { cat /run/said; exit 1; }
 tail -n 1 /run/said
