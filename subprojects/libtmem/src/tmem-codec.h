@@ -37,6 +37,39 @@ typedef struct TmemEncoded {
     const void *data;   /* the page itself if RAW, else in the codec */
 } TmemEncoded;
 
+/** Whether encoding a page can make @len bytes of @kind. */
+static inline bool tmem_codec_makes(TmemKind kind, uint32_t len)
+{
+    switch (kind) {
+    case TMEM_KIND_FILL32:
+        return !len;
+    case TMEM_KIND_FILL64:
+        return len == sizeof(uint64_t);
+    case TMEM_KIND_LZ4:
+    case TMEM_KIND_ZSTD:
+        return len && len <= TMEM_CODEC_MAX;
+    case TMEM_KIND_RAW:
+        return len == TMEM_PAGE_SIZE;
+    default:
+        return false;
+    }
+}
+
+/**
+ * tmem_codec_made() - whether @entry can be that of an encoded page
+ *
+ * If not it went bad.  What FILL32 leaves unused is 0; a compressed page whose
+ * kind became FILL32 is known by its length.
+ */
+static inline bool tmem_codec_made(TmemEntry entry)
+{
+    TmemKind kind = tmem_entry_kind(entry);
+
+    return tmem_codec_makes(kind, tmem_entry_len(entry)) &&
+           (kind != TMEM_KIND_FILL32 ||
+            !(entry >> 32 & ((1u << (TMEM_REF_BITS - 32)) - 1)));
+}
+
 /**
  * tmem_codec_encode_page() - encode one page
  * @choice: its level resolved, as tmem_codec_unpack() returns it

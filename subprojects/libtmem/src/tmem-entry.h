@@ -17,7 +17,7 @@
  * Memory may go bad.  A record is known by its checksum; an entry by what it
  * leads to: a kind, a length or a place that is not the record's does not match
  * the checksum, or is refused before that.  What has no record has no checksum
- * either: the word of FILL32, and a kind that became FILL32.
+ * either: the word of FILL32.
  *
  * The owner word of a slot of an ephemeral space (see tmem-heap.h for where it
  * lies) is how eviction, which walks segments, finds the index node that refers

@@ -103,10 +103,14 @@ static void quarantine(TmemOp *op, TmemEntry seen, uint32_t checksum)
  */
 static bool is_readable(const TmemOp *op, TmemEntry entry)
 {
+    if (tmem_entry_kind(entry) == TMEM_KIND_SHARED &&
+        !(tmem_trust_is_reference(entry) && op->ctx->client->trust &&
+          op->space == TMEM_SPACE_EPHEMERAL)) {
+        return false;
+    }
     return tmem_index_in_arena(&op->store->arena, entry) &&
-           (tmem_entry_kind(entry) != TMEM_KIND_SHARED ||
-            (tmem_trust_is_reference(entry) && op->ctx->client->trust &&
-             op->space == TMEM_SPACE_EPHEMERAL));
+           (tmem_entry_kind(entry) == TMEM_KIND_SHARED ||
+            tmem_codec_made(entry));
 }
 
 /* Shard locked: finds and counts. */

@@ -551,19 +551,7 @@ static bool page_makes_sense(const StreamPage *page)
     if (page->damaged) {
         return !page->len;
     }
-    switch (page->kind) {
-    case TMEM_KIND_FILL32:
-        return !page->len;
-    case TMEM_KIND_FILL64:
-        return page->len == sizeof(uint64_t);
-    case TMEM_KIND_LZ4:
-    case TMEM_KIND_ZSTD:
-        return page->len && page->len <= TMEM_CODEC_MAX;
-    case TMEM_KIND_RAW:
-        return page->len == TMEM_PAGE_SIZE;
-    default:
-        return false;
-    }
+    return tmem_codec_makes(page->kind, page->len);
 }
 
 static bool take_page(Reader *r, TmemContext *ctx, const TmemHandle *handle,

@@ -83,7 +83,8 @@ static size_t pack_page(TmemSaver *saver, TmemEntry entry, StreamPage *page,
         .kind = tmem_entry_kind(entry),
         .word = tmem_entry_word32(entry),
     };
-    if ((entry & TMEM_ENTRY_DAMAGED) ||
+    /* The next process would take what makes no sense for a broken stream. */
+    if ((entry & TMEM_ENTRY_DAMAGED) || !tmem_codec_made(entry) ||
         !tmem_index_in_arena(&saver->store->arena, entry)) {
         page->damaged = 1;
         page->word = 0;

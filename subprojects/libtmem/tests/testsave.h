@@ -14,6 +14,7 @@ typedef struct TestLeft {
     const char *name;       /* of the bundle; NULL: the client's */
     const char *state;      /* NULL: none */
     uint64_t host_pool;     /* 0: none */
+    bool is_bad;            /* counters that are checked else may be wrong */
 } TestLeft;
 
 /** An empty file that can be sealed. */

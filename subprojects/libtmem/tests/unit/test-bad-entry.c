@@ -5,7 +5,10 @@
  * known any more, so counters of what is held may be wrong afterwards: the
  * stores of these tests are not checked.
  */
+#include <unistd.h>
+
 #include "testpeek.h"
+#include "testsave.h"
 
 #define PAGES   40
 
@@ -150,6 +153,13 @@ static void test_no_kind(void)
     damage_all_ways(11, 2ull << TMEM_ENTRY_KIND_SHIFT);
 }
 
+/* LZ4 (3) and RAW (4, two bits) become what has no record, nor a checksum. */
+static void test_fill(void)
+{
+    damage_all_ways(9, 2ull << TMEM_ENTRY_KIND_SHIFT);
+    damage_all_ways(10, 2ull << TMEM_ENTRY_KIND_SHIFT);
+}
+
 /* Beyond the arena, far and near; and into the middle of a slot. */
 static void test_ref(void)
 {
@@ -195,6 +205,60 @@ static void test_others_that_read(void)
     take_down(&f);
 }
 
+/* The pages of a client of which one is bad go to the next process. */
+static void move_with_bad(uint64_t i, TmemEntry mask)
+{
+    TmemClientConfig config = { .name = "test" };
+    g_autofree void *state = NULL;
+    TmemLoader *loader;
+    GError *err = NULL;
+    TmemStore *store;
+    uint64_t bytes, pool;
+    TestPeek peek;
+    Fixture f, g;
+    int fd;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    fill(&f, false);
+    g_assert_true(test_peek(f.ctx, handle_of(&f, false, i), &peek));
+    *peek.entry ^= mask;
+    fd = test_save(f.store, &(TestLeft) {
+        .client = f.client, .name = "guest", .is_bad = true,
+    }, 1);
+    store = test_new_store(FIXTURE_SIZE);
+    loader = tmem_loader_new(store, fd, &err);
+    g_assert_no_error(err);
+    fixture_join(&g, store, &config);
+    tmem_loader_take(loader, "guest", g.ctx, &state, &bytes, &pool, &err);
+    g_assert_no_error(err);
+    tmem_loader_free(loader);
+    close(fd);
+    for (uint64_t j = 0; j < PAGES; j++) {
+        if (j == i) {
+            test_expect_status(g.ctx, handle_of(&f, false, j), TMEM_STATUS_IO);
+        } else {
+            test_expect_page(g.ctx, handle_of(&f, false, j), sort_of(j), j);
+        }
+    }
+    fixture_tear_down(&g);
+    take_down(&f);
+}
+
+/* Caught: one of them made the next process refuse all that a client had. */
+static void test_next_process(void)
+{
+    for (int kind = 0; kind < 3; kind++) {
+        for (uint64_t i = 8; i < 12; i++) {
+            move_with_bad(i, 1ull << (TMEM_ENTRY_KIND_SHIFT + kind));
+        }
+    }
+    for (uint64_t i = 8; i < 11; i++) {
+        move_with_bad(i, 1ull << TMEM_ENTRY_LEN_SHIFT);
+        move_with_bad(i, 4095ull << TMEM_ENTRY_LEN_SHIFT);
+        move_with_bad(i, 1ull << (TMEM_REF_BITS - 1));
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -202,6 +266,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/bad-entry/no-kind", test_no_kind);
     g_test_add_func("/tmem/bad-entry/ref", test_ref);
     g_test_add_func("/tmem/bad-entry/length", test_length);
+    g_test_add_func("/tmem/bad-entry/fill", test_fill);
+    g_test_add_func("/tmem/bad-entry/next-process", test_next_process);
     g_test_add_func("/tmem/bad-entry/upkeep", test_others_that_read);
     return g_test_run();
 }
