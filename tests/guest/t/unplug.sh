@@ -54,7 +54,9 @@ if mount -t cgroup2 none /run/cgroup 2>/dev/null &&
     grep -qw memory /run/cgroup/cgroup.controllers; then
     echo +memory >/run/cgroup/cgroup.subtree_control
     mkdir /run/cgroup/torn
-    echo 24M >/run/cgroup/torn/memory.max
+    # Not memory.max: whose pages are all being written by a slow host at a time
+    # is killed for want of memory there, with swap to spare.
+    echo 24M >/run/cgroup/torn/memory.high
     mib=72 resident=0
 else
     mib=40 resident=1
