@@ -36,19 +36,23 @@ count() { # LOG STATUS
 }
 
 # Why a suite failed, for who has only this output: its cases that failed, what
-# was said just before the first, where that is, and the end of its log.
+# was said around the first, or around the first report of a guest's kernel, and
+# the end of its log.
 show_failure() { # LOG
-    awk -v most=20 -v before=10 -v tail=25 '
+    awk -v most=20 -v before=10 -v after=30 -v tail=25 '
         { gsub(/\r|\033(\[[0-9;?]*[A-Za-z])?/, ""); line[NR] = $0 }
-        /^not ok / { if (!first) first = NR; if (++n <= most) print "    " $0 }
+        /^not ok / { if (!first) first = last = NR; if (++n <= most) print "    " $0 }
+        /^\[ *[0-9.]+\].*(INFO: |WARNING: |BUG[: ]|cut here|panic|Oops)/ {
+            if (!first) { first = NR; last = NR + after }
+        }
         END {
             if (n > most) print "    and " n - most " more"
             end = NR - tail
             if (first && first <= end) {
-                for (i = first - before; i <= first; i++)
+                if (last > end) last = end
+                for (i = first - before; i <= last; i++)
                     if (i > 0) print "    | " line[i]
-                if (first < end) print "    | ..."
-                if (end < first) end = first
+                if (last < end) print "    | ..."
             }
             for (i = end + 1; i <= NR; i++) if (i > 0) print "    | " line[i]
         }' "$1"

@@ -14,18 +14,23 @@ set -e
 driver_says() { awk -v name="$1" '$1 == name { print $2 }' /sys/kernel/debug/virtio_tmem/*/stats; }
 mkdir /mnt
 
-# The host's moods: full of pages it must keep, then empty again.
+# The host's moods: full of pages it must keep, then empty again, then frozen.
 moods() {
     until [ -e /run/enough ]; do
         dd if=/dev/urandom of=/dev/vtmem0 bs=64k oflag=direct 2>/dev/null || true
         sleep 1
         blkdiscard /dev/vtmem0
         sleep 1
+        checkpoint qmp tmem-freeze store=store0 >/dev/null
+        usleep 300000
+        checkpoint qmp tmem-thaw store=store0 >/dev/null
+        sleep 1
     done
 }
 drops() {
+    echo 4 >/proc/sys/vm/drop_caches  # from now on without a line in the log
     until [ -e /run/enough ]; do
-        for what in 5 5 6 5 7; do  # 4: without a line in the log
+        for what in 1 1 2 1 3; do
             echo $what >/proc/sys/vm/drop_caches
             usleep 150000
         done
@@ -57,6 +62,7 @@ use() { # NAME MOUNT...
 
 seed=0 shift=''
 drops &
+dropping=$!
 moods &
 background=$!
 
@@ -71,7 +77,10 @@ shift=--no-shift
 use "ext4, data=journal" mount -t ext4 -o data=journal
 
 touch /run/enough
+wait $dropping
 wait $background
+# Both have really been dropped, and often.
+[ "$(grep -cE '^drop_(pagecache|slab) [1-9][0-9]' /proc/vmstat)" = 2 ]
 grep -E 'stores|loads|spoiled|cleancache|invalidates' /sys/kernel/debug/virtio_tmem/*/stats
 blkdiscard /dev/vtmem0
 checkpoint pages-at-most 0

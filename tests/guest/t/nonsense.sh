@@ -46,6 +46,8 @@ unplug
 
 wait_until "the device could not be plugged in" plug disk-size=67108864 vectors=0 num-queues=1
 wait_until "no disk came" [ -b /dev/vtmem0 ]
+# What is in sysfs comes after the disk.
+wait_until "nothing came in sysfs" [ -e /sys/bus/virtio/drivers/virtio_tmem/virtio0/queues ]
 [ "$(cat /sys/bus/virtio/drivers/virtio_tmem/virtio0/queues)" = 1 ]
 disk-truth --operations 300 --pages 4000 /dev/vtmem0
 rmmod virtio_tmem
