@@ -1,14 +1,17 @@
 // SPDX-License-Identifier: GPL-2.0-or-later
 /*
  * wrong-answers: between the driver and its device, spoils what is said of stores
- * within credit, in ways that no host of this tree has reason to
+ * within credit, and requests, in ways that no driver or host of this tree has
+ * reason to
  *
- *   refuse   of so many requests a reserved field is set before the device sees
- *            them, so that it refuses each as a whole
- *   fail     to so many requests the first status that the device has answered
- *            is changed to an I/O error before the driver sees it
+ *   refuse   of so many requests within credit a reserved field is set before
+ *            the device sees them, so that it refuses each as a whole
+ *   fail     to so many of those requests the first status that the device has
+ *            answered is changed to an I/O error before the driver sees it
+ *   violate  of so many requests that load only the first four bytes of the head
+ *            are given to the device, which breaks it
  *
- * Both count down as they are used.  For a device with one request queue: both
+ * All count down as they are used.  For a device with one request queue: both
  * functions are called under that queue's lock, which is all the locking here.
  */
 #include <linux/kprobes.h>
@@ -26,6 +29,10 @@ static unsigned int fail;
 module_param(fail, uint, 0644);
 MODULE_PARM_DESC(fail, "Requests whose first store is to fail");
 
+static unsigned int violate;
+module_param(violate, uint, 0644);
+MODULE_PARM_DESC(violate, "Requests that are to be shorter than a request can be");
+
 /* What the driver knows the request by whose answer will be changed. */
 static void *token;
 static struct virtio_tmem_resp *answer;
@@ -40,6 +47,13 @@ static int add_sgs(struct kprobe *p, struct pt_regs *regs)
 
 	if (vq->vdev->id.device != VIRTIO_ID_TMEM)
 		return 0;
+	/* Head out, answer and pages in: it loads, and has nothing else to read. */
+	if (regs_get_kernel_argument(regs, 2) == 1 &&
+	    regs_get_kernel_argument(regs, 3) > 1 && violate) {
+		violate--;
+		sgs[0]->length = 4;
+		return 0;
+	}
 	/* Head and pages out, answer in: it stores. */
 	if (regs_get_kernel_argument(regs, 2) != 2 ||
 	    regs_get_kernel_argument(regs, 3) != 1)
@@ -102,5 +116,5 @@ static void __exit wrong_answers_exit(void)
 }
 module_exit(wrong_answers_exit);
 
-MODULE_DESCRIPTION("Spoils stores within credit, for tests of virtio_tmem");
+MODULE_DESCRIPTION("Spoils stores and requests, for tests of virtio_tmem");
 MODULE_LICENSE("GPL");
