@@ -35,7 +35,6 @@ import tty
 import qmp
 
 EXIT_TIMEOUT, EXIT_RUNNER, EXIT_KERNEL, EXIT_QEMU = 124, 125, 126, 127
-EXIT_TIMER = 75     # for run, which then tries once more
 
 # What a kernel says when something in it is wrong.  Only text that follows a
 # printk time stamp counts, so that a program may print what it likes.
@@ -58,12 +57,6 @@ REPORTS = re.compile(
     r'(?!.*(?:GFP_HIGHUSER_MOVABLE|__GFP_NOMEMALLOC)).*|.*nobody cared.*|'
     r'.*(?:Bad swap (?:file|offset)|Unused swap) (?:offset )?entry.*|'
     r'INFO: lockdep is turned off.*)')
-
-# What a stall says if a processor of the guest had no interrupt of its timer for a
-# minute while the others went on.  No driver can do that to it without a lockup that
-# is reported as one; QEMU's TCG does, in one of several hundred guests.
-LOST_TIMER = re.compile(
-    r'\[ *\d+\.\d{6}\].* rcu: \s*Possible timer handling issue on cpu=\d+ .*')
 
 # Bits of the taint mask that stand for a report, see tainted-kernels.rst.
 TAINTS = {5: 'a bad page', 7: 'an oops or a BUG', 9: 'a WARNING',
@@ -101,7 +94,6 @@ class Guest:
         self.report = None          # first report of the kernel
         self.expected = None        # what one may contain
         self.report_ends = None
-        self.lost_timer = False
         self.verdict = None         # from the side port
         self.taint = None
         self.setup_failed = None
@@ -172,8 +164,6 @@ class Guest:
             self.look_for_report(line.decode('utf-8', 'replace').rstrip('\r'))
 
     def look_for_report(self, line):
-        if self.report and LOST_TIMER.search(line):
-            self.lost_timer = True
         match = None if self.report else REPORTS.search(line)
         if match and self.expected and self.expected in match.group(1):
             return
@@ -309,7 +299,7 @@ class Guest:
         if gone is not None:
             self.drain()
         if self.report and (gone is not None or now > self.report_ends):
-            raise Ended(EXIT_TIMER if self.lost_timer else EXIT_KERNEL,
+            raise Ended(EXIT_KERNEL,
                         f'the guest kernel reported: {self.report}')
         if gone is not None:
             self.judge_end(gone)
