@@ -28,6 +28,7 @@ typedef struct TmemOp {
     TmemReserved reserved;  /* what other pools leave a persistent store */
     int old_class;          /* of what a store seems to replace, or -1 */
     uint32_t slot_units;    /* of its slot in another process; 0: none */
+    int64_t pool_lacks;     /* of a store: bytes beyond its pool's limit */
 } TmemOp;
 
 /** Fetches the lock of the operation that is expected next. */

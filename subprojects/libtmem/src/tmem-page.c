@@ -269,6 +269,7 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     }
     grown = slot_bytes(op, ref) - slot_bytes(op, old_ref) + room.bytes;
     if (!take_quota(op, grown, last)) {
+        op->pool_lacks = grown;
         tmem_index_cancel_room(index, &room);
         return TMEM_STATUS_QUOTA;
     }
@@ -289,13 +290,17 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     return TMEM_STATUS_OK;
 }
 
-/* Makes room where a store was refused for a limit. */
+/*
+ * Makes room where a store was refused for a limit.  That of its pool is for
+ * the pool alone: pages of siblings would go for nothing.
+ */
 static bool evict_within(TmemOp *op, const TmemEncoded *enc,
                          TmemEvictTries *tries)
 {
-    int64_t bytes = record_bytes(op, enc) + sizeof(TmemNode);
+    int64_t bytes = MAX(op->pool_lacks,
+                        (int64_t)(record_bytes(op, enc) + sizeof(TmemNode)));
 
-    if (!tmem_quota_is_full(&op->pool->quota, bytes)) {
+    if (!op->pool_lacks && !tmem_quota_is_full(&op->pool->quota, bytes)) {
         return tmem_evict_own(op->ctx->client, tries);
     }
     return tries->pools++ < TMEM_EVICT_ATTEMPTS &&
@@ -328,6 +333,7 @@ static TmemStatus try_store(TmemOp *op, const TmemEncoded *enc,
     TmemStatus status = TMEM_STATUS_NOPOOL, why = op->forced;
     TmemRef ref = 0;
 
+    op->pool_lacks = 0;
     if (enc->data && why == TMEM_STATUS_OK) {
         ref = take_slot(op, enc, last, &why);
         if (ref) {

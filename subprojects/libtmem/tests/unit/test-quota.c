@@ -85,6 +85,43 @@ static void test_pool_maximum(void)
     fixture_tear_down(&f);
 }
 
+/*
+ * Pages of which a record ends well before its slot: the maximum has room for
+ * the one and not for the other.  That is no reason to take a sibling's pages,
+ * nor to refuse a cache's.
+ */
+static void test_pool_maximum_spares_siblings(void)
+{
+    const TmemLimits limits = { .max_bytes = 1 << 20 };
+    TmemStatus status = TMEM_STATUS_OK;
+    uint64_t cache;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 0);
+    g_assert_cmpint(tmem_pool_create(f.client, TMEM_POOL_EPHEMERAL,
+                                     TMEM_PAGE_SHIFT, &cache), ==, 0);
+    for (uint64_t i = 0; i < 1000; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    g_assert_true(tmem_pool_set_limits(f.client, cache, &limits, NULL));
+    g_assert_true(tmem_pool_set_limits(f.client, f.persistent, &limits, NULL));
+    for (uint64_t i = 0; i < 600; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(cache, 1, i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    for (uint64_t i = 0; i < 600 && status == TMEM_STATUS_OK; i++) {
+        status = test_store(f.ctx, test_handle(f.persistent, 1, i),
+                            TEST_PAGE_NOISE, i);
+    }
+    g_assert_cmpint(status, ==, TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(pool_bytes(&f, cache), <=, limits.max_bytes);
+    g_assert_cmpuint(pool_bytes(&f, cache), >, limits.max_bytes / 10 * 9);
+    g_assert_cmpuint(info_of(&f, f.ephemeral).stats.evicted, ==, 0);
+    g_assert_cmpuint(info_of(&f, f.ephemeral).stats.pages, ==, 1000);
+    fixture_tear_down(&f);
+}
+
 static void test_pool_contradictions(void)
 {
     static const struct {
@@ -333,6 +370,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/limits/pool/maximum", test_pool_maximum);
+    g_test_add_func("/tmem/limits/pool/maximum-spares-siblings",
+                    test_pool_maximum_spares_siblings);
     g_test_add_func("/tmem/limits/pool/contradictions",
                     test_pool_contradictions);
     g_test_add_func("/tmem/limits/pool/booking", test_pool_booking);
