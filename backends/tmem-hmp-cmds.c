@@ -124,23 +124,28 @@ void coroutine_fn hmp_tmem_set_client(Monitor *mon, const QDict *qdict)
     const char *text = qdict_get_str(qdict, "value");
     bool is_min = !strcmp(limit, "min-size");
     bool is_max = !strcmp(limit, "max-size");
+    bool is_size = is_min || is_max;
     bool is_weight = !strcmp(limit, "weight");
+    bool is_compressor = !strcmp(limit, "compressor");
     uint64_t size = 0;
     unsigned weight = 0;
     Error *err = NULL;
 
-    if (!is_min && !is_max && !is_weight) {
+    if (!is_size && !is_weight && !is_compressor) {
         error_setg(&err, "'%s' is not a limit of a client; these are"
-                   " 'min-size', 'max-size' and 'weight'", limit);
-    } else if (is_weight ? qemu_strtoui(text, NULL, 10, &weight) :
-                           qemu_strtosz(text, NULL, &size)) {
-        error_setg(&err, "'%s' is not a %s", text,
-                   is_weight ? "number" : "size in bytes, such as 512M");
+                   " 'min-size', 'max-size' and 'weight', and of a pool also"
+                   " its 'compressor'", limit);
+    } else if (is_weight && qemu_strtoui(text, NULL, 10, &weight)) {
+        error_setg(&err, "'%s' is not a number", text);
+    } else if (is_size && qemu_strtosz(text, NULL, &size)) {
+        error_setg(&err, "'%s' is not a size in bytes, such as 512M", text);
     } else {
         qmp_tmem_set_client(qdict_get_str(qdict, "store"),
                             qdict_get_str(qdict, "client"),
+                            qdict_haskey(qdict, "pool"),
+                            qdict_get_try_int(qdict, "pool", 0),
                             is_min, size, is_max, size, is_weight, weight,
-                            &err);
+                            is_compressor ? text : NULL, &err);
     }
     hmp_handle_error(mon, err);
 }

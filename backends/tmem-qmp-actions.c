@@ -56,34 +56,230 @@ static void tmem_target_unpin(TmemTarget *target)
 
 /* --- Limits --- */
 
+/* What a command changes of a client, or of a pool of it. */
+typedef struct TmemChange {
+    bool has_pool;
+    uint64_t pool;
+    unsigned which;             /* TMEM_LIMIT_* */
+    TmemLimits limits;          /* of these */
+    const char *compressor;     /* NULL: not given */
+} TmemChange;
+
+/* For sentences: whose limits these are. */
+static char *tmem_change_whose(const TmemTarget *target,
+                               const TmemChange *change)
+{
+    const char *client = tmem_client_name(target->client);
+
+    return change->has_pool ?
+           g_strdup_printf("pool 0x%" PRIx64 " of client '%s'", change->pool,
+                           client) :
+           g_strdup_printf("client '%s'", client);
+}
+
+/* Whether it says something, before it is known about whom. */
+static bool tmem_change_is_given(const TmemChange *change, Error **errp)
+{
+    if (change->compressor && !change->has_pool) {
+        error_setg(errp, "'compressor' is one of a pool, and there is no"
+                   " 'pool': give the 'id' of one as query-tmem shows it, or"
+                   " set the 'compressor' of the store with qom-set");
+        return false;
+    }
+    if (!change->which && !change->compressor) {
+        error_setg(errp, "there is nothing to set: give at least one of %s",
+                   change->has_pool ? "'min-size', 'max-size', 'weight' and"
+                                      " 'compressor'" :
+                                      "'min-size', 'max-size' and 'weight'");
+        return false;
+    }
+    return true;
+}
+
 /*
  * libtmem takes such a limit and waits for the guest.  An operator who sets one
  * expects the memory to go, which it would not.
  */
-static bool tmem_limit_is_possible(TmemClient *client, uint64_t max_size,
-                                   Error **errp)
+static bool tmem_change_is_possible(const TmemChange *change, const char *whose,
+                                    uint64_t pinned_bytes, Error **errp)
 {
-    g_autofree char *max = size_to_str(max_size);
-    g_autofree char *held = NULL;
-    TmemClientStats stats;
+    uint64_t max_bytes = change->which & TMEM_LIMIT_MAX_SIZE ?
+                         change->limits.max_bytes : 0;
+    g_autofree char *max = size_to_str(max_bytes);
+    g_autofree char *held = size_to_str(pinned_bytes);
 
-    tmem_client_get_stats(client, &stats);
-    if (!max_size || max_size >= stats.pinned_bytes) {
+    /* To libtmem that is the default. */
+    if (change->which & TMEM_LIMIT_WEIGHT && !change->limits.weight) {
+        error_setg(errp, "%s: weight 0 is out of range; possible are 1 to %d",
+                   whose, TMEM_WEIGHT_MAX);
+        return false;
+    }
+    if (!max_bytes || max_bytes >= pinned_bytes) {
         return true;
     }
-    held = size_to_str(stats.pinned_bytes);
-    error_setg(errp, "client '%s' has %s (%" PRIu64 " bytes) that cannot be"
+    error_setg(errp, "%s has %s (%" PRIu64 " bytes) that cannot be"
                " evicted, persistent pages and their tables; a 'max-size' of %s"
                " is below that: give more, or tmem-freeze the client so that"
-               " it takes no more", tmem_client_name(client), held,
-               stats.pinned_bytes, max);
+               " it takes no more", whose, held, pinned_bytes, max);
     return false;
 }
+
+static void tmem_change_merge(const TmemChange *change, TmemLimits *limits)
+{
+    if (change->which & TMEM_LIMIT_MIN_SIZE) {
+        limits->min_bytes = change->limits.min_bytes;
+    }
+    if (change->which & TMEM_LIMIT_MAX_SIZE) {
+        limits->max_bytes = change->limits.max_bytes;
+    }
+    if (change->which & TMEM_LIMIT_WEIGHT) {
+        limits->weight = change->limits.weight;
+    }
+}
+
+static bool tmem_change_client(const TmemTarget *target,
+                               const TmemChange *change, const char *whose,
+                               Error **errp)
+{
+    GError *err = NULL;
+    TmemClientStats stats;
+    TmemLimits limits;
+
+    tmem_client_get_stats(target->client, &stats);
+    if (!tmem_change_is_possible(change, whose, stats.pinned_bytes, errp)) {
+        return false;
+    }
+    tmem_client_get_limits(target->client, &limits);
+    tmem_change_merge(change, &limits);
+    if (!tmem_client_change_limits(target->client, &limits, &err)) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    tmem_store_client_operated(target->obj, target->client, change->which);
+    return true;
+}
+
+/* --- Pools --- */
+
+typedef struct TmemPoolSearch {
+    uint64_t id;
+    bool found;
+    TmemPoolKind kind;
+    uint64_t pinned_bytes;      /* what cannot be evicted */
+} TmemPoolSearch;
+
+static void tmem_pool_search(const TmemPoolInfo *pool, void *opaque)
+{
+    TmemPoolSearch *search = opaque;
+
+    if (pool->id == search->id) {
+        search->found = true;
+        search->kind = pool->kind;
+        search->pinned_bytes = pool->kind == TMEM_POOL_PERSISTENT ?
+                               pool->stats.data_bytes +
+                               pool->stats.index_bytes : 0;
+    }
+}
+
+static bool tmem_pool_search_in(TmemClient *client, TmemPoolSearch *search,
+                                Error **errp)
+{
+    tmem_client_foreach_pool(client, tmem_pool_search, search);
+    if (search->found) {
+        return true;
+    }
+    if (tmem_client_is_trust_group(client)) {
+        error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+                  "'%s' is a trust group, and has no pools: leave 'pool' out,"
+                  " or name a member of it", tmem_client_name(client));
+        return false;
+    }
+    error_set(errp, ERROR_CLASS_DEVICE_NOT_FOUND,
+              "client '%s' has no pool with ID 0x%" PRIx64 " (%" PRIu64 ");"
+              " query-tmem lists those that it has",
+              tmem_client_name(client), search->id, search->id);
+    return false;
+}
+
+/* NULL in @codec: the store's, as "default" says. */
+static bool tmem_pool_parse_codec(const char *text, TmemCodecChoice *choice,
+                                  const TmemCodecChoice **codec, Error **errp)
+{
+    GError *err = NULL;
+
+    if (!strcmp(text, "default")) {
+        *codec = NULL;
+        return true;
+    }
+    *codec = choice;
+    if (!tmem_codec_choice_parse(text, choice, &err)) {
+        tmem_propagate_gerror(errp, err);
+        error_append_hint(errp, "'default' is that of the store.\n");
+        return false;
+    }
+    return true;
+}
+
+/* All that may be refused comes before what is changed. */
+static bool tmem_change_pool(const TmemTarget *target,
+                             const TmemChange *change, const char *whose,
+                             Error **errp)
+{
+    TmemPoolSearch search = { .id = change->pool };
+    const TmemCodecChoice *codec = NULL;
+    TmemCodecChoice choice;
+    GError *err = NULL;
+    TmemLimits limits;
+    bool ok;
+
+    if (!tmem_pool_search_in(target->client, &search, errp) ||
+        !tmem_change_is_possible(change, whose, search.pinned_bytes, errp)) {
+        return false;
+    }
+    if (change->which & TMEM_LIMIT_WEIGHT &&
+        search.kind == TMEM_POOL_PERSISTENT) {
+        error_setg(errp, "%s is persistent, and a 'weight' says how much a pool"
+                   " keeps when ephemeral pages make room: give 'min-size' or"
+                   " 'max-size', or the weight to the client", whose);
+        return false;
+    }
+    if (change->compressor &&
+        !tmem_pool_parse_codec(change->compressor, &choice, &codec, errp)) {
+        return false;
+    }
+    ok = tmem_pool_get_limits(target->client, change->pool, &limits, &err);
+    if (ok && change->which) {
+        tmem_change_merge(change, &limits);
+        ok = tmem_pool_change_limits(target->client, change->pool, &limits,
+                                     &err);
+    }
+    /* Now only a guest that destroys the pool can come between. */
+    if (ok && change->compressor) {
+        ok = tmem_pool_set_codec(target->client, change->pool, codec, &err);
+    }
+    if (!ok) {
+        tmem_propagate_gerror(errp, err);
+    }
+    return ok;
+}
+
+/* --- Both --- */
+
+typedef struct TmemLimitsWork {
+    TmemClient *client;
+    const TmemChange *change;
+} TmemLimitsWork;
 
 /* In a thread of the pool. */
 static int tmem_limits_work(void *opaque)
 {
-    tmem_client_evict_to_limits(opaque);
+    const TmemLimitsWork *work = opaque;
+
+    if (work->change->has_pool) {
+        tmem_pool_evict_to_limits(work->client, work->change->pool);
+    } else {
+        tmem_client_evict_to_limits(work->client);
+    }
     return 0;
 }
 
@@ -91,53 +287,48 @@ static int tmem_limits_work(void *opaque)
  * The limits are changed at once, so that commands of several monitors follow
  * each other; what is above them then goes meanwhile.
  */
+static void coroutine_fn tmem_set_client(const char *store, const char *client,
+                                         const TmemChange *change,
+                                         Error **errp)
+{
+    g_autofree char *whose = NULL;
+    TmemLimitsWork work;
+    TmemTarget target;
+
+    if (!tmem_change_is_given(change, errp) ||
+        !tmem_target_find(&target, store, client, errp)) {
+        return;
+    }
+    whose = tmem_change_whose(&target, change);
+    if (change->has_pool ? !tmem_change_pool(&target, change, whose, errp) :
+                           !tmem_change_client(&target, change, whose, errp)) {
+        return;
+    }
+    work = (TmemLimitsWork) { target.client, change };
+    tmem_target_pin(&target);
+    thread_pool_submit_co(tmem_limits_work, &work);
+    tmem_target_unpin(&target);
+}
+
 void coroutine_fn
 qmp_tmem_set_client(const char *store, const char *client,
+                    bool has_pool, uint64_t pool,
                     bool has_min_size, uint64_t min_size,
                     bool has_max_size, uint64_t max_size,
-                    bool has_weight, uint32_t weight, Error **errp)
+                    bool has_weight, uint32_t weight,
+                    const char *compressor, Error **errp)
 {
-    GError *err = NULL;
-    TmemTarget target;
-    TmemLimits limits;
+    const TmemChange change = {
+        .has_pool = has_pool,
+        .pool = pool,
+        .which = (has_min_size ? TMEM_LIMIT_MIN_SIZE : 0) |
+                 (has_max_size ? TMEM_LIMIT_MAX_SIZE : 0) |
+                 (has_weight ? TMEM_LIMIT_WEIGHT : 0),
+        .limits = { min_size, max_size, weight },
+        .compressor = compressor,
+    };
 
-    if (!has_min_size && !has_max_size && !has_weight) {
-        error_setg(errp, "there is nothing to set: give at least one of"
-                   " 'min-size', 'max-size' and 'weight'");
-        return;
-    }
-    if (!tmem_target_find(&target, store, client, errp)) {
-        return;
-    }
-    tmem_client_get_limits(target.client, &limits);
-    if (has_weight) {
-        if (!weight) {
-            error_setg(errp, "client '%s': weight 0 is out of range; possible"
-                       " are 1 to %d", client, TMEM_WEIGHT_MAX);
-            return;
-        }
-        limits.weight = weight;
-    }
-    if (has_min_size) {
-        limits.min_bytes = min_size;
-    }
-    if (has_max_size) {
-        if (!tmem_limit_is_possible(target.client, max_size, errp)) {
-            return;
-        }
-        limits.max_bytes = max_size;
-    }
-    if (!tmem_client_change_limits(target.client, &limits, &err)) {
-        tmem_propagate_gerror(errp, err);
-        return;
-    }
-    tmem_store_client_operated(target.obj, target.client,
-                               (has_min_size ? TMEM_LIMIT_MIN_SIZE : 0) |
-                               (has_max_size ? TMEM_LIMIT_MAX_SIZE : 0) |
-                               (has_weight ? TMEM_LIMIT_WEIGHT : 0));
-    tmem_target_pin(&target);
-    thread_pool_submit_co(tmem_limits_work, target.client);
-    tmem_target_unpin(&target);
+    tmem_set_client(store, client, &change, errp);
 }
 
 /* --- Freezing --- */

@@ -126,6 +126,16 @@ static char *tmem_uuid_str(const uint8_t bytes[16])
     return qemu_uuid_unparse_strdup(&uuid);
 }
 
+static TmemClientLimits *tmem_limits(const TmemLimits *limits)
+{
+    TmemClientLimits *info = g_new0(TmemClientLimits, 1);
+
+    info->min_size = limits->min_bytes;
+    info->max_size = limits->max_bytes;
+    info->weight = limits->weight;
+    return info;
+}
+
 static void tmem_query_pool(const TmemPoolInfo *pool, void *opaque)
 {
     TmemClientPoolInfoList ***tail = opaque;
@@ -135,20 +145,19 @@ static void tmem_query_pool(const TmemPoolInfo *pool, void *opaque)
     info->kind = g_strdup(tmem_pool_kind_str(pool->kind));
     info->page_shift = pool->page_shift;
     info->uuid = pool->shared ? tmem_uuid_str(pool->uuid) : NULL;
+    info->limits = tmem_limits(&pool->limits);
+    info->compressor = tmem_codec_choice_str(&pool->codec);
+    info->own_compressor = pool->has_codec;
     info->stats = tmem_page_stats(&pool->stats);
     QAPI_LIST_APPEND(*tail, info);
 }
 
 static TmemClientLimits *tmem_client_limits(TmemClient *client)
 {
-    TmemClientLimits *info = g_new0(TmemClientLimits, 1);
     TmemLimits limits;
 
     tmem_client_get_limits(client, &limits);
-    info->min_size = limits.min_bytes;
-    info->max_size = limits.max_bytes;
-    info->weight = limits.weight;
-    return info;
+    return tmem_limits(&limits);
 }
 
 static TmemClientDoor tmem_client_door(TmemStoreObject *obj,

@@ -119,12 +119,9 @@ static void tmem_policy_prop_set(Object *o, Visitor *v, const char *name,
 static char *tmem_policy_get_compressor(Object *o, Error **errp)
 {
     TmemPolicy policy;
-    const char *name;
 
     tmem_policy_get(TMEM_STORE(o), &policy);
-    name = tmem_compressor_str(policy.codec.compressor);
-    return policy.codec.level ?
-           g_strdup_printf("%s:%d", name, policy.codec.level) : g_strdup(name);
+    return tmem_codec_choice_str(&policy.codec);
 }
 
 static void tmem_policy_set_compressor(Object *o, const char *value,

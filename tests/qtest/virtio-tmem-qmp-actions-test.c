@@ -8,6 +8,7 @@
 #include "qemu/units.h"
 #include "qobject/qdict.h"
 #include "qobject/qlist.h"
+#include "qobject/qnum.h"
 #include "qobject/qstring.h"
 
 #define STORE_SIZE  (64 * MiB)
@@ -367,6 +368,57 @@ static void hmp_says(const char *command, const char *text)
     }
 }
 
+/* The pool @id of tm0, and what it is compressed with. */
+static void expect_pool(uint64_t id, uint64_t max, uint32_t weight,
+                        const char *compressor)
+{
+    QDict *rsp = query();
+    QDict *client = first(first(rsp, "return"), "clients");
+    bool found = false;
+    QListEntry *entry;
+
+    QLIST_FOREACH_ENTRY(qdict_get_qlist(client, "pools"), entry) {
+        QDict *pool = qobject_to(QDict, qlist_entry_obj(entry));
+        QDict *limits = qdict_get_qdict(pool, "limits");
+
+        if (qnum_get_uint(qobject_to(QNum, qdict_get(pool, "id"))) == id) {
+            found = true;
+            g_assert_cmpint(qdict_get_int(limits, "max-size"), ==, max);
+            g_assert_cmpint(qdict_get_int(limits, "weight"), ==, weight);
+            g_assert_cmpstr(qdict_get_str(pool, "compressor"), ==, compressor);
+        }
+    }
+    g_assert_true(found);
+    qobject_unref(rsp);
+}
+
+/* Of one pool: its number takes all 64 bits, in hex as "info tmem" has it. */
+static void hmp_pools(Fixture *f)
+{
+    struct {
+        const char *words;
+        const char *answer;
+    } cases[] = {
+        { "max-size 16M", "" },
+        { "weight 250", "" },
+        { "compressor zstd:3", "" },
+        { "compressor lzma", "unknown compressor 'lzma'" },
+        { "weight 0", "possible are 1 to 10000" },
+    };
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *command =
+            g_strdup_printf("tmem_set_client s0 tm0 %s 0x%" PRIx64,
+                            cases[i].words, f->ephemeral);
+
+        hmp_says(command, cases[i].answer);
+    }
+    expect_pool(f->ephemeral, 16 * MiB, 250, "zstd:3");
+    expect_pool(f->pool, STORE_SIZE, 100, "lz4");
+    hmp_says("tmem_set_client s0 tm0 compressor zstd", "there is no 'pool'");
+    hmp_says("tmem_set_client s0 tm0 weight 1 0x5", "no pool with ID 0x5 (5)");
+}
+
 static void test_hmp_actions(void *obj, void *data, QGuestAllocator *alloc)
 {
     Fixture *f = setup(obj, alloc, F(EPHEMERAL));
@@ -382,6 +434,8 @@ static void test_hmp_actions(void *obj, void *data, QGuestAllocator *alloc)
     expect_limits(0, 32 * MiB, 250);
     hmp_says("tmem_set_client s0 tm0 max-size 0", "");
     hmp_says("tmem_set_client s0 tm0 weight 100", "");
+    hmp_pools(f);
+    expect_limits(0, STORE_SIZE, 100);
 
     hmp_says("tmem_freeze s0 tm0", "");
     hmp_says("info tmem s0", " frozen ");

@@ -13,6 +13,7 @@
 /* --- list --- */
 
 static gboolean list_stores;
+static gboolean list_pools;
 
 /* The clients, and behind those of each store what waits for a door of it. */
 static GPtrArray *list_rows(const CtlView *view)
@@ -37,27 +38,88 @@ static GPtrArray *list_rows(const CtlView *view)
     return rows;
 }
 
+/* 0 if there is none, which no pool has. */
+static uint64_t pool_number(JsonObject *pool)
+{
+    uint64_t id = 0;
+
+    ctl_get_uint(pool, NULL, "id", &id);
+    return id;
+}
+
+static void add_pools(GPtrArray *rows, const CtlClient *client)
+{
+    JsonArray *pools = ctl_get_array(client->info, "pools");
+    guint n = ctl_array_length(pools);
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonObject *info = ctl_array_object(pools, i);
+        CtlPool *pool;
+
+        if (info) {
+            pool = g_new0(CtlPool, 1);
+            pool->client = client;
+            pool->info = info;
+            g_snprintf(pool->name, sizeof(pool->name),
+                       "0x%" G_GINT64_MODIFIER "x", pool_number(info));
+            g_ptr_array_add(rows, pool);
+        }
+    }
+}
+
+static bool print_pool_list(const CtlView *view, const CtlOptions *options,
+                            GError **errp)
+{
+    g_autoptr(GPtrArray) rows = g_ptr_array_new_with_free_func(g_free);
+    guint i;
+
+    for (i = 0; i < view->clients->len; i++) {
+        add_pools(rows, view->clients->pdata[i]);
+    }
+    return ctl_table_print("pools", ctl_pool_columns, rows, options, errp);
+}
+
+static bool print_list(const CtlView *view, const CtlOptions *options,
+                       GError **errp)
+{
+    g_autoptr(GPtrArray) rows = NULL;
+
+    if (list_pools) {
+        return print_pool_list(view, options, errp);
+    }
+    if (list_stores) {
+        return ctl_table_print("stores", ctl_store_columns, view->stores,
+                               options, errp);
+    }
+    rows = list_rows(view);
+    return ctl_table_print("clients", ctl_client_columns, rows, options, errp);
+}
+
 static bool run_list(const CtlOptions *options, int argc, char **argv,
                      GError **errp)
 {
-    g_autoptr(CtlView) view = ctl_view_take(options, errp);
-    g_autoptr(GPtrArray) rows = view ? list_rows(view) : NULL;
+    g_autoptr(CtlView) view = NULL;
     bool done;
 
+    if (list_stores && list_pools) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "--stores and --pools are two lists: ask for one of them");
+        return false;
+    }
+    view = ctl_view_take(options, errp);
     if (!view) {
         return false;
     }
-    done = list_stores ?
-           ctl_table_print("stores", ctl_store_columns, view->stores, options,
-                           errp) :
-           ctl_table_print("clients", ctl_client_columns, rows, options,
-                           errp);
+    done = print_list(view, options, errp);
     return !ctl_view_complain(view) && done;
 }
 
 static const GOptionEntry list_entries[] = {
     { "stores", 0, 0, G_OPTION_ARG_NONE, &list_stores,
       "One line for each store instead of each client", NULL },
+    { "pools", 0, 0, G_OPTION_ARG_NONE, &list_pools,
+      "One line for each pool of the clients", NULL },
     { NULL },
 };
 
@@ -144,6 +206,22 @@ static void print_latency(JsonObject *latency)
     }
 }
 
+/* Limits and compressor of the pool, which an older QEMU does not tell. */
+static void print_pool_settings(JsonObject *pool, bool exact)
+{
+    const char *compressor = ctl_get_string(pool, "compressor");
+    bool own = false;
+
+    print_members(CTL_SCOPE_CLIENT, ctl_get_object(pool, "limits"), exact);
+    if (compressor) {
+        g_autofree char *shown = ctl_printable(compressor);
+
+        ctl_get_bool(pool, "own-compressor", &own);
+        print_line("compressor", shown,
+                   own ? "set for this pool" : "that of the store");
+    }
+}
+
 static void print_pools(JsonObject *info, bool exact)
 {
     JsonArray *pools = ctl_get_array(info, "pools");
@@ -154,11 +232,11 @@ static void print_pools(JsonObject *info, bool exact)
         JsonObject *pool = ctl_array_object(pools, i);
         const char *kind = ctl_get_string(pool, "kind");
         g_autofree char *shown = ctl_printable(kind ? kind : "?");
-        uint64_t id = 0;
 
         if (pool) {
-            ctl_get_uint(pool, NULL, "id", &id);
-            printf(" pool 0x%" G_GINT64_MODIFIER "x, %s\n", id, shown);
+            printf(" pool 0x%" G_GINT64_MODIFIER "x, %s\n", pool_number(pool),
+                   shown);
+            print_pool_settings(pool, exact);
             print_members(CTL_SCOPE_POOL, ctl_get_object(pool, "stats"),
                           exact);
         }

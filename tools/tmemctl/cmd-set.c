@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tmemctl set: limits of a client, policy of a store
+ * tmemctl set: limits of a client or of its pools, policy of a store
  *
  * Limits change with one command of QMP, which takes all or none.  Policy is
  * properties of an object, one after the other, so those that were changed
@@ -29,6 +29,22 @@ static char *split_word(const char *word, const char **value, GError **errp)
 
 /* --- A client --- */
 
+static char *pool_id;
+
+static bool add_compressor(JsonObject *arguments, const char *value,
+                           GError **errp)
+{
+    if (!pool_id) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "a client has no compressor: name a pool of it with "
+                    "--pool, or a store with --store and without a client");
+        return false;
+    }
+    json_object_set_string_member(arguments, "compressor", value);
+    return true;
+}
+
+/* Adds what @word says to what is asked for. */
 static bool add_limit(JsonObject *arguments, const char *word, GError **errp)
 {
     const char *value;
@@ -55,6 +71,17 @@ static bool add_limit(JsonObject *arguments, const char *word, GError **errp)
                         "100 where none is given", value);
             return false;
         }
+    } else if (!strcmp(key, "compressor")) {
+        return add_compressor(arguments, value, errp);
+    } else if (!strcmp(key, "pool")) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "a pool is not set, but named: write --pool=%s", value);
+        return false;
+    } else if (pool_id) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "a pool has no '%s': it has min-size, max-size, weight "
+                    "and compressor", key);
+        return false;
     } else {
         g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
                     "a client has no '%s': it has min-size, max-size and "
@@ -101,6 +128,34 @@ static bool set_client(const CtlOptions *options, const char *name,
         g_propagate_error(errp, g_steal_pointer(&err));
     }
     return reply != NULL;
+}
+
+/* The words behind the client, as tmem-set-client wants them. */
+static JsonObject *client_arguments(int argc, char **argv, GError **errp)
+{
+    g_autoptr(JsonObject) arguments = json_object_new();
+    uint64_t id;
+    int i;
+
+    if (!argc) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "set what? Write KEY=VALUE behind the client, as in "
+                    "max-size=4G");
+        return NULL;
+    }
+    for (i = 0; i < argc; i++) {
+        if (!add_limit(arguments, argv[i], errp)) {
+            return NULL;
+        }
+    }
+    if (pool_id) {
+        if (!ctl_id_parse(pool_id, &id, errp)) {
+            return NULL;
+        }
+        /* Printed as a signed number, which QMP takes for the same 64 bits. */
+        json_object_set_int_member(arguments, "pool", id);
+    }
+    return g_steal_pointer(&arguments);
 }
 
 /* --- A store --- */
@@ -307,38 +362,34 @@ static bool run_set(const CtlOptions *options, int argc, char **argv,
                     GError **errp)
 {
     g_autoptr(JsonObject) arguments = NULL;
-    int i;
 
     if (strchr(argv[0], '=')) {
-        if (!options->store) {
+        if (!options->store || pool_id) {
             g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
-                        "whose %s? Name a client before it, or a store with "
-                        "--store", argv[0]);
+                        "whose %s? Name a client before it%s",
+                        pool_id ? "pool" : argv[0],
+                        pool_id ? "" : ", or a store with --store");
             return false;
         }
         return set_store(options, argc, argv, errp);
     }
-    if (argc < 2) {
-        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
-                    "set what? Write KEY=VALUE behind the client, as in "
-                    "max-size=4G");
-        return false;
-    }
-    arguments = json_object_new();
-    for (i = 1; i < argc; i++) {
-        if (!add_limit(arguments, argv[i], errp)) {
-            return false;
-        }
-    }
-    return set_client(options, argv[0], arguments, errp);
+    arguments = client_arguments(argc - 1, argv + 1, errp);
+    return arguments && set_client(options, argv[0], arguments, errp);
 }
+
+static const GOptionEntry set_entries[] = {
+    { "pool", 0, 0, G_OPTION_ARG_STRING, &pool_id,
+      "Of this pool of the client only, by its number", "POOL" },
+    { NULL },
+};
 
 const CtlCommand ctl_command_set = {
     "set", "[CLIENT] KEY=VALUE...",
-    "Change limits of a client, or policy of a store",
+    "Change limits of a client or a pool, or policy of a store",
     "Of a client: min-size, max-size (sizes), weight (a number).\n"
+    "Of a pool of it, named with --pool: these, and compressor.\n"
     "Of a store, named with --store: compressor and the other properties of "
     "a\ntmem-store object, such as recompress-after.\n\n"
     "All of it is done, or nothing.",
-    NULL, 1, -1, run_set,
+    set_entries, 1, -1, run_set,
 };

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * tmemctl: the columns of clients and of stores
+ * tmemctl: the columns of clients, of their pools and of stores
  */
 #include <string.h>
 
@@ -235,6 +235,133 @@ const CtlColumn ctl_client_columns[] = {
       "ok, full, frozen, damaged or waiting" },
     { "PID", 18, false, client_pid, "process that has the store" },
     { "SOCKET", 19, true, client_socket, "its QMP socket" },
+    { NULL },
+};
+
+/* --- Pools --- */
+
+#define POOL_COLUMN(id, kind, part, member)                                 \
+    static void pool_##id(gconstpointer row, CtlValue *value)               \
+    {                                                                       \
+        set_number(value, kind, ((const CtlPool *)row)->info, part,         \
+                   member);                                                 \
+    }
+
+POOL_COLUMN(pages, CTL_COUNT, "stats", "pages")
+POOL_COLUMN(compr, CTL_BYTES, "stats", "stored-bytes")
+POOL_COLUMN(min, CTL_BYTES, "limits", "min-size")
+POOL_COLUMN(max, CTL_BYTES, "limits", "max-size")
+POOL_COLUMN(weight, CTL_COUNT, "limits", "weight")
+POOL_COLUMN(stores, CTL_COUNT, "stats", "stores")
+POOL_COLUMN(loads, CTL_COUNT, "stats", "loads")
+POOL_COLUMN(hits, CTL_COUNT, "stats", "loads-hit")
+POOL_COLUMN(evicted, CTL_COUNT, "stats", "evicted")
+
+static void pool_client(gconstpointer row, CtlValue *value)
+{
+    client_name(((const CtlPool *)row)->client, value);
+}
+
+static void pool_store(gconstpointer row, CtlValue *value)
+{
+    client_store(((const CtlPool *)row)->client, value);
+}
+
+static void pool_name(gconstpointer row, CtlValue *value)
+{
+    set_text(value, ((const CtlPool *)row)->name);
+}
+
+static void pool_kind(gconstpointer row, CtlValue *value)
+{
+    set_text(value, ctl_get_string(((const CtlPool *)row)->info, "kind"));
+}
+
+static void pool_alg(gconstpointer row, CtlValue *value)
+{
+    set_text(value, ctl_get_string(((const CtlPool *)row)->info,
+                                   "compressor"));
+}
+
+/* What its limits are about. */
+static uint64_t pool_memory(const CtlPool *pool)
+{
+    return get_or_0(pool->info, "stats", "data-bytes") +
+           get_or_0(pool->info, "stats", "index-bytes");
+}
+
+static void pool_total(gconstpointer row, CtlValue *value)
+{
+    value->kind = CTL_BYTES;
+    value->number = pool_memory(row);
+}
+
+static uint64_t pool_size(const CtlPool *pool)
+{
+    return get_or_0(pool->info, "stats", "pages") * CTL_PAGE_SIZE;
+}
+
+static void pool_data(gconstpointer row, CtlValue *value)
+{
+    value->kind = CTL_BYTES;
+    value->number = pool_size(row);
+}
+
+static void pool_ratio(gconstpointer row, CtlValue *value)
+{
+    set_ratio(value, pool_size(row), pool_memory(row));
+}
+
+static void pool_use(gconstpointer row, CtlValue *value)
+{
+    set_percent(value, pool_memory(row),
+                get_or_0(((const CtlPool *)row)->info, "limits", "max-size"));
+}
+
+static void pool_refused(gconstpointer row, CtlValue *value)
+{
+    JsonObject *info = ((const CtlPool *)row)->info;
+    uint64_t asked = get_or_0(info, "stats", "stores");
+    uint64_t kept = get_or_0(info, "stats", "stores-ok");
+
+    value->kind = CTL_COUNT;
+    value->number = asked > kept ? asked - kept : 0;
+}
+
+static void pool_pid(gconstpointer row, CtlValue *value)
+{
+    client_pid(((const CtlPool *)row)->client, value);
+}
+
+static void pool_socket(gconstpointer row, CtlValue *value)
+{
+    client_socket(((const CtlPool *)row)->client, value);
+}
+
+const CtlColumn ctl_pool_columns[] = {
+    { "CLIENT", 1, true, pool_client, "name of the client" },
+    { "POOL", 2, true, pool_name, "number of the pool, for set --pool" },
+    { "STORE", 11, true, pool_store, "ID or QOM path of its store" },
+    { "KIND", 5, true, pool_kind,
+      "persistent, or ephemeral (the host may evict its pages)" },
+    { "PAGES", 12, false, pool_pages, "pages held" },
+    { "DATA", 9, false, pool_data, "size of these, as the guest sees them" },
+    { "COMPR", 15, false, pool_compr, "size of these, encoded" },
+    { "TOTAL", 3, false, pool_total, "memory of these and of their index" },
+    { "RATIO", 10, false, pool_ratio, "DATA divided by TOTAL" },
+    { "MIN", 7, false, pool_min, "memory kept for the pool" },
+    { "MAX", 4, false, pool_max, "limit of TOTAL" },
+    { "USE%", 0, false, pool_use, "TOTAL in per cent of MAX" },
+    { "WEIGHT", 8, false, pool_weight,
+      "what it keeps of the client's memory when pages are evicted" },
+    { "ALG", 6, true, pool_alg, "how pages are compressed that come" },
+    { "STORES", 16, false, pool_stores, "stores asked for" },
+    { "LOADS", 17, false, pool_loads, "loads asked for" },
+    { "HITS", 0, false, pool_hits, "loads answered with the page" },
+    { "REFUSED", 13, false, pool_refused, "stores that did not keep a page" },
+    { "EVICTED", 14, false, pool_evicted, "ephemeral pages evicted" },
+    { "PID", 18, false, pool_pid, "process that has the store" },
+    { "SOCKET", 19, true, pool_socket, "its QMP socket" },
     { NULL },
 };
 

@@ -37,8 +37,9 @@ typedef struct CtlColumn {
     const char *text;
 } CtlColumn;
 
-/* Both end with a column without a name. */
+/* All end with a column without a name. */
 extern const CtlColumn ctl_client_columns[];
+extern const CtlColumn ctl_pool_columns[];
 extern const CtlColumn ctl_store_columns[];
 
 /** CtlChoice: columns of a table, in order. */

@@ -61,6 +61,20 @@ bool ctl_size_parse(const char *text, uint64_t *bytes, GError **errp)
     return true;
 }
 
+bool ctl_id_parse(const char *text, uint64_t *id, GError **errp)
+{
+    bool hex = g_str_has_prefix(text, "0x") || g_str_has_prefix(text, "0X");
+
+    if (!g_ascii_string_to_unsigned(hex ? text + 2 : text, hex ? 16 : 10, 1,
+                                    G_MAXUINT64, id, NULL)) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
+                    "'%s' is no pool: write its number as in "
+                    "tmemctl list --pools, which begins with 0x", text);
+        return false;
+    }
+    return true;
+}
+
 char *ctl_printable(const char *text)
 {
     g_autofree char *valid = g_utf8_make_valid(text, -1);

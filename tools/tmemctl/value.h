@@ -15,6 +15,9 @@ char *ctl_size_str(uint64_t bytes, bool exact);
 /** ctl_size_parse() - "12.5M", "4G", "4096" as bytes */
 bool ctl_size_parse(const char *text, uint64_t *bytes, GError **errp);
 
+/** ctl_id_parse() - "0x280001" or decimal; never 0 */
+bool ctl_id_parse(const char *text, uint64_t *id, GError **errp);
+
 /** ctl_printable() - @text without what a terminal would obey */
 char *ctl_printable(const char *text);
 

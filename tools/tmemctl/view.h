@@ -46,6 +46,12 @@ typedef struct CtlClient {
     JsonObject *waiting;        /* what this was made from; NULL: a client */
 } CtlClient;
 
+typedef struct CtlPool {
+    const CtlClient *client;
+    JsonObject *info;
+    char name[sizeof("0x0123456789abcdef")];
+} CtlPool;
+
 typedef struct CtlView {
     gint64 time_us;             /* monotonic */
     GPtrArray *servers;         /* of CtlServer: those that answered */

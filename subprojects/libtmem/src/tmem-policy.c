@@ -38,6 +38,14 @@ const char *tmem_compressor_str(TmemCompressor compressor)
     return compressors[compressor].name;
 }
 
+char *tmem_codec_choice_str(const TmemCodecChoice *codec)
+{
+    const char *name = tmem_compressor_str(codec->compressor);
+
+    return codec->level ? g_strdup_printf("%s:%d", name, codec->level) :
+                          g_strdup(name);
+}
+
 int tmem_codec_level(const TmemCodecChoice *codec)
 {
     return codec->level ? codec->level :

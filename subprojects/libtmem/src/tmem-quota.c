@@ -204,6 +204,12 @@ uint64_t tmem_quota_giver(TmemClient *client)
 
 /* --- Limits --- */
 
+static bool no_such_pool(const TmemClient *client, uint64_t id, GError **errp)
+{
+    return tmem_error_set(errp, "client '%s' has no pool with ID 0x%"
+                          G_GINT64_MODIFIER "x", client->name, id);
+}
+
 static bool check_limits(TmemClient *client, const TmemPool *except,
                          const TmemLimits *limits, GError **errp)
 {
@@ -212,23 +218,26 @@ static bool check_limits(TmemClient *client, const TmemPool *except,
     uint64_t others = tmem_reserve_minimums_locked(client, except);
 
     if (limits->weight > TMEM_WEIGHT_MAX) {
-        return tmem_error_set(errp, "a pool of client '%s': weight %u is out "
-                              "of range; possible are 1 to %u", client->name,
+        return tmem_error_set(errp, "pool 0x%" G_GINT64_MODIFIER "x of client "
+                              "'%s': weight %u is out of range; possible are "
+                              "1 to %u", except->key, client->name,
                               limits->weight, TMEM_WEIGHT_MAX);
     }
     if (limits->max_bytes && limits->min_bytes > limits->max_bytes) {
-        return tmem_error_set(errp, "a pool of client '%s': the minimum of %"
-                              G_GUINT64_FORMAT " bytes is above the maximum of "
-                              "%" G_GUINT64_FORMAT " bytes", client->name,
-                              limits->min_bytes, limits->max_bytes);
+        return tmem_error_set(errp, "pool 0x%" G_GINT64_MODIFIER "x of client "
+                              "'%s': the minimum of %" G_GUINT64_FORMAT
+                              " bytes is above the maximum of %"
+                              G_GUINT64_FORMAT " bytes", except->key,
+                              client->name, limits->min_bytes,
+                              limits->max_bytes);
     }
     if (limits->min_bytes > size - MIN(others, size)) {
-        return tmem_error_set(errp, "a pool of client '%s': a minimum of %"
-                              G_GUINT64_FORMAT " bytes is more than the %"
-                              G_GUINT64_FORMAT " bytes of the client that the "
-                              "minimums of its other pools leave",
-                              client->name, limits->min_bytes,
-                              size - MIN(others, size));
+        return tmem_error_set(errp, "pool 0x%" G_GINT64_MODIFIER "x of client "
+                              "'%s': a minimum of %" G_GUINT64_FORMAT
+                              " bytes is more than the %" G_GUINT64_FORMAT
+                              " bytes of the client that the minimums of its "
+                              "other pools leave", except->key, client->name,
+                              limits->min_bytes, size - MIN(others, size));
     }
     return true;
 }
@@ -250,8 +259,24 @@ static void count_quota_locked(TmemClient *client, const TmemQuota *quota,
                      __ATOMIC_RELAXED);
 }
 
-bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
-                          const TmemLimits *limits, GError **errp)
+bool tmem_pool_get_limits(TmemClient *client, uint64_t id, TmemLimits *limits,
+                          GError **errp)
+{
+    const TmemPool *pool;
+
+    tmem_lock(&client->lock);
+    pool = tmem_pool_find(client, id);
+    if (pool) {
+        limits->min_bytes = pool->quota.min_bytes;
+        limits->max_bytes = pool->quota.max_bytes;
+        limits->weight = pool->quota.weight;
+    }
+    tmem_unlock(&client->lock);
+    return pool || no_such_pool(client, id, errp);
+}
+
+bool tmem_pool_change_limits(TmemClient *client, uint64_t id,
+                             const TmemLimits *limits, GError **errp)
 {
     TmemPool *pool;
     bool ok;
@@ -260,8 +285,7 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
     tmem_lock(&client->lock);
     pool = tmem_pool_find(client, id);
     ok = pool ? check_limits(client, pool, limits, errp) :
-                tmem_error_set(errp, "client '%s' has no pool with ID 0x%"
-                               G_GINT64_MODIFIER "x", client->name, id);
+                no_such_pool(client, id, errp);
     if (ok) {
         TmemQuota *quota = &pool->quota;
 
@@ -274,12 +298,31 @@ bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
         count_quota_locked(client, quota, 1);
     }
     tmem_unlock(&client->lock);
-    /* What is above a lowered maximum goes at once, if it may. */
-    while (ok && tmem_quota_is_full(&pool->quota, 1) &&
+    return ok;
+}
+
+void tmem_pool_evict_to_limits(TmemClient *client, uint64_t id)
+{
+    TmemPool *pool;
+
+    tmem_assert_unlocked();
+    /* Each time anew: the guest may destroy the pool meanwhile. */
+    while ((pool = tmem_pool_find(client, id)) &&
+           tmem_quota_is_full(&pool->quota, 1) &&
            tmem_quota_evict(client, id, 64 << 10)) {
         tmem_arena_trim(&client->store->arena);
     }
-    return ok;
+    tmem_event_freed(client);
+}
+
+bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
+                          const TmemLimits *limits, GError **errp)
+{
+    if (!tmem_pool_change_limits(client, id, limits, errp)) {
+        return false;
+    }
+    tmem_pool_evict_to_limits(client, id);
+    return true;
 }
 
 void tmem_quota_limits_locked(const TmemPool *pool, TmemLimits *limits)

@@ -4,6 +4,7 @@
  */
 #include <string.h>
 
+#include "tmem-policy.h"
 #include "tmem-store.h"
 #include "tmem-trust.h"
 
@@ -174,6 +175,14 @@ uint64_t tmem_client_persistent_pages(TmemClient *client)
     return pages;
 }
 
+/* As one would ask for it: the default level is none. */
+static TmemCodecChoice as_given(TmemCodecChoice codec)
+{
+    TmemCodecChoice plain = { .compressor = codec.compressor };
+
+    return codec.level == tmem_codec_level(&plain) ? plain : codec;
+}
+
 void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
                               void *opaque)
 {
@@ -190,6 +199,7 @@ void tmem_client_foreach_pool(TmemClient *client, TmemPoolFunc *func,
         };
 
         if (info.id) {
+            info.codec = as_given(info.codec);
             tmem_quota_limits_locked(pool, &info.limits);
             info.shared = pool->group;
             if (pool->group) {

@@ -92,6 +92,9 @@ bool tmem_codec_choice_parse(const char *text, TmemCodecChoice *codec,
                              GError **errp);
 const char *tmem_compressor_str(TmemCompressor compressor);
 
+/** The reverse: "lz4" or "zstd:3"; free with g_free(). */
+char *tmem_codec_choice_str(const TmemCodecChoice *codec);
+
 /* --- Store --- */
 
 typedef struct TmemStoreConfig {
@@ -160,6 +163,10 @@ uint64_t tmem_store_evict(TmemStore *store, uint64_t bytes);
  * for which there is no room to be written, which recompress_starved counts.  A
  * full store, or a client at its limit, keeps such room only if the policy's
  * recompress_idle_seconds is above 0.
+ *
+ * For programs that know of a quiet moment, and for tests.  QEMU's operators
+ * have no command for it: with recompress_idle_seconds upkeep does the same to
+ * the pages that are idle, by itself and within its share of a CPU.
  */
 uint64_t tmem_store_recompress(TmemStore *store);
 
@@ -422,9 +429,9 @@ typedef struct TmemPoolInfo {
     bool shared;
     uint8_t uuid[16];           /* of a shared pool, else zeros */
     uint8_t page_shift;
-    TmemLimits limits;
+    TmemLimits limits;          /* as they act */
     bool has_codec;             /* else that of the store */
-    TmemCodecChoice codec;
+    TmemCodecChoice codec;      /* that acts; level 0: the default one */
     TmemPoolStats stats;
 } TmemPoolInfo;
 
@@ -483,7 +490,30 @@ TmemStatus tmem_pool_join(TmemClient *client, const uint8_t uuid[16],
 bool tmem_pool_set_limits(TmemClient *client, uint64_t id,
                           const TmemLimits *limits, GError **errp);
 
-/** The codec of a pool; @codec NULL: that of the store. */
+/** As tmem_client_change_limits(): tmem_pool_evict_to_limits() must follow. */
+bool tmem_pool_change_limits(TmemClient *client, uint64_t id,
+                             const TmemLimits *limits, GError **errp);
+
+/** The eviction; any thread, as it may take seconds.  The pool may be gone. */
+void tmem_pool_evict_to_limits(TmemClient *client, uint64_t id);
+
+/**
+ * tmem_pool_get_limits() - the limits that were set, to change one of them
+ *
+ * 0 where none was set: TmemPoolInfo has what acts then.  Returns false and
+ * sets @errp to a sentence if there is no such pool.
+ */
+bool tmem_pool_get_limits(TmemClient *client, uint64_t id, TmemLimits *limits,
+                          GError **errp);
+
+/**
+ * tmem_pool_set_codec() - how pages are compressed that come from now on
+ * @codec: NULL: as the store's policy says, also when that changes
+ *
+ * Those that are there stay as they are; tmem_store_recompress() and upkeep
+ * see to them without regard to this.  Returns false, changing nothing, and
+ * sets @errp to a sentence if there is no such pool or no such level.
+ */
 bool tmem_pool_set_codec(TmemClient *client, uint64_t id,
                          const TmemCodecChoice *codec, GError **errp);
 

@@ -129,15 +129,15 @@ static void test_pool_contradictions(void)
         const char *sentence;
     } cases[] = {
         { { .min_bytes = 2, .max_bytes = 1 },
-          "a pool of client 'test': the minimum of 2 bytes is above the "
-          "maximum of 1 bytes" },
+          " of client 'test': the minimum of 2 bytes is above the maximum of "
+          "1 bytes" },
         { { .weight = TMEM_WEIGHT_MAX + 1 },
-          "a pool of client 'test': weight 10001 is out of range; possible "
-          "are 1 to 10000" },
+          " of client 'test': weight 10001 is out of range; possible are 1 "
+          "to 10000" },
         { { .min_bytes = 600 << 10 },
-          "a pool of client 'test': a minimum of 614400 bytes is more than "
-          "the 548576 bytes of the client that the minimums of its other "
-          "pools leave" },
+          " of client 'test': a minimum of 614400 bytes is more than the "
+          "548576 bytes of the client that the minimums of its other pools "
+          "leave" },
     };
     g_autoptr(GError) err = NULL;
     Fixture f;
@@ -146,9 +146,13 @@ static void test_pool_contradictions(void)
     g_assert_true(tmem_pool_set_limits(f.client, f.persistent,
         &(TmemLimits) { .min_bytes = 500000 }, NULL));
     for (unsigned i = 0; i < G_N_ELEMENTS(cases); i++) {
+        g_autofree char *sentence =
+            g_strdup_printf("pool 0x%" G_GINT64_MODIFIER "x%s", f.ephemeral,
+                            cases[i].sentence);
+
         g_assert_false(tmem_pool_set_limits(f.client, f.ephemeral,
                                             &cases[i].limits, &err));
-        g_assert_cmpstr(err->message, ==, cases[i].sentence);
+        g_assert_cmpstr(err->message, ==, sentence);
         g_clear_error(&err);
         g_assert_cmpuint(info_of(&f, f.ephemeral).limits.min_bytes, ==, 0);
     }
@@ -156,6 +160,60 @@ static void test_pool_contradictions(void)
                                         &err));
     g_assert_cmpstr(err->message, ==,
                     "client 'test' has no pool with ID 0x40000");
+    fixture_tear_down(&f);
+}
+
+/*
+ * One limit is changed, and the others stay what they were: none, not what none
+ * comes to at that moment.
+ */
+static void test_pool_one_limit(void)
+{
+    g_autoptr(GError) err = NULL;
+    TmemLimits limits = { 1, 1, 1 };
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 1u << 20);
+    g_assert_true(tmem_pool_get_limits(f.client, f.ephemeral, &limits, NULL));
+    g_assert_cmpuint(limits.min_bytes, ==, 0);
+    g_assert_cmpuint(limits.max_bytes, ==, 0);
+    g_assert_cmpuint(limits.weight, ==, 0);
+    limits.weight = 7;
+    g_assert_true(tmem_pool_change_limits(f.client, f.ephemeral, &limits,
+                                          NULL));
+    g_assert_cmpuint(info_of(&f, f.ephemeral).limits.max_bytes, ==, 1u << 20);
+    g_assert_true(tmem_client_set_limits(f.client,
+        &(TmemLimits) { .max_bytes = 2u << 20 }, NULL));
+    g_assert_cmpuint(info_of(&f, f.ephemeral).limits.max_bytes, ==, 2u << 20);
+    g_assert_cmpuint(info_of(&f, f.ephemeral).limits.weight, ==, 7);
+    g_assert_false(tmem_pool_get_limits(f.client, 0x40000, &limits, &err));
+    g_assert_cmpstr(err->message, ==,
+                    "client 'test' has no pool with ID 0x40000");
+    fixture_tear_down(&f);
+}
+
+/* A change alone drops nothing; what follows it does, if the pool is there. */
+static void test_pool_evict_to_limits(void)
+{
+    const TmemLimits limits = { .max_bytes = 100 << 10 };
+    uint64_t bytes;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    for (uint64_t i = 0; i < 200; i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, i / 50, i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    bytes = pool_bytes(&f, f.ephemeral);
+    g_assert_true(tmem_pool_change_limits(f.client, f.ephemeral, &limits,
+                                          NULL));
+    g_assert_cmpuint(pool_bytes(&f, f.ephemeral), ==, bytes);
+    tmem_pool_evict_to_limits(f.client, f.ephemeral);
+    g_assert_cmpuint(pool_bytes(&f, f.ephemeral), <=, limits.max_bytes);
+    g_assert_cmpuint(pool_bytes(&f, f.ephemeral), >, limits.max_bytes / 4);
+    bytes = f.ephemeral;
+    g_assert_cmpint(tmem_pool_destroy(f.client, bytes), ==, TMEM_STATUS_OK);
+    tmem_pool_evict_to_limits(f.client, bytes);
     fixture_tear_down(&f);
 }
 
@@ -374,6 +432,9 @@ int main(int argc, char **argv)
                     test_pool_maximum_spares_siblings);
     g_test_add_func("/tmem/limits/pool/contradictions",
                     test_pool_contradictions);
+    g_test_add_func("/tmem/limits/pool/one-limit", test_pool_one_limit);
+    g_test_add_func("/tmem/limits/pool/evict-to-limits",
+                    test_pool_evict_to_limits);
     g_test_add_func("/tmem/limits/pool/booking", test_pool_booking);
     g_test_add_func("/tmem/limits/pool/weights", test_pool_weights);
     g_test_add_func("/tmem/B8/hostile/client-pins-no-more-than-its-limit",
