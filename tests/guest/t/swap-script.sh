@@ -3,7 +3,8 @@
 #
 # The script of the Debian package, to be added as /bin/virtio-tmem-swap: it puts
 # the swap disk into use and out of it, overwrites nothing of anybody's, says in
-# one line what is wrong with bad input, and warns of what compresses twice.
+# one line what is wrong with bad input, warns of what compresses twice, and gives
+# back the disk it has put behind, whatever its setting names by then.
 
 set -e
 modprobe virtio_tmem frontswap=0 cleancache=0
@@ -77,9 +78,40 @@ VIRTIO_TMEM_BACKING="" virtio-tmem-swap start vtmem0
 virtio-tmem-swap stop vtmem0
 echo /dev/vda >$behind
 VIRTIO_TMEM_BACKING=/dev/nosuch virtio-tmem-swap start vtmem0
+dmesg | grep 'virtio_tmem: VIRTIO_TMEM_BACKING: /dev/vda is behind /dev/vtmem0, so /dev/nosuch cannot'
 [ "$(cat $behind)" = /dev/vda ]
 VIRTIO_TMEM_BACKING=/dev/nosuch virtio-tmem-swap stop vtmem0
 [ "$(cat $behind)" = /dev/vda ]
 echo none >$behind
+
+# The setting is changed or removed, and the unit restarted: stop sees the new one.
+is_behind() { [ "$(cat $behind)" = "$1" ] || { echo "$(cat $behind) is behind, not $1"; exit 1; }; }
+VIRTIO_TMEM_BACKING=/dev/vda virtio-tmem-swap start vtmem0
+is_behind /dev/vda
+VIRTIO_TMEM_BACKING=/dev/spill virtio-tmem-swap stop vtmem0
+is_behind none
+VIRTIO_TMEM_BACKING=/dev/spill virtio-tmem-swap start vtmem0
+is_behind /dev/spill
+virtio-tmem-swap stop vtmem0
+is_behind none
+[ ! -e /run/virtio-tmem/vtmem0.backing ]
+# A start that fails keeps no disk; one that was killed, none that nobody wants.
+blockdev --setro /dev/vtmem0
+refuses 'is not in use as swap' env VIRTIO_TMEM_BACKING=/dev/vda virtio-tmem-swap start vtmem0
+blockdev --setrw /dev/vtmem0
+is_behind none
+echo /dev/vda >/run/virtio-tmem/vtmem0.backing
+echo /dev/vda >$behind
+virtio-tmem-swap start vtmem0
+is_behind none
+virtio-tmem-swap stop vtmem0
+
+# Who has a disk behind, or is about to, is not told to set one.
+mkswap /dev/vda >/dev/null
+swapon /dev/vda
+lower() { virtio-tmem-swap check 2>&1 | grep 'swap of lower priority on /dev/vda'; }
+lower
+if VIRTIO_TMEM_BACKING=/dev/spill lower; then echo "a disk behind is configured"; exit 1; fi
+swapoff /dev/vda
 rmmod virtio_tmem
 checkpoint sane
