@@ -5,6 +5,8 @@
  * The pages live with the node.  A front end that goes on where another process
  * left off, the one before a crash for instance, reads what this node never
  * held: that must be an error and not zeros, until the guest resets its device.
+ * If it was here before and elsewhere meanwhile, or is another guest's, what
+ * the node holds is not what it has written last, and is an error as well.
  *
  * Which it is, its queues tell (block/export/vhost-user-blk-server.c).
  */
@@ -97,6 +99,33 @@ static void tmem_drop_all(BlockDriverState *bs)
 
 /* --- Front ends --- */
 
+/*
+ * Nothing that the node holds is what this front end expects there, until it
+ * has written to it: so it is marked, and stays for when the guest has reset
+ * its device.  Others may write meanwhile, in other threads.
+ */
+static void tmem_mark_before(BDRVTmemState *s)
+{
+    static const uint8_t marked[TMEM_PLACE__MAX] = {
+        [TMEM_PLACE_NONE] = TMEM_PLACE_NONE,
+        [TMEM_PLACE_ZERO] = TMEM_PLACE_NONE,
+        [TMEM_PLACE_STORE] = TMEM_PLACE_STORE_BEFORE,
+        [TMEM_PLACE_OVERFLOW] = TMEM_PLACE_OVERFLOW_BEFORE,
+        [TMEM_PLACE_LOST] = TMEM_PLACE_LOST,
+        [TMEM_PLACE_STORE_BEFORE] = TMEM_PLACE_STORE_BEFORE,
+        [TMEM_PLACE_OVERFLOW_BEFORE] = TMEM_PLACE_OVERFLOW_BEFORE,
+    };
+    int64_t pages = s->size / TMEM_PAGE_SIZE;
+
+    for (int64_t page = 0; page < pages; page++) {
+        uint8_t place = tmem_place(s, page);
+
+        if (marked[place] != place) {
+            qatomic_cmpxchg(&s->map[page], place, marked[place]);
+        }
+    }
+}
+
 static bool tmem_is_below(BlockDriverState *top, BlockDriverState *bs)
 {
     BdrvChild *child;
@@ -186,6 +215,7 @@ void tmem_front_end(BlockDriverState *bs, BdrvFrontEndEvent event)
     case BDRV_FRONT_END_RESUMED:
         trace_tmem_blk_past_unknown(bdrv_get_node_name(bs));
         qatomic_set(&s->past_unknown, true);
+        tmem_mark_before(s);
         break;
     }
 }

@@ -50,7 +50,7 @@ typedef struct TmemNodeState {
 #define PLACES_PER_BYTE (8 / PLACE_BITS)
 #define PLACE_MASK      ((1u << PLACE_BITS) - 1)
 
-QEMU_BUILD_BUG_ON(TMEM_PLACE_LOST > PLACE_MASK);
+QEMU_BUILD_BUG_ON(TMEM_PLACE__MAX > PLACE_MASK + 1);
 
 static int64_t tmem_pages(const BDRVTmemState *s)
 {
@@ -249,9 +249,14 @@ static int64_t tmem_restore_places(BDRVTmemState *s, const uint8_t *places,
         TmemPlace place = places[page / PLACES_PER_BYTE] >>
                           page % PLACES_PER_BYTE * PLACE_BITS & PLACE_MASK;
 
-        if (place == TMEM_PLACE_OVERFLOW && !has_overflow) {
+        if ((place == TMEM_PLACE_OVERFLOW ||
+             place == TMEM_PLACE_OVERFLOW_BEFORE) && !has_overflow) {
             place = TMEM_PLACE_LOST;
             lost++;
+        }
+        if (place >= TMEM_PLACE__MAX) {
+            /* Of a program that knows more places, and this one none of it. */
+            place = TMEM_PLACE_LOST;
         }
         if (place != TMEM_PLACE_NONE) {
             tmem_set_place(s, page, place);

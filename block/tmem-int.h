@@ -27,6 +27,13 @@ typedef enum TmemPlace {
     TMEM_PLACE_STORE,
     TMEM_PLACE_OVERFLOW,
     TMEM_PLACE_LOST,        /* refused: reading it is an error */
+    /*
+     * In the store, or on the overflow node, since before a front end came
+     * whose past is another: an error while past_unknown is set
+     */
+    TMEM_PLACE_STORE_BEFORE,
+    TMEM_PLACE_OVERFLOW_BEFORE,
+    TMEM_PLACE__MAX,
 } TmemPlace;
 
 struct BDRVTmemState {

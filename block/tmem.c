@@ -119,6 +119,24 @@ void tmem_put_context(BDRVTmemState *s, TmemContext *ctx)
 
 /* --- The map --- */
 
+/* Where a read finds a page: one of ZERO, STORE, OVERFLOW and LOST. */
+static TmemPlace tmem_readable_place(BDRVTmemState *s, int64_t page)
+{
+    TmemPlace place = tmem_place(s, page);
+    bool unknown = qatomic_read(&s->past_unknown);
+
+    switch (place) {
+    case TMEM_PLACE_NONE:
+        return unknown ? TMEM_PLACE_LOST : TMEM_PLACE_ZERO;
+    case TMEM_PLACE_STORE_BEFORE:
+        return unknown ? TMEM_PLACE_LOST : TMEM_PLACE_STORE;
+    case TMEM_PLACE_OVERFLOW_BEFORE:
+        return unknown ? TMEM_PLACE_LOST : TMEM_PLACE_OVERFLOW;
+    default:
+        return place;
+    }
+}
+
 /* How many pages from @page on, of @pages, are at the same place. */
 static int64_t tmem_run(BDRVTmemState *s, int64_t page, int64_t pages)
 {
@@ -197,13 +215,7 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
         int64_t run = tmem_run(s, page, end - page);
         size_t at = qiov_offset + page * TMEM_PAGE_SIZE - offset;
 
-        switch (tmem_place(s, page)) {
-        case TMEM_PLACE_NONE:
-            if (qatomic_read(&s->past_unknown)) {
-                ret = -EIO;
-                break;
-            }
-            /* fallthrough */
+        switch (tmem_readable_place(s, page)) {
         case TMEM_PLACE_ZERO:
             qemu_iovec_memset(qiov, at, 0, run * TMEM_PAGE_SIZE);
             break;
@@ -369,9 +381,11 @@ tmem_co_pdiscard(BlockDriverState *bs, int64_t offset, int64_t bytes)
         case TMEM_PLACE_ZERO:
             break;
         case TMEM_PLACE_STORE:
+        case TMEM_PLACE_STORE_BEFORE:
             tmem_drop_stored(s, page, run);
             break;
         case TMEM_PLACE_OVERFLOW:
+        case TMEM_PLACE_OVERFLOW_BEFORE:
             /* Only to give space back: the map is what counts. */
             bdrv_co_pdiscard(s->overflow, page * TMEM_PAGE_SIZE,
                              run * TMEM_PAGE_SIZE);
@@ -425,9 +439,7 @@ tmem_co_block_status(BlockDriverState *bs, bool want_zero, int64_t offset,
     *pnum = tmem_run(s, page, bytes / TMEM_PAGE_SIZE) * TMEM_PAGE_SIZE;
     *map = offset;
     *file = bs;
-    if (tmem_place(s, page) == TMEM_PLACE_ZERO ||
-        (tmem_place(s, page) == TMEM_PLACE_NONE &&
-         !qatomic_read(&s->past_unknown))) {
+    if (tmem_readable_place(s, page) == TMEM_PLACE_ZERO) {
         return BDRV_BLOCK_ZERO;
     }
     return BDRV_BLOCK_DATA | BDRV_BLOCK_OFFSET_VALID;
