@@ -82,6 +82,44 @@ static void check_guest(GPtrArray *findings, const CtlClient *client)
     }
 }
 
+/* One that has a maximum of its own; that of its client is looked at there. */
+static void check_pool(GPtrArray *findings, const CtlClient *client,
+                       JsonObject *pool)
+{
+    uint64_t bytes = get(pool, "stats", "data-bytes") +
+                     get(pool, "stats", "index-bytes");
+    uint64_t max = get(pool, "limits", "max-size");
+    uint64_t refused = get(pool, "stats", "stores-quota");
+    uint64_t id = get(pool, NULL, "id");
+    g_autofree char *max_str = ctl_size_str(max, false);
+
+    if (refused && max < get(client->info, "stats", "max-bytes") &&
+        bytes >= max / 20 * 19) {
+        ctl_finding_add(findings, true, "pool-at-limit",
+            g_strdup_printf("pool 0x%" G_GINT64_MODIFIER "x of client %s is at "
+                            "its limit of %s, and %" G_GUINT64_FORMAT
+                            " stores were refused for it", id, client->name,
+                            max_str, refused),
+            g_strdup_printf("tmemctl set %s --pool=0x%" G_GINT64_MODIFIER
+                            "x max-size=SIZE", client->name, id));
+    }
+}
+
+static void check_pools(GPtrArray *findings, const CtlClient *client)
+{
+    JsonArray *pools = ctl_get_array(client->info, "pools");
+    guint n = ctl_array_length(pools);
+    guint i;
+
+    for (i = 0; i < n; i++) {
+        JsonObject *pool = ctl_array_object(pools, i);
+
+        if (pool) {
+            check_pool(findings, client, pool);
+        }
+    }
+}
+
 static void check_client(GPtrArray *findings, const CtlClient *client)
 {
     uint64_t bytes = get(client->info, "stats", "bytes");
@@ -112,6 +150,7 @@ static void check_client(GPtrArray *findings, const CtlClient *client)
                             client->name),
             g_strdup_printf("tmemctl thaw %s", client->name));
     }
+    check_pools(findings, client);
     check_guest(findings, client);
 }
 

@@ -29,7 +29,8 @@
     X(stores_raw, CUMULATIVE, OPS, "stores kept as they are")                 \
     X(stores_shared, CUMULATIVE, OPS, "stores kept by the trust group")       \
     X(stores_nospc, CUMULATIVE, OPS, "stores refused: store full")            \
-    X(stores_quota, CUMULATIVE, OPS, "stores refused: limit of the client")   \
+    X(stores_quota, CUMULATIVE, OPS,                                          \
+      "stores refused: limit of the client or the pool")                      \
     X(stores_host_share, CUMULATIVE, OPS,                                     \
       "stores refused: share of the host's memory")                           \
     X(stores_too_large, CUMULATIVE, OPS, "stores refused: incompressible")    \
