@@ -81,6 +81,25 @@ static bool vhost_user_tmem_check_ram(MemoryRegion *mr, Error **errp)
 }
 
 /*
+ * Whether the guest uses what is in the memory device as its RAM, which it swaps
+ * out.  A persistent one has an image, which is none, and an enclave's pages
+ * leave it by no request.  Of a kind that is not known here, it does.
+ */
+static bool vhost_user_tmem_is_ram(Object *obj)
+{
+    static const char *const others[] = {
+        "nvdimm", "virtio-pmem-pci-base", "sgx-epc",
+    };
+
+    for (int i = 0; i < ARRAY_SIZE(others); i++) {
+        if (object_dynamic_cast(obj, others[i])) {
+            return false;
+        }
+    }
+    return true;
+}
+
+/*
  * A DIMM, or another device whose memory the guest uses as its RAM.  Pages of
  * it would be in requests that no server can carry out, which ends the
  * connection and loses all that the guest has swapped out.
@@ -90,7 +109,8 @@ static bool vhost_user_tmem_check_memory_device(Object *obj, Error **errp)
     Object *mem = object_property_get_link(obj, "memdev", NULL);
     const char *wrong;
 
-    if (!mem || !object_dynamic_cast(mem, TYPE_MEMORY_BACKEND)) {
+    if (!mem || !object_dynamic_cast(mem, TYPE_MEMORY_BACKEND) ||
+        !vhost_user_tmem_is_ram(obj)) {
         return true;
     }
     wrong = vhost_user_tmem_what_is_wrong(
@@ -147,8 +167,9 @@ static bool vhost_user_tmem_check_memory(Error **errp)
 }
 
 /*
- * What is left then is no RAM of the guest, like the memory of ivshmem, of
- * which no page is swapped out: the server does without, and does not hang up.
+ * What is left then is no RAM of the guest, like the memory of ivshmem or of an
+ * NVDIMM, of which no page is swapped out: the server does without, and does not
+ * hang up.
  */
 static bool vhost_user_tmem_takes_memory(struct vhost_dev *dev,
                                          MemoryRegion *mr)
