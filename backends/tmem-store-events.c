@@ -6,11 +6,14 @@
  * it says is noted here and sent from the main loop.  Of what changes to and
  * fro each second is told once, as it is then.  What the host does to the store
  * is also logged, for whoever looks after this process and has no QMP.
+ *
+ * Threads that serve guests wait for the lock, so that nothing is sent or
+ * logged with it held, and nothing is logged that waits for a reader.
  */
 #include "qemu/osdep.h"
 #include "qapi/qapi-events-tmem.h"
-#include "qemu/error-report.h"
 #include "qemu/lockable.h"
+#include "qemu/peer-report.h"
 #include "qemu/timer.h"
 #include "tmem-store-internal.h"
 
@@ -38,6 +41,7 @@ struct TmemStoreEvents {
     char *store;                /* its name, also when it is deleted already */
     TmemStore *libtmem;
     uint64_t given_back;        /* for pressure, when that was last told */
+    PeerReports reports;        /* of pressure */
     QEMUTimer *timer;
     QemuMutex lock;             /* guards the notes */
     QTAILQ_HEAD(, TmemNote) notes;
@@ -87,8 +91,10 @@ static void tmem_event(TmemEvent event, TmemClient *client, void *opaque)
 
     if (event == TMEM_EVENT_PRESSURE_LOST) {
         /* What its counter says, too; for whoever looks after this process. */
-        warn_report("tmem-store '%s': the kernel stopped watching the host's"
-                    " memory pressure; this is tried again", events->store);
+        peer_warn_report(&events->reports,
+                         "tmem-store '%s': the kernel stopped watching the"
+                         " host's memory pressure; this is tried again",
+                         events->store);
         return;
     }
     QEMU_LOCK_GUARD(&events->lock);
@@ -110,14 +116,16 @@ static void tmem_pressure_log(TmemStoreEvents *events, bool active)
 
     tmem_store_get_stats(events->libtmem, &stats);
     if (active) {
-        info_report("tmem-store '%s': the host is short of memory, ephemeral"
-                    " pages are given back", events->store);
+        peer_info_report(&events->reports,
+                         "tmem-store '%s': the host is short of memory,"
+                         " ephemeral pages are given back", events->store);
     } else {
         size = g_format_size_full(stats.pressure_bytes - events->given_back,
                                   G_FORMAT_SIZE_IEC_UNITS);
-        info_report("tmem-store '%s': the host is no longer short of memory,"
-                    " %s of ephemeral pages were given back", events->store,
-                    size);
+        peer_info_report(&events->reports,
+                         "tmem-store '%s': the host is no longer short of"
+                         " memory, %s of ephemeral pages were given back",
+                         events->store, size);
         events->given_back = stats.pressure_bytes;
     }
 }
@@ -144,11 +152,14 @@ static void tmem_note_send(TmemStoreEvents *events, const TmemNote *note)
     }
 }
 
-/* In the main loop: sends what is due, and comes again for what is not. */
-static void tmem_events_timer(void *opaque)
+/*
+ * Marks a note that is due at @now_ns as told, and fills in @due as it was
+ * before; its client is to be freed.  False if there is none: the timer comes
+ * again for what is due later.
+ */
+static bool tmem_note_take(TmemStoreEvents *events, int64_t now_ns,
+                           TmemNote *due)
 {
-    TmemStoreEvents *events = opaque;
-    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
     TmemNote *note;
 
     QEMU_LOCK_GUARD(&events->lock);
@@ -163,9 +174,25 @@ static void tmem_events_timer(void *opaque)
             timer_mod_anticipate_ns(events->timer, due_ns);
             continue;
         }
-        tmem_note_send(events, note);
+        *due = *note;
+        due->client = g_strdup(note->client);
         note->told = note->now;
         note->told_ns = now_ns;
+        return true;
+    }
+    return false;
+}
+
+/* In the main loop. */
+static void tmem_events_timer(void *opaque)
+{
+    TmemStoreEvents *events = opaque;
+    int64_t now_ns = qemu_clock_get_ns(QEMU_CLOCK_REALTIME);
+    TmemNote due;
+
+    while (tmem_note_take(events, now_ns, &due)) {
+        tmem_note_send(events, &due);
+        g_free(due.client);
     }
 }
 

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages that a peer causes, which means harm or is out of order
+ * Messages that a peer causes, which means harm or is out of order, or that
+ * the state of the host causes over and over
  */
 #include "qemu/osdep.h"
 #ifdef CONFIG_POSIX
@@ -78,5 +79,14 @@ void peer_warn_report(PeerReports *reports, const char *fmt, ...)
 
     va_start(ap, fmt);
     peer_report(reports, warn_report, fmt, ap);
+    va_end(ap);
+}
+
+void peer_info_report(PeerReports *reports, const char *fmt, ...)
+{
+    va_list ap;
+
+    va_start(ap, fmt);
+    peer_report(reports, info_report, fmt, ap);
     va_end(ap);
 }

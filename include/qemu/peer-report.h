@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * Messages that a peer causes, which means harm or is out of order
+ * Messages that a peer causes, which means harm or is out of order, or that
+ * the state of the host causes over and over
  *
- * It can cause any number of them.  error_report() would write them all, and
+ * There can be any number of them.  error_report() would write them all, and
  * wait for whoever reads them: a log fills its disk, and a pipe that nobody
  * reads stops the thread, and with it other peers or the monitor.
  */
@@ -12,7 +13,10 @@
 /* Messages about one peer that are shown in a second. */
 #define PEER_REPORTS_PER_SECOND     10
 
-/* One for each peer, or for each server of one at a time; zeros at first. */
+/*
+ * One for each peer, for each server of one at a time, or for each thing of the
+ * host's that is watched; zeros at first.
+ */
 typedef struct PeerReports {
     int64_t second;             /* of the monotonic clock */
     unsigned shown;             /* in that second */
@@ -39,6 +43,16 @@ void G_GNUC_PRINTF(2, 3) peer_error_report(PeerReports *reports,
  * The same for a warning.
  */
 void G_GNUC_PRINTF(2, 3) peer_warn_report(PeerReports *reports,
+                                          const char *fmt, ...);
+
+/**
+ * peer_info_report:
+ * @reports: of the peer
+ * @fmt: as for info_report()
+ *
+ * The same for what is no harm.
+ */
+void G_GNUC_PRINTF(2, 3) peer_info_report(PeerReports *reports,
                                           const char *fmt, ...);
 
 #endif /* QEMU_PEER_REPORT_H */

@@ -81,9 +81,9 @@ static bool vhost_user_tmem_check_ram(MemoryRegion *mr, Error **errp)
 }
 
 /*
- * Whether the guest uses what is in the memory device as its RAM, which it swaps
- * out.  A persistent one has an image, which is none, and an enclave's pages
- * leave it by no request.  Of a kind that is not known here, it does.
+ * Whether the guest uses what is in the memory device as its RAM, which it
+ * swaps out.  A persistent one has an image, which is none, and an enclave's
+ * pages leave it by no request.  Of a kind that is not known here, it does.
  */
 static bool vhost_user_tmem_is_ram(Object *obj)
 {
@@ -167,9 +167,9 @@ static bool vhost_user_tmem_check_memory(Error **errp)
 }
 
 /*
- * What is left then is no RAM of the guest, like the memory of ivshmem or of an
- * NVDIMM, of which no page is swapped out: the server does without, and does not
- * hang up.
+ * What is left then is no RAM of the guest, like the memory of ivshmem or of
+ * an NVDIMM, of which no page is swapped out: the server does without, and does
+ * not hang up.
  */
 static bool vhost_user_tmem_takes_memory(struct vhost_dev *dev,
                                          MemoryRegion *mr)
