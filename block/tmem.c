@@ -486,6 +486,25 @@ static bool tmem_get_on_disconnect(BDRVTmemState *s, QemuOpts *opts,
     return !*errp;
 }
 
+static void tmem_no_pool(BDRVTmemState *s, TmemStatus status, Error **errp)
+{
+    const char *client = tmem_client_name(s->client);
+    g_autofree char *store = tmem_store_object_id(s->store);
+    TmemClientStats stats;
+
+    tmem_client_get_stats(s->client, &stats);
+    if (status != TMEM_STATUS_QUOTA) {
+        error_setg(errp, "the tmem-store '%s' has no room for another pool:"
+                   " make it larger", store);
+    } else if (stats.pools >= TMEM_CLIENT_POOLS_MAX) {
+        error_setg(errp, "client '%s' has %u pools, and can have no more: give"
+                   " the node another client", client, TMEM_CLIENT_POOLS_MAX);
+    } else {
+        error_setg(errp, "client '%s' has no room for another pool: its"
+                   " max-size is too small", client);
+    }
+}
+
 static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
 {
     BDRVTmemState *s = bs->opaque;
@@ -501,8 +520,14 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
         .credit = TMEM_CLIENT_CREDIT_DEFAULT,
     };
     GError *err = NULL;
+    TmemStatus status;
     TmemContext *ctx;
 
+    if (!weight && qemu_opt_get(opts, TMEM_OPT_WEIGHT)) {
+        error_setg(errp, "client '%s': weight 0 is out of range; possible are"
+                   " 1 to %d", config.name, TMEM_WEIGHT_MAX);
+        return false;
+    }
     s->client = tmem_store_client_get(s->store, &config, TMEM_DOOR_BLOCK, errp);
     if (!s->client) {
         return false;
@@ -513,8 +538,9 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
         return false;
     }
     tmem_put_context(s, ctx);
-    if (tmem_pool_create_host(s->client, &s->pool) != TMEM_STATUS_OK) {
-        error_setg(errp, "the tmem-store has no room for another pool");
+    status = tmem_pool_create_host(s->client, &s->pool);
+    if (status != TMEM_STATUS_OK) {
+        tmem_no_pool(s, status, errp);
         return false;
     }
     return true;
