@@ -189,11 +189,17 @@ static bool check_header(const StreamHeader *header, uint64_t file_bytes,
     if (header->byte_order != TMEM_STREAM_BYTE_ORDER) {
         return refuse(errp, "the stream is of another kind of host");
     }
-    if (header->version != TMEM_STREAM_VERSION ||
-        header->page_shift != TMEM_PAGE_SHIFT) {
-        return refuse(errp, "the stream has a version that this program does "
-                      "not know; start the program that goes with the one "
-                      "that wrote it");
+    if (header->version != TMEM_STREAM_VERSION) {
+        g_autofree char *what = g_strdup_printf(
+            "the stream is of version %u, and this program knows version %u "
+            "only; before an update like this, let the guests take back what "
+            "they have in the store (swapoff)", header->version,
+            TMEM_STREAM_VERSION);
+
+        return refuse(errp, what);
+    }
+    if (header->page_shift != TMEM_PAGE_SHIFT) {
+        return refuse(errp, "the pages in the stream are of another size");
     }
     unsummed.sum = 0;
     if (header->sum != tmem_stream_sum(0, &unsummed, sizeof(unsummed))) {

@@ -24,6 +24,13 @@
 #define TMEM_STREAM_MAGIC       "tmemsave"
 #define TMEM_STREAM_USED        "tmemused"
 #define TMEM_STREAM_MAGIC_BYTES 8
+
+/*
+ * A stream of another version is refused as a whole: its pages are lost, as in
+ * a crash, and reads of them are I/O errors.  No version has been released yet,
+ * so none but the last one is read; from the first release on, a change comes
+ * with a reader of what that release writes.
+ */
 #define TMEM_STREAM_VERSION     3
 #define TMEM_STREAM_ALIGN       4096
 #define TMEM_STREAM_BUNDLES_MAX 16384
