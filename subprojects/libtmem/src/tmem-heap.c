@@ -74,12 +74,19 @@ bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
 
 static void segment_put_locked(TmemArena *arena, uint32_t nr);
 
-/* Slots of pages whose entries went bad: nothing leads to them any more. */
+/*
+ * Slots of pages whose entries went bad: nothing leads to them any more.  Tests
+ * want to know of any other that is left.
+ */
 static void take_back_locked(TmemHeap *heap)
 {
     TmemArena *arena = heap->arena;
 
-    for (uint32_t nr = 0; heap->nr_segments && nr < arena->nr_segments; nr++) {
+#ifdef TMEM_DEBUG
+    g_assert(!heap->nr_segments ||
+             __atomic_load_n(&heap->has_lost, __ATOMIC_RELAXED));
+#endif
+    for (uint32_t nr = 0; heap->nr_segments && nr < arena->nr_virgin; nr++) {
         const TmemSegment *seg = &arena->segments[nr];
 
         if (seg->in_use && seg->heap == heap) {

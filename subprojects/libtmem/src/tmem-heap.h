@@ -144,6 +144,7 @@ struct TmemHeap {
         uint32_t nr;
     } order[TMEM_SPACE__MAX];
     uint64_t left_bytes;    /* the time of tmem-ghosts.h; atomic */
+    bool has_lost;          /* see tmem_heap_note_lost(); atomic */
 
     TmemTrust *trust;       /* whose contents are in it; NULL: pages are */
 };
@@ -160,9 +161,16 @@ bool tmem_heap_init(TmemHeap *heap, TmemArena *arena, const char *name,
 /**
  * tmem_heap_destroy() - free an empty heap
  *
- * Waits for evictors that just empty its last segments.  No slot may be in use.
+ * Waits for evictors that just empty its last segments.  No slot may be in use
+ * but those that tmem_heap_note_lost() told of.
  */
 void tmem_heap_destroy(TmemHeap *heap);
+
+/** Memory went bad: a slot may stay in use that nothing leads to any more. */
+static inline void tmem_heap_note_lost(TmemHeap *heap)
+{
+    __atomic_store_n(&heap->has_lost, true, __ATOMIC_RELAXED);
+}
 
 static inline TmemClass *tmem_heap_class(const TmemHeap *heap, TmemSpace space,
                                          uint32_t class_nr)

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "tmem-client.h"
+#include "tmem-codec.h"
 #include "tmem-hash.h"
 #include "tmem-hist.h"
 #include "tmem-index.h"
@@ -313,15 +314,25 @@ static void drop_reference(TmemIndex *index, const TmemNode *node,
     }
 }
 
+/* @ref: what tmem_index_slot() said of @entry, which is gone */
+static void free_slot(TmemIndex *index, TmemHeap *heap, TmemEntry entry,
+                      TmemRef ref)
+{
+    if (ref) {
+        tmem_heap_free(index->arena, ref);
+    } else if (tmem_entry_kind(entry) != TMEM_KIND_FILL32 ||
+               !tmem_codec_made(entry)) {
+        tmem_heap_note_lost(heap);
+    }
+}
+
 static void free_record(TmemIndex *index, const TmemNode *node,
                         TmemEntry entry, TmemDelta *delta)
 {
     TmemRef ref = tmem_index_slot(index, node, entry);
 
     tmem_index_account(index, entry, -1, delta);
-    if (ref) {
-        tmem_heap_free(index->arena, ref);
-    }
+    free_slot(index, &node->pool->client->heap, entry, ref);
 }
 
 static void drop_record(TmemIndex *index, const TmemNode *node,
@@ -662,13 +673,13 @@ void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
 void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
                        unsigned pos, TmemDelta *delta)
 {
-    TmemRef ref = tmem_index_slot(index, node,
-                                  *tmem_node_entry(index, node, pos));
+    TmemEntry entry = *tmem_node_entry(index, node, pos);
+    TmemRef ref = tmem_index_slot(index, node, entry);
+    TmemHeap *heap = &node->pool->client->heap;
 
+    /* The node may be gone then. */
     tmem_index_evict(index, shard, node, pos, delta);
-    if (ref) {
-        tmem_heap_free(index->arena, ref);
-    }
+    free_slot(index, heap, entry, ref);
 }
 
 void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,

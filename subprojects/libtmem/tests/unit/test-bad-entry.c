@@ -259,6 +259,26 @@ static void test_next_process(void)
     }
 }
 
+/* Who forgets to free a slot cannot hide behind entries that went bad. */
+static void test_leak(void)
+{
+    if (g_test_subprocess()) {
+        TmemStatus why;
+        Fixture f;
+
+        fixture_set_up(&f, FIXTURE_SIZE, 0);
+        fill(&f, false);
+        g_assert_cmpuint(tmem_heap_alloc(&f.client->heap,
+                                         TMEM_SPACE_PERSISTENT, 100, false,
+                                         &why), !=, 0);
+        take_down(&f);
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_failed();
+    g_test_trap_assert_stderr("*heap->nr_segments*");
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -269,5 +289,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/bad-entry/fill", test_fill);
     g_test_add_func("/tmem/bad-entry/next-process", test_next_process);
     g_test_add_func("/tmem/bad-entry/upkeep", test_others_that_read);
+    g_test_add_func("/tmem/bad-entry/leak-is-none", test_leak);
     return g_test_run();
 }
