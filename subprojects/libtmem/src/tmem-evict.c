@@ -170,6 +170,7 @@ typedef struct Hold {
     uint32_t nr_records;    /* emptied in all holds */
     bool notes_ghosts;
     uint64_t giver;         /* only this pool's pages go; 0: anybody's */
+    bool has_given;         /* something of its went */
     bool has_left;          /* something for which there was no other place */
     TmemNode *node;         /* that @key is of */
     TmemKey key;
@@ -330,6 +331,7 @@ static void evict_slot(TmemStore *store, TmemVictim *victim, Hold *hold,
         spare_slot(store, hold, node, owner);
         return;
     }
+    hold->has_given = true;
     if (hold->pool != pool) {
         hold_book(hold);
         hold->pool = pool;
@@ -414,6 +416,29 @@ static bool walk_segment(TmemStore *store, TmemVictim *victim, bool of_index,
 }
 
 /*
+ * What is spared has the segment for itself: room that the giver makes is not
+ * for what is in there.  Empties one of the giver's segments.
+ */
+static bool empty_givers(TmemStore *store, TmemHeap *heap, Hold *hold)
+{
+    TmemArena *arena = &store->arena;
+    uint32_t nr = tmem_quota_segment(tmem_client_of_heap(heap), hold->giver);
+    TmemVictim victim;
+    bool walked;
+
+    tmem_lock(&arena->lock);
+    if (nr == TMEM_SEGMENT_NONE || !arena->segments[nr].in_use ||
+        arena->segments[nr].heap != heap || arena->segments[nr].victim ||
+        arena->segments[nr].space == TMEM_SPACE_PERSISTENT) {
+        tmem_unlock(&arena->lock);
+        return false;
+    }
+    tmem_victim_begin(arena, nr, &victim);
+    walked = walk_segment(store, &victim, false, hold);
+    return tmem_victim_end(arena, &victim, walked);
+}
+
+/*
  * Empties the segment, as far as one operation may.  Where pools have limits of
  * their own, one of them gives, and what others have in the segment moves into
  * what was free, or comes free as that pool gives more.
@@ -428,13 +453,17 @@ static bool empty_segment(TmemStore *store, TmemVictim *victim, bool of_index,
         .notes_ghosts = notes_ghosts, .giver = tmem_quota_giver(client),
     };
     bool walked = walk_segment(store, victim, of_index, &hold);
+    bool freed = false;
 
-    if (hold.has_left) {
+    if (hold.has_left && !hold.has_given) {
+        freed = empty_givers(store, victim->heap, &hold);
+    }
+    if (hold.has_left && !freed) {
         tmem_quota_evict_client(client, 1ull << arena->segment_shift);
         hold.has_left = false;
         walked &= walk_segment(store, victim, of_index, &hold);
     }
-    return tmem_victim_end(arena, victim, walked);
+    return tmem_victim_end(arena, victim, walked) || freed;
 }
 
 /* The same for a segment of what a trust group keeps. */
@@ -542,32 +571,61 @@ bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries)
 
 /* --- For the operator --- */
 
-/* As evict_one(), but waits for others that are at work, within reason. */
-static bool evict_one_surely(TmemStore *store, TmemHeap *heap, TmemWish *wish)
+/* What @heap holds; NULL: all heaps. */
+static uint64_t held_bytes(TmemArena *arena, const TmemHeap *heap)
 {
-    unsigned busy = 0;
+    uint64_t bytes;
 
-    while (busy < BUSY_MAX) {
+    tmem_lock(&arena->lock);
+    bytes = heap ? heap->bytes : arena->heaps_bytes;
+    tmem_unlock(&arena->lock);
+    return bytes;
+}
+
+/*
+ * As evict_one(), until @bytes came free or @nr segments, waiting for others
+ * that are at work, within reason.  Not only the segments that were to be
+ * emptied come free: what is spared may keep one of these, while pages that
+ * went for it leave others empty.
+ * @busy: segments, since one was emptied, that were not: a guest whose memory
+ *        comes and goes keeps nobody at this for ever
+ *
+ * Returns whether anything came free.
+ */
+static bool evict_some(TmemStore *store, TmemHeap *heap, TmemWish *wish,
+                       uint64_t bytes, uint64_t nr, unsigned *busy)
+{
+    uint64_t before = held_bytes(&store->arena, heap), held = before;
+    unsigned busy_before = *busy;
+    bool any = false;
+
+    while (nr && *busy < BUSY_MAX && before - MIN(held, before) < bytes) {
         switch (evict_one(store, heap, wish, true)) {
         case TMEM_EVICTED_FREED:
-            return true;
+            nr--;
+            *busy = busy_before = 0;
+            any = true;
+            break;
         case TMEM_EVICTED_BUSY:
             sched_yield();
-            busy++;
+            ++*busy;
             break;
         default:
-            return false;
+            nr = 0;
+            break;
         }
+        held = held_bytes(&store->arena, heap);
     }
-    return false;
+    return any || (*busy > busy_before && held < before);
 }
 
 void tmem_evict_to_limit(TmemClient *client)
 {
     TmemWish wish = {};
+    unsigned busy = 0;
 
     while (tmem_heap_over_limit(&client->heap) &&
-           evict_one_surely(client->store, &client->heap, &wish)) {
+           evict_some(client->store, &client->heap, &wish, 1, 1, &busy)) {
         /* one segment a time */
     }
 }
@@ -578,20 +636,18 @@ uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
     TmemArena *arena = &store->arena;
     uint64_t returned = tmem_arena_trim_bytes(arena, bytes);
     TmemWish wish = {};
+    unsigned busy = 0;
     bool more = true;
 
     while (more && returned < bytes) {
         uint64_t wanted = ((bytes - returned - 1) >> arena->segment_shift) + 1;
-        uint32_t nr = 0;
 
         /* Several together: memory of neighbours goes at once. */
-        while (nr < MIN(wanted, TMEM_TRIM_BATCH) &&
-               evict_one_surely(store, heap, &wish)) {
-            nr++;
-        }
-        if (!nr) {
+        if (!evict_some(store, heap, &wish, bytes - returned,
+                        MIN(wanted, TMEM_TRIM_BATCH), &busy)) {
             more = past_minimums && !wish.past_minimums && !heap;
             wish.past_minimums = true;
+            busy = 0;
         }
         returned += tmem_arena_trim_bytes(arena, bytes - returned);
     }

@@ -129,6 +129,30 @@ bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes)
     return freed;
 }
 
+uint32_t tmem_quota_segment(TmemClient *client, uint64_t id)
+{
+    TmemIndex *index = &client->store->index;
+    uint32_t segment = TMEM_SEGMENT_NONE;
+    TmemNode *head;
+    TmemKey key;
+
+    if (!oldest_object(client, id, &key)) {
+        return TMEM_SEGMENT_NONE;
+    }
+    tmem_lock(&key.shard->lock);
+    head = tmem_pool_is(key.pool, id) ? tmem_index_find_head(index, &key) :
+                                        NULL;
+    for (uint64_t left = head ? head->bitmap : 0;
+         left && segment == TMEM_SEGMENT_NONE; left &= left - 1) {
+        TmemEntry *entry = tmem_node_entry(index, head, __builtin_ctzll(left));
+        TmemRef ref = tmem_index_slot(index, head, *entry);
+
+        segment = ref ? tmem_arena_segment_of(index->arena, ref) : segment;
+    }
+    tmem_unlock(&key.shard->lock);
+    return segment;
+}
+
 static int64_t above_minimum(const TmemQuota *quota)
 {
     return bytes_of(quota) - (int64_t)__atomic_load_n(&quota->min_bytes,

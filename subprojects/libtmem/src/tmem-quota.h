@@ -71,6 +71,14 @@ bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes);
  */
 uint64_t tmem_quota_giver(TmemClient *client);
 
+/**
+ * tmem_quota_segment() - a segment with a page of the pool's oldest object
+ *
+ * No lock held, so it may be another's by now.  TMEM_SEGMENT_NONE if the object
+ * has no records, or the pool no object.
+ */
+uint32_t tmem_quota_segment(TmemClient *client, uint64_t id);
+
 /** Whether the pool holds @bytes above its minimum; any lock, or none. */
 bool tmem_quota_can_give(const TmemQuota *quota, int64_t bytes);
 

@@ -301,6 +301,86 @@ static void test_operator(void)
     fixture_tear_down(&c.f);
 }
 
+/* A cache at its minimum, and one that gives as it has none. */
+typedef struct Giver {
+    Fixture f;
+    uint64_t spared;
+    uint64_t giver;
+} Giver;
+
+/*
+ * @turns: in how many the two are stored: with 1, those that are spared have
+ *         the oldest segments for themselves
+ */
+static void giver_set_up(Giver *g, TestPage spared_sort, unsigned turns)
+{
+    fixture_set_up(&g->f, 32u << 20, 0);
+    g->spared = new_pool(&g->f, TMEM_POOL_EPHEMERAL);
+    g->giver = new_pool(&g->f, TMEM_POOL_EPHEMERAL);
+    for (uint64_t turn = 0; turn < turns; turn++) {
+        for (uint64_t i = 0; i < 1800; i++) {
+            TmemHandle h = test_handle(g->spared, i / 100, i);
+
+            if (i % turns == turn) {
+                g_assert_cmpint(test_store(g->f.ctx, h, spared_sort, i), ==,
+                                TMEM_STATUS_OK);
+            }
+        }
+        for (uint64_t i = 0; i < 9000; i++) {
+            TmemHandle h = test_handle(g->giver, i / 100, i);
+
+            if (i % turns == turn) {
+                g_assert_cmpint(test_store(g->f.ctx, h, TEST_PAGE_TEXT, i), ==,
+                                TMEM_STATUS_OK);
+            }
+        }
+    }
+    g_assert_true(tmem_pool_set_limits(g->f.client, g->spared,
+        &(TmemLimits) { .min_bytes = bytes_of(g->f.client, g->spared) }, NULL));
+}
+
+/* The operator takes @bytes, one way or the other. */
+static void giver_take(Giver *g, uint64_t bytes, bool by_limit)
+{
+    uint64_t segment = 1ull << g->f.store->arena.segment_shift;
+    uint64_t had = bytes_of(g->f.client, g->giver), lost;
+    TmemLimits limits = {
+        .max_bytes = tmem_heap_bytes(&g->f.client->heap) - bytes,
+    };
+
+    if (by_limit) {
+        g_assert_true(tmem_client_set_limits(g->f.client, &limits, NULL));
+        g_assert_false(tmem_heap_over_limit(&g->f.client->heap));
+    } else {
+        g_assert_cmpuint(tmem_client_evict(g->f.client, bytes), >=, bytes);
+    }
+    lost = had - bytes_of(g->f.client, g->giver);
+    g_test_message("of %" G_GUINT64_FORMAT " KiB, %" G_GUINT64_FORMAT
+                   " KiB were to go and %" G_GUINT64_FORMAT " KiB went",
+                   had >> 10, bytes >> 10, lost >> 10);
+    g_assert_cmpuint(lost, <=, bytes + 2 * segment);
+    g_assert_cmpuint(stats_of(g->f.client, g->spared).evicted, ==, 0);
+}
+
+/*
+ * Caught: where what is spared had segments for itself, the giver lost as much
+ * as another holds for each of these that was looked at, in the end all it had;
+ * then what was spared went as well.
+ */
+static void test_little(void)
+{
+    static const uint64_t goals[] = { 32 << 10, 256 << 10, 1 << 20 };
+
+    for (unsigned i = 0; i < 8 * G_N_ELEMENTS(goals); i++) {
+        Giver g;
+
+        giver_set_up(&g, i & 1 ? TEST_PAGE_NOISE : TEST_PAGE_TEXT,
+                     i & 2 ? 100 : 1);
+        giver_take(&g, goals[i / 8], i & 4);
+        fixture_tear_down(&g.f);
+    }
+}
+
 /* Weights count for whoever asks, not at the client's limit only. */
 static void test_weights(void)
 {
@@ -362,6 +442,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/minimums/evict/full-store", test_full_store);
     g_test_add_func("/tmem/minimums/evict/own-limit", test_own_limit);
     g_test_add_func("/tmem/minimums/evict/operator", test_operator);
+    g_test_add_func("/tmem/minimums/evict/little", test_little);
     g_test_add_func("/tmem/minimums/evict/weights", test_weights);
     g_test_add_func("/tmem/minimums/maximum-of-client",
                     test_maximum_of_client);
