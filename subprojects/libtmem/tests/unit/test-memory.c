@@ -212,6 +212,69 @@ static void test_locked_later(gconstpointer opaque)
     g_test_trap_assert_passed();
 }
 
+/* Unmapped, by "another thread", when what is around is about to be locked */
+static uint8_t *holes[2];
+
+/* In the place of the C library's, for libtmem too. */
+int mlock2(const void *addr, size_t bytes, unsigned int flags)
+{
+    const uint8_t *start = addr;
+
+    for (unsigned i = 0; i < G_N_ELEMENTS(holes); i++) {
+        if (holes[i] && start <= holes[i] && holes[i] < start + bytes) {
+            munmap(holes[i], getpagesize());
+            holes[i] = NULL;
+            break;
+        }
+    }
+    return syscall(SYS_mlock2, addr, bytes, flags);
+}
+
+/* What is behind memory that goes meanwhile is locked, too. */
+static void holes_process(bool on_fault)
+{
+    const size_t page = getpagesize(), bytes = 64 * page;
+    /* Before, between and behind the holes. */
+    const size_t parts[][2] = { { 0, 9 }, { 10, 39 }, { 40, 64 } };
+    uint8_t *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE,
+                      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    Fixture f;
+
+    g_assert_true(p != MAP_FAILED);
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    holes[0] = p + 9 * page;
+    holes[1] = p + 39 * page;
+    g_assert_cmpint(tmem_mlock_process(on_fault), ==, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(holes); i++) {
+        g_assert_null(holes[i]);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(parts); i++) {
+        uint8_t *start = p + parts[i][0] * page;
+        size_t length = (parts[i][1] - parts[i][0]) * page;
+        g_autofree char *first = vm_flags(start);
+        g_autofree char *last = vm_flags(start + length - page);
+
+        g_assert_nonnull(strstr(first, " lo "));
+        g_assert_nonnull(strstr(last, " lo "));
+        g_assert_cmpuint(resident_at(start, length), ==, on_fault ? 0 : length);
+    }
+    fixture_tear_down(&f);
+}
+
+static void test_locked_holes(gconstpointer opaque)
+{
+    if (g_test_subprocess()) {
+        holes_process(GPOINTER_TO_INT(opaque));
+        return;
+    }
+    if (!mlock_works()) {
+        g_test_skip("cannot lock memory");
+        return;
+    }
+    g_test_trap_subprocess(NULL, 0, 0);
+    g_test_trap_assert_passed();
+}
+
 static void limited_process(void)
 {
     struct rlimit limit;
@@ -387,6 +450,10 @@ int main(int argc, char **argv)
                          GINT_TO_POINTER(false), test_locked_later);
     g_test_add_data_func("/tmem/memory/locked-later/on-fault",
                          GINT_TO_POINTER(true), test_locked_later);
+    g_test_add_data_func("/tmem/memory/locked-holes/filled",
+                         GINT_TO_POINTER(false), test_locked_holes);
+    g_test_add_data_func("/tmem/memory/locked-holes/on-fault",
+                         GINT_TO_POINTER(true), test_locked_holes);
     g_test_add_func("/tmem/memory/locked-limit", test_locked_limit);
     g_test_add_func("/tmem/memory/resident", test_resident);
     g_test_add_func("/tmem/memory/largest", test_largest);
