@@ -259,6 +259,8 @@ unsigned int vtmem_area_build(struct vtmem_job *job, struct virtio_tmem_op *ops)
 {
 	unsigned int i;
 
+	lockdep_assert_held(&vtmem_area_queue(job->area, job->page)->lock);
+
 	switch (job->op) {
 	case VIRTIO_TMEM_OP_LOAD:
 		return vtmem_build_load(job, ops);
@@ -277,6 +279,8 @@ void vtmem_area_posted(struct vtmem_queue *q, struct vtmem_job *job)
 {
 	unsigned int i;
 
+	lockdep_assert_held(&q->lock);
+
 	if (job->op == VIRTIO_TMEM_OP_LOAD)
 		return;
 	vtmem_pending_clear(q, job->area, job->page, job->nr);
@@ -293,6 +297,8 @@ void vtmem_area_posted(struct vtmem_queue *q, struct vtmem_job *job)
 void vtmem_area_refuse(struct vtmem_queue *q, struct vtmem_job *job, u8 status)
 {
 	unsigned int i;
+
+	lockdep_assert_held(&q->lock);
 
 	switch (job->op) {
 	case VIRTIO_TMEM_OP_STORE:
@@ -369,6 +375,8 @@ void vtmem_area_answer(struct vtmem_queue *q, struct vtmem_job *job,
 		       const struct virtio_tmem_op *op, unsigned int i,
 		       u8 status, bool latest)
 {
+	lockdep_assert_held(&q->lock);
+
 	switch (op->op) {
 	case VIRTIO_TMEM_OP_STORE:
 		/* No answer to a store, and for the disk a page of zeros. */

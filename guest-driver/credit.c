@@ -136,6 +136,8 @@ static struct vtmem_copy *vtmem_copy_find(struct vtmem_queue *q,
 bool vtmem_copy_exists(struct vtmem_queue *q, struct vtmem_area *area,
 		       unsigned long page)
 {
+	lockdep_assert_held(&q->lock);
+
 	return q->ahead && vtmem_copy_find(q, area, page);
 }
 
@@ -152,6 +154,8 @@ void vtmem_copy_kill(struct vtmem_queue *q, struct vtmem_area *area,
 {
 	struct vtmem_copy *copy;
 
+	lockdep_assert_held(&q->lock);
+
 	if (!q->ahead)
 		return;
 	copy = vtmem_copy_find(q, area, page);
@@ -167,6 +171,8 @@ void vtmem_copy_kill(struct vtmem_queue *q, struct vtmem_area *area,
 bool vtmem_copy_load(struct vtmem_queue *q, struct vtmem_job *job)
 {
 	struct vtmem_copy *copy;
+
+	lockdep_assert_held(&q->lock);
 
 	if (!q->ahead || job->nr != 1)
 		return false;
@@ -278,6 +284,8 @@ bool vtmem_batch_close(struct vtmem_queue *q)
 /* The open batch goes into the ring when the queue is run. */
 void vtmem_batch_is_due(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (q->ahead)
 		q->ahead->due = q->ahead->open;
 }
@@ -285,12 +293,16 @@ void vtmem_batch_is_due(struct vtmem_queue *q)
 /* Closes the open batch if it is due; false if that did not work. */
 bool vtmem_batch_run(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	return !q->ahead || !q->ahead->due || vtmem_batch_close(q);
 }
 
 /* Along with a kick that happens anyway. */
 void vtmem_batch_piggyback(struct vtmem_queue *q, unsigned int least)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (q->ahead && q->ahead->open && q->ahead->open->nr >= least)
 		vtmem_batch_close(q);
 }
@@ -304,6 +316,8 @@ bool vtmem_batch_before(struct vtmem_queue *q, struct vtmem_area *area,
 {
 	struct vtmem_batch *batch = q->ahead ? q->ahead->open : NULL;
 	unsigned int i;
+
+	lockdep_assert_held(&q->lock);
 
 	if (!batch || batch->area != area)
 		return true;
@@ -344,6 +358,8 @@ static void vtmem_batch_drop(struct vtmem_queue *q, bool keep)
 /* The area goes, and nobody wants its pages. */
 void vtmem_ahead_drop_area(struct vtmem_queue *q, struct vtmem_area *area)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (q->ahead && q->ahead->open && q->ahead->open->area == area)
 		vtmem_batch_drop(q, false);
 }
@@ -351,6 +367,8 @@ void vtmem_ahead_drop_area(struct vtmem_queue *q, struct vtmem_area *area)
 /* The device is gone: its credit is, too.  Those who wait need not. */
 void vtmem_ahead_abort(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (!q->ahead)
 		return;
 	if (q->ahead->open)
@@ -365,6 +383,8 @@ unsigned int vtmem_ahead_nr_unanswered(struct vtmem_queue *q)
 {
 	struct vtmem_ahead *ahead = q->ahead;
 	unsigned int i, nr = 0;
+
+	lockdep_assert_held(&q->lock);
 
 	for (i = 0; ahead && i < VTMEM_BATCHES; i++)
 		nr += ahead->batch[i].nr;

@@ -28,6 +28,8 @@ void vtmem_eph_flush_end(struct vtmem_queue *q,
 	unsigned int i;
 	u8 status;
 
+	lockdep_assert_held(&q->lock);
+
 	vtmem_resp_note(q->dev, &wire->resp, len);
 	for (i = 0; i < flush->nr_ops; i++) {
 		if (wire->ops[i].op == VIRTIO_TMEM_OP_INVALIDATE)
@@ -98,6 +100,8 @@ static bool vtmem_eph_post_flush(struct vtmem_queue *q)
 /* Posts notes as far as possible. */
 void vtmem_eph_flush_notes(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	while (vtmem_eph_post_flush(q))
 		;
 }
@@ -118,6 +122,8 @@ vtmem_eph_find_note(struct vtmem_eph_queue *eq, const struct vtmem_eph *pool,
 	struct vtmem_eph_note *note;
 	unsigned int i;
 
+	lockdep_assert_held(&eq->q->lock);
+
 	for (i = 0; i < eq->nr_notes; i++) {
 		note = vtmem_eph_note_at(eq, i);
 		if (vtmem_eph_same_object(note, pool, name))
@@ -132,6 +138,8 @@ void vtmem_eph_note(struct vtmem_queue *q, struct vtmem_eph *pool,
 {
 	struct vtmem_eph_queue *eq = q->eph;
 	struct vtmem_eph_note *note;
+
+	lockdep_assert_held(&q->lock);
 
 	/* Pages go by the dozen before the file they are of. */
 	if (eq->nr_notes) {
@@ -160,6 +168,8 @@ void vtmem_eph_drop_notes(struct vtmem_queue *q, struct vtmem_eph *pool)
 {
 	struct vtmem_eph_queue *eq = q->eph;
 	unsigned int i, kept = 0;
+
+	lockdep_assert_held(&q->lock);
 
 	for (i = 0; i < eq->nr_notes; i++)
 		if (vtmem_eph_note_at(eq, i)->pool != pool)

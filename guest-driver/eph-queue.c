@@ -31,6 +31,8 @@ void vtmem_eph_op(struct virtio_tmem_op *op, u8 type,
 /* Nothing of the pool may be believed any more; any context. */
 void vtmem_eph_spoil(struct vtmem_queue *q, struct vtmem_eph *pool)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (cmpxchg(&pool->state, VTMEM_EPH_LIVE, VTMEM_EPH_SPOILED) !=
 	    VTMEM_EPH_LIVE)
 		return;
@@ -43,6 +45,8 @@ bool vtmem_eph_add(struct vtmem_queue *q, struct vtmem_token *token,
 		   struct scatterlist **sgs, unsigned int out,
 		   unsigned int in)
 {
+	lockdep_assert_held(&q->lock);
+
 	return q->state == VTMEM_RUNNING && q->vq->num_free >= out + in &&
 	       !vtmem_token_add(q, token, sgs, out, in);
 }
@@ -64,6 +68,8 @@ u8 vtmem_eph_status(const struct virtio_tmem_resp *resp,
 void vtmem_eph_slot_free(struct vtmem_eph_queue *eq,
 			 struct vtmem_eph_slot *slot)
 {
+	lockdep_assert_held(&eq->q->lock);
+
 	list_add(&slot->node, &eq->slots);
 	eq->nr_free++;
 	wake_up(&eq->room);
@@ -89,6 +95,8 @@ bool vtmem_eph_post(struct vtmem_queue *q, struct vtmem_eph_slot *slot,
 	struct scatterlist head, data, tail, *sgs[3];
 	struct vtmem_eph_wire *wire = slot->wire;
 	unsigned int out = 0, in = 0;
+
+	lockdep_assert_held(&q->lock);
 
 	if (op == VIRTIO_TMEM_OP_STORE &&
 	    (q->state != VTMEM_RUNNING || !vtmem_eph_store_fits(q)))
@@ -233,7 +241,8 @@ int vtmem_eph_queue_alloc(struct vtmem_queue *q)
 		eq->slot[i].page = alloc_page(GFP_KERNEL);
 		if (!eq->slot[i].page)
 			return -ENOMEM;
-		vtmem_eph_slot_free(eq, &eq->slot[i]);
+		list_add(&eq->slot[i].node, &eq->slots);
+		eq->nr_free++;
 	}
 	for (i = 0; i < VTMEM_EPH_FLUSHES; i++) {
 		eq->flush[i].token.end = vtmem_eph_flush_end;

@@ -44,6 +44,8 @@ void vtmem_pending_clear(struct vtmem_queue *q, struct vtmem_area *area,
 	struct vtmem_object *obj = vtmem_object(area, page);
 	unsigned int i = vtmem_in_object(page), end = i + nr;
 
+	lockdep_assert_held(&q->lock);
+
 	for_each_set_bit_from(i, obj->pending, end) {
 		__clear_bit(i, obj->pending);
 		q->nr_pending--;
@@ -58,6 +60,8 @@ bool vtmem_pending_promote(struct vtmem_queue *q, struct vtmem_job *job)
 {
 	struct vtmem_object *obj = vtmem_object(job->area, job->page);
 	unsigned int first = vtmem_in_object(job->page);
+
+	lockdep_assert_held(&q->lock);
 
 	if (find_next_bit(obj->pending, first + job->nr, first) >=
 	    first + job->nr)
@@ -99,6 +103,8 @@ unsigned int vtmem_pending_gather(struct vtmem_queue *q,
 	struct vtmem_object *obj, *next;
 	unsigned int nr = 0, max = q->dev->max_batch;
 
+	lockdep_assert_held(&q->lock);
+
 	*areap = NULL;
 	list_for_each_entry_safe(obj, next, &q->dirty, node) {
 		if (*areap && obj->area != *areap)
@@ -123,6 +129,8 @@ void vtmem_pending_gathered(struct vtmem_queue *q, struct vtmem_area *area,
 {
 	unsigned int i;
 
+	lockdep_assert_held(&q->lock);
+
 	for (i = 0; i < nr_ops; i++)
 		vtmem_pending_clear(q, area, vtmem_op_page(&ops[i]),
 				    ops[i].op == VIRTIO_TMEM_OP_INVALIDATE ?
@@ -133,6 +141,8 @@ void vtmem_pending_gathered(struct vtmem_queue *q, struct vtmem_area *area,
 void vtmem_pending_drop(struct vtmem_queue *q, struct vtmem_area *only)
 {
 	struct vtmem_object *obj, *next;
+
+	lockdep_assert_held(&q->lock);
 
 	list_for_each_entry_safe(obj, next, &q->dirty, node) {
 		if (only && obj->area != only)

@@ -111,6 +111,8 @@ bool vtmem_prefetch_take(struct vtmem_queue *q, struct vtmem_job *job)
 	unsigned long page;
 	unsigned int i;
 
+	lockdep_assert_held(&q->lock);
+
 	for (i = 0; i < job->nr; i++) {
 		page = job->page + i;
 		if (vtmem_page(job->area, page) == VTMEM_HOST &&
@@ -171,6 +173,8 @@ unsigned int vtmem_prefetch_plan(struct vtmem_queue *q, struct vtmem_job *job,
 	struct vtmem_area *area = job->area;
 	struct vtmem_entry *entry;
 
+	lockdep_assert_held(&q->lock);
+
 	/* Not beyond the object: the next one is another queue's. */
 	if (!vtmem_in_object(page))
 		return 0;
@@ -199,6 +203,8 @@ unsigned int vtmem_prefetch_plan(struct vtmem_queue *q, struct vtmem_job *job,
 
 struct scatterlist *vtmem_prefetch_sg(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	return q->prefetch->sg;
 }
 
@@ -208,6 +214,8 @@ void vtmem_prefetch_posted(struct vtmem_queue *q, struct vtmem_area *area,
 {
 	struct vtmem_entry *entry;
 	unsigned int i;
+
+	lockdep_assert_held(&q->lock);
 
 	for (i = 0; i < nr; i++) {
 		entry = vtmem_entry(q, vtmem_op_page(&ops[i]));
@@ -222,6 +230,8 @@ void vtmem_prefetch_arrived(struct vtmem_queue *q, struct vtmem_area *area,
 			    const struct virtio_tmem_op *op, u8 status)
 {
 	struct vtmem_entry *entry = vtmem_entry(q, vtmem_op_page(op));
+
+	lockdep_assert_held(&q->lock);
 
 	q->stats[VTMEM_LOADS]++;
 	q->stats[VTMEM_PREFETCHES]++;
@@ -241,6 +251,8 @@ void vtmem_prefetch_kill(struct vtmem_queue *q, struct vtmem_area *area,
 {
 	struct vtmem_entry *entry = vtmem_entry(q, page);
 
+	lockdep_assert_held(&q->lock);
+
 	if (entry->page != page || entry->area != area)
 		return;
 	if (entry->state == VTMEM_ENTRY_COMING)
@@ -254,6 +266,8 @@ void vtmem_prefetch_purge(struct vtmem_queue *q, struct vtmem_area *only)
 {
 	struct vtmem_prefetch *pf = q->prefetch;
 	unsigned int i;
+
+	lockdep_assert_held(&q->lock);
 
 	for (i = 0; i < VTMEM_PREFETCH_ENTRIES; i++)
 		if (!only || pf->entries[i].area == only)

@@ -19,6 +19,8 @@
 /* A free slot for a request with @nr_sg pieces of pages, or NULL. */
 struct vtmem_slot *vtmem_slot_get(struct vtmem_queue *q, unsigned int nr_sg)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (q->vq->num_free < nr_sg + 2)
 		return NULL;
 	return list_first_entry_or_null(&q->free, struct vtmem_slot, node);
@@ -73,6 +75,8 @@ void vtmem_resp_note(struct vtmem_dev *dev, const struct virtio_tmem_resp *resp,
 /* The host's answer to a store, in the counters. */
 void vtmem_count_store(struct vtmem_queue *q, u8 status)
 {
+	lockdep_assert_held(&q->lock);
+
 	q->stats[VTMEM_STORES]++;
 	switch (status) {
 	case VIRTIO_TMEM_S_OK:
@@ -94,6 +98,8 @@ int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
 		    struct scatterlist **sgs, unsigned int out, unsigned int in)
 {
 	int err;
+
+	lockdep_assert_held(&q->lock);
 
 	/* GFP_ATOMIC: spinlock held; without indirect descriptors not used. */
 	err = virtqueue_add_sgs(q->vq, sgs, out, in, token, GFP_ATOMIC);
@@ -119,6 +125,8 @@ void vtmem_slots_supersede(struct vtmem_queue *q, struct vtmem_area *area,
 	struct vtmem_job *job;
 	unsigned long first, end;
 
+	lockdep_assert_held(&q->lock);
+
 	if (!q->nr_busy)
 		return;
 	for (slot = q->slots; slot < q->slots + VTMEM_SLOTS; slot++) {
@@ -143,6 +151,8 @@ int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	struct scatterlist head, tail, *sgs[4];
 	unsigned int out = 0, in = 0;
 	int err;
+
+	lockdep_assert_held(&q->lock);
 
 	vtmem_wire_init(wire, nr_ops);
 	sg_init_one(&head, &wire->req,

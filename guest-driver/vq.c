@@ -80,6 +80,8 @@ static int vtmem_post_job(struct vtmem_queue *q, struct vtmem_job *job)
 	struct vtmem_slot *slot;
 	unsigned int nr_ops, nr_ahead;
 
+	lockdep_assert_held(&q->lock);
+
 	/* A load comes after all invalidates noted for its pages. */
 	if (job->op == VIRTIO_TMEM_OP_LOAD) {
 		while (vtmem_pending_promote(q, job))
@@ -134,6 +136,8 @@ static void vtmem_flush_later(struct vtmem_queue *q)
 /* The ring to notify, or NULL.  The caller holds the queue's lock. */
 struct virtqueue *vtmem_kick_prepare(struct vtmem_queue *q)
 {
+	lockdep_assert_held(&q->lock);
+
 	if (!q->nr_unkicked || q->state != VTMEM_RUNNING)
 		return NULL;
 	if (q->nr_pending >= VTMEM_PIGGYBACK)
@@ -157,6 +161,8 @@ struct virtqueue *vtmem_queue_run(struct vtmem_queue *q,
 	struct vtmem_job *job;
 	bool closed;
 	int ret;
+
+	lockdep_assert_held(&q->lock);
 
 	if (q->state != VTMEM_RUNNING)
 		return NULL;
