@@ -221,8 +221,7 @@ static int vtmem_cc_create(struct vtmem_cc_pool *pool, __le64 *host)
 	int err = -EROFS;
 
 	eph->shared = false;
-	if (uuid_is_null(&pool->uuid) ||
-	    !virtio_has_feature(eph->dev->vdev, VIRTIO_TMEM_F_SHARED))
+	if (uuid_is_null(&pool->uuid) || !eph->dev->eph->shared)
 		return vtmem_pool_create_ephemeral(eph->dev, host);
 	if (pool->unchanging) {
 		err = vtmem_pool_join(eph->dev, &pool->uuid, host);
@@ -534,9 +533,7 @@ static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
 	if (vtmem_cc_dev)
 		return "another device serves it";
 	/* It is there if this device has served it before, or was about to. */
-	if (!dev->eph &&
-	    vtmem_eph_alloc(dev, virtio_has_feature(dev->vdev,
-						    VIRTIO_TMEM_F_EXCLUSIVE)))
+	if (!dev->eph && vtmem_eph_alloc(dev))
 		return "not enough memory";
 	return NULL;
 }

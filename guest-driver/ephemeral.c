@@ -50,6 +50,7 @@
 #include <linux/jhash.h>
 #include <linux/rcupdate.h>
 #include <linux/slab.h>
+#include <linux/virtio_config.h>
 #include <linux/vmalloc.h>
 
 #include "ephemeral.h"
@@ -397,10 +398,10 @@ void vtmem_eph_free(struct vtmem_dev *dev)
 }
 
 /*
- * Memory for ephemeral pages; after an error there is none.
- * @exclusive: the device knows loads that take the page away.
+ * Memory for ephemeral pages; after an error there is none.  The caller keeps
+ * dev->vdev from going.
  */
-int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive)
+int vtmem_eph_alloc(struct vtmem_dev *dev)
 {
 	struct vtmem_eph_dev *maps;
 	int err = -ENOMEM;
@@ -412,7 +413,9 @@ int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive)
 	if (!maps)
 		return -ENOMEM;
 	dev->eph = maps;
-	maps->exclusive = exclusive;
+	maps->exclusive = virtio_has_feature(dev->vdev,
+					     VIRTIO_TMEM_F_EXCLUSIVE);
+	maps->shared = virtio_has_feature(dev->vdev, VIRTIO_TMEM_F_SHARED);
 	maps->nr_pages = roundup_pow_of_two(min(totalram_pages(), BIT(27)) *
 					    VTMEM_EPH_PAGE_FACTOR);
 	maps->objects = vzalloc(BIT(VTMEM_EPH_OBJECT_BITS) / BITS_PER_BYTE);

@@ -310,7 +310,9 @@ struct vtmem_eph_dev {
 	unsigned long *objects;
 	unsigned long *pages;
 	unsigned int nr_pages;		/* bits, a power of 2 */
-	bool exclusive;			/* the device knows exclusive loads */
+	/* What the device knows, also when it is gone. */
+	bool exclusive;			/* exclusive loads */
+	bool shared;			/* pools shared by several guests */
 };
 
 enum vtmem_eph_state {
@@ -579,7 +581,7 @@ static inline unsigned int vtmem_ahead_nr_unanswered(struct vtmem_queue *q)
 
 /* ephemeral.c */
 #ifdef CONFIG_VTMEM_CLEANCACHE
-int vtmem_eph_alloc(struct vtmem_dev *dev, bool exclusive);
+int vtmem_eph_alloc(struct vtmem_dev *dev);
 void vtmem_eph_free(struct vtmem_dev *dev);
 void vtmem_eph_store(struct vtmem_eph *pool, const struct vtmem_eph_name *name,
 		     struct page *page);
