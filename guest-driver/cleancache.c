@@ -54,7 +54,8 @@
  * spoiled, which anybody may take (ephemeral.c), and during system sleep, when
  * no work runs.  vtmem_cc_work_mutex serialises the works, which wait for the
  * host, and may be held when vtmem_cc_mutex is taken, which guards the device and
- * is all that a mount takes.  vtmem_cc_register_mutex comes before the kernel's
+ * is all that a mount takes.  vtmem_eph_dev.nr_live is guarded by
+ * vtmem_cc_work_mutex.  vtmem_cc_register_mutex comes before the kernel's
  * locks of mounted file systems (s_umount), so it is taken with no other held.
  */
 #include <linux/blkdev.h>
@@ -93,7 +94,6 @@ struct vtmem_cc_pool {
 static DEFINE_XARRAY_ALLOC(vtmem_cc_pools);	/* by id */
 static u32 vtmem_cc_next_id;
 static DEFINE_MUTEX(vtmem_cc_work_mutex);
-static unsigned int vtmem_cc_nr_live;	/* pools on the host */
 
 static DEFINE_MUTEX(vtmem_cc_mutex);
 static struct vtmem_dev *vtmem_cc_dev;	/* for new pools; referenced */
@@ -132,14 +132,14 @@ static void vtmem_cc_drop(struct vtmem_cc_pool *pool)
 	vtmem_eph_drain(eph);
 	vtmem_pool_destroy(eph->dev, eph->host);
 	WRITE_ONCE(eph->state, VTMEM_EPH_NONE);
-	vtmem_cc_nr_live--;
+	eph->dev->eph->nr_live--;
 }
 
 /*
- * Has the pool that was idle the longest give up its place on the host.  Returns
- * whether there is one that does.
+ * Has the pool of @dev that was idle the longest give up its place on the host.
+ * Returns whether there is one that does.
  */
-static bool vtmem_cc_make_room(void)
+static bool vtmem_cc_make_room(struct vtmem_dev *dev)
 {
 	struct vtmem_cc_pool *pool, *oldest = NULL;
 	unsigned long id;
@@ -149,7 +149,8 @@ static bool vtmem_cc_make_room(void)
 
 	rcu_read_lock();
 	xa_for_each(&vtmem_cc_pools, id, pool)
-		if (pool->eph.state != VTMEM_EPH_NONE &&
+		if (pool->eph.dev == dev &&
+		    pool->eph.state != VTMEM_EPH_NONE &&
 		    time_after(jiffies, pool->eph.used + VTMEM_CC_IDLE) &&
 		    (!oldest || time_before(pool->eph.used, oldest->eph.used)))
 			oldest = pool;
@@ -161,7 +162,7 @@ static bool vtmem_cc_make_room(void)
 /* The host has refused a pool: it is asked less and less often. */
 static void vtmem_cc_refused(struct vtmem_cc_pool *pool, int err)
 {
-	bool room = err == -ENOSPC && vtmem_cc_make_room();
+	bool room = err == -ENOSPC && vtmem_cc_make_room(pool->eph.dev);
 
 	WRITE_ONCE(pool->retry_at,
 		   jiffies + (room ? VTMEM_CC_RETRY_MIN : pool->retry));
@@ -262,7 +263,7 @@ static void vtmem_cc_make(struct vtmem_cc_pool *pool)
 	}
 	pool->retry = VTMEM_CC_RETRY_MIN;
 	pool->refused = 0;
-	if (!vtmem_cc_nr_live++)
+	if (!eph->dev->eph->nr_live++)
 		vtmem_eph_clear_maps(eph->dev);
 	eph->host = host;
 	eph->used = jiffies;
@@ -657,7 +658,7 @@ void vtmem_cleancache_reset(struct vtmem_dev *dev)
 			WRITE_ONCE(pool->eph.state, VTMEM_EPH_SPOILED);
 			vtmem_eph_drain(&pool->eph);
 			WRITE_ONCE(pool->eph.state, VTMEM_EPH_NONE);
-			vtmem_cc_nr_live--;
+			dev->eph->nr_live--;
 		}
 	mutex_unlock(&vtmem_cc_work_mutex);
 	vtmem_eph_cancel_work(dev);

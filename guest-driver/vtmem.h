@@ -313,6 +313,7 @@ struct vtmem_eph_dev {
 	/* What the device knows, also when it is gone. */
 	bool exclusive;			/* exclusive loads */
 	bool shared;			/* pools shared by several guests */
+	unsigned int nr_live;		/* pools on the host; see cleancache.c */
 };
 
 enum vtmem_eph_state {
