@@ -522,7 +522,7 @@ static const struct cleancache_ops vtmem_cc_ops = {
 	.invalidate_fs		= vtmem_cc_invalidate_fs,
 };
 
-/* Why @dev is not to serve cleancache, or NULL. */
+/* Why @dev is not to serve cleancache, or NULL.  Holds vtmem_cc_mutex. */
 static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
 {
 	if (!vtmem_param_cleancache)
@@ -531,7 +531,7 @@ static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
 		return "the host offers no ephemeral pools";
 	if (vtmem_cc_dev == dev)
 		return "switched on again";
-	if (vtmem_cc_dev)
+	if (vtmem_cc_dev && !vtmem_dev_has_failed(vtmem_cc_dev))
 		return "another device serves it";
 	/* It is there if this device has served it before, or was about to. */
 	if (!dev->eph && vtmem_eph_alloc(dev))
@@ -540,21 +540,27 @@ static const char *vtmem_cc_why_not(struct vtmem_dev *dev)
 }
 
 /*
- * Makes @dev the device for cleancache, if there is none yet.  Sleeps.  Once the
- * caller has let go of vtmem_devices_mutex it calls vtmem_cleancache_register().
+ * Makes @dev the device for cleancache, if there is none yet that works.  Sleeps.
+ * Once the caller has let go of vtmem_devices_mutex it calls
+ * vtmem_cleancache_register().
  */
 void vtmem_cleancache_attach(struct vtmem_dev *dev)
 {
 	struct device *d = &dev->vdev->dev;
+	struct vtmem_dev *old = NULL;
 	const char *why_not;
 
 	mutex_lock(&vtmem_cc_mutex);
 	why_not = vtmem_cc_why_not(dev);
 	if (!why_not) {
+		old = vtmem_cc_dev;
 		kref_get(&dev->ref);
 		WRITE_ONCE(vtmem_cc_dev, dev);
 	}
 	mutex_unlock(&vtmem_cc_mutex);
+	/* Its pools go on, until they end with their file systems. */
+	if (old)
+		vtmem_dev_put(old);
 	if (why_not)
 		dev_info(d, "cleancache: %s\n", why_not);
 	else if (READ_ONCE(vtmem_cc_registered))

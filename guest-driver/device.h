@@ -11,6 +11,7 @@
 #include "vtmem.h"
 
 /* main.c */
+void vtmem_hooks_failed(struct vtmem_dev *dev);
 int vtmem_start_queues(struct vtmem_dev *dev);
 
 /* config.c */

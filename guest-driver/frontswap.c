@@ -322,10 +322,14 @@ static void vtmem_fs_register(void)
 	vtmem_shrink_start();
 }
 
-/* Makes @dev the device for frontswap, if there is none yet.  Sleeps. */
+/*
+ * Makes @dev the device for frontswap, if there is none yet that works.  Sleeps;
+ * the caller holds vtmem_devices_mutex.
+ */
 void vtmem_frontswap_attach(struct vtmem_dev *dev)
 {
 	struct device *d = &dev->vdev->dev;
+	struct vtmem_dev *old;
 	bool registered;
 
 	if (!vtmem_param_frontswap) {
@@ -333,8 +337,9 @@ void vtmem_frontswap_attach(struct vtmem_dev *dev)
 		return;
 	}
 	mutex_lock(&vtmem_fs_mutex);
-	if (vtmem_fs_dev) {
-		dev_info(d, "frontswap: served by %s\n", vtmem_fs_dev->name);
+	old = vtmem_fs_dev;
+	if (old && (old == dev || !vtmem_dev_has_failed(old))) {
+		dev_info(d, "frontswap: served by %s\n", old->name);
 		mutex_unlock(&vtmem_fs_mutex);
 		return;
 	}
@@ -343,6 +348,9 @@ void vtmem_frontswap_attach(struct vtmem_dev *dev)
 	registered = vtmem_fs_registered;
 	vtmem_fs_registered = true;
 	mutex_unlock(&vtmem_fs_mutex);
+	/* Its areas go on, until they end with swapoff. */
+	if (old)
+		vtmem_dev_put(old);
 
 	if (!registered)
 		vtmem_fs_register();
@@ -376,7 +384,7 @@ bool vtmem_frontswap_may_shrink(void)
 	return may;
 }
 
-/* Do new areas of frontswap use @dev? */
+/* Do new areas of frontswap use @dev?  If it has failed they would. */
 bool vtmem_frontswap_served_by(struct vtmem_dev *dev)
 {
 	return READ_ONCE(vtmem_fs_dev) == dev;

@@ -5,7 +5,8 @@
  * Whatever ends a device (removal, an error it reports, a ring it spoils) goes
  * through vtmem_dev_fail(): no job is posted any more, the device is reset, and
  * only then are its buffers taken back and their jobs ended with errors.  A
- * device that failed stays so: its pages are gone.
+ * device that failed stays so: its pages are gone, and the kernel's hooks turn to
+ * another one (main.c).
  *
  * Locking: vtmem_dev.lock serialises failure, sleep and removal.  It is not held
  * while waiting for an answer of the device, since it takes the lock to find
@@ -51,6 +52,7 @@ void vtmem_dev_fail(struct vtmem_dev *dev)
 	vtmem_reset(dev->vdev);
 	vtmem_ctrl_abort(dev);
 	vtmem_queues_abort(dev);
+	vtmem_hooks_failed(dev);
 }
 
 /* Pages that would be lost with the device.  The caller holds dev->lock. */

@@ -226,6 +226,26 @@ static int vtmem_hooks_attach(struct vtmem_dev *dev)
 	return 0;
 }
 
+/* As dev->lock is inside of what this takes, it is left to a work. */
+static void vtmem_hooks_work_fn(struct work_struct *unused)
+{
+	vtmem_devices_do(vtmem_hooks_attach);
+	vtmem_cleancache_register();
+}
+
+static DECLARE_WORK(vtmem_hooks_work, vtmem_hooks_work_fn);
+
+/*
+ * @dev is there and has failed: if it serves the kernel's hooks, another device
+ * is to take its place.  Any context.
+ */
+void vtmem_hooks_failed(struct vtmem_dev *dev)
+{
+	/* It allocates, and makes nothing while the system goes to sleep. */
+	if (vtmem_frontswap_served_by(dev) || vtmem_cleancache_served_by(dev))
+		queue_work(system_freezable_wq, &vtmem_hooks_work);
+}
+
 /*
  * The kernel's hooks have no use for @dev any more.  What new swap areas and file
  * systems store goes to another device from now on, if there is one.
@@ -386,6 +406,7 @@ static int __init vtmem_init(void)
 	return 0;
 
 err_stats:
+	cancel_work_sync(&vtmem_hooks_work);
 	vtmem_stats_exit();
 	vtmem_blk_exit();
 err_health:
@@ -399,6 +420,7 @@ module_init(vtmem_init);
 static void __exit vtmem_exit(void)
 {
 	unregister_virtio_driver(&vtmem_driver);
+	cancel_work_sync(&vtmem_hooks_work);
 	vtmem_stats_exit();
 	vtmem_blk_exit();
 	vtmem_health_end();

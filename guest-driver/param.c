@@ -109,7 +109,8 @@ MODULE_PARM_DESC(disk, "Make a swap disk /dev/vtmemN of each device that offers 
 
 static int vtmem_frontswap_on(struct vtmem_dev *dev)
 {
-	vtmem_frontswap_attach(dev);
+	if (!vtmem_dev_has_failed(dev))
+		vtmem_frontswap_attach(dev);
 	return 0;
 }
 
@@ -137,7 +138,8 @@ MODULE_PARM_DESC(frontswap, "Store pages of all swap areas on the host, on kerne
 
 static int vtmem_cleancache_on(struct vtmem_dev *dev)
 {
-	vtmem_cleancache_attach(dev);
+	if (!vtmem_dev_has_failed(dev))
+		vtmem_cleancache_attach(dev);
 	return 0;
 }
 

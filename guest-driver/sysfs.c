@@ -50,6 +50,7 @@ static ssize_t frontswap_show(struct device *d, struct device_attribute *attr,
 			      char *buf)
 {
 	bool active = vtmem_frontswap_served_by(vtmem_of(d)) &&
+		      !vtmem_dev_has_failed(vtmem_of(d)) &&
 		      READ_ONCE(vtmem_param_frontswap);
 
 	return sysfs_emit(buf, "%d\n", active);
@@ -60,6 +61,7 @@ static ssize_t cleancache_show(struct device *d, struct device_attribute *attr,
 			       char *buf)
 {
 	bool active = vtmem_cleancache_served_by(vtmem_of(d)) &&
+		      !vtmem_dev_has_failed(vtmem_of(d)) &&
 		      READ_ONCE(vtmem_param_cleancache);
 
 	return sysfs_emit(buf, "%d\n", active);
