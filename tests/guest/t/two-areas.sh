@@ -15,16 +15,23 @@ until [ "$(dmesg | grep -c 'frontswap: serving swap type [01],')" = 2 ]; do
     swap-held 600 true >/dev/null
     usleep 100000
 done
-used() { awk -v area="$1" '$1 == area { print $4 }' /proc/swaps; }
+# In KiB; without another process, which may take longer than what it looks for.
+used() {
+    while read -r area _ _ kib _; do
+        [ "$area" != "$1" ] || echo "$kib"
+    done </proc/swaps
+}
 
 pressure --passes 3 --progress /run/progress >/run/said &
 work=$!
 until grep -q '^pass [1-9]' /run/progress 2>/dev/null; do usleep 100000; done
-echo "KiB in use: $(used /dev/vda) on vda, $(used /dev/vtmem0) on vtmem0"
-[ "$(used /dev/vda)" -gt 4000 ] && [ "$(used /dev/vtmem0)" -gt 4000 ]
+before=$(used /dev/vda)
+echo "KiB in use: $before on vda, $(used /dev/vtmem0) on vtmem0"
+[ "$before" -gt 4000 ] && [ "$(used /dev/vtmem0)" -gt 4000 ]
 swapoff /dev/vda &
 off=$!
-usleep 300000
+# It has begun, and much is left.
+while kill -0 $off && [ "$(used /dev/vda)" -ge $((before - 400)) ]; do :; done
 kill -9 $off
 if wait $off 2>/dev/null; then echo "swapoff was not killed"; exit 1; fi
 [ "$(used /dev/vda)" -gt 0 ] || { echo "it was over by then"; exit 1; }
