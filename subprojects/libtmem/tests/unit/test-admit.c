@@ -121,6 +121,25 @@ static void test_mean(void)
     fixture_tear_down(&f);
 }
 
+/* The mean is of all that the client holds, whoever stored it. */
+static void test_mean_of_gone(void)
+{
+    TmemContext *gone;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    set_admission(&f, (TmemAdmission) {
+        .max_stored_bytes = 3584, .max_mean_bytes = 2560,
+    });
+    gone = tmem_context_new(f.client, NULL);
+    g_assert_cmpint(test_store(gone, test_handle(f.persistent, 1, 0),
+                               TEST_PAGE_NOISE, 0), ==, TMEM_STATUS_OK);
+    tmem_context_free(gone);
+    expect_refusal(&f, test_handle(f.persistent, 1, 1), TEST_PAGE_NOISE,
+                   TMEM_STATUS_REFUSED);
+    fixture_tear_down(&f);
+}
+
 /* zv_page_count_policy_percent: the store is full before its size. */
 static void test_host_share(void)
 {
@@ -347,6 +366,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/admit/B1/incompressible", test_incompressible);
     g_test_add_func("/tmem/admit/B1/max-stored", test_max_stored);
     g_test_add_func("/tmem/admit/B1/mean", test_mean);
+    g_test_add_func("/tmem/admit/B1/mean-of-gone", test_mean_of_gone);
     g_test_add_func("/tmem/admit/host-share", test_host_share);
     g_test_add_func("/tmem/admit/host-share/evicts", test_host_share_evicts);
     g_test_add_func("/tmem/freeze/B1/client", test_freeze_client);

@@ -94,6 +94,51 @@ static void test_levels(void)
     }
 }
 
+static uint32_t zstd_bytes(TmemCodec *codec, const uint8_t *page, int level)
+{
+    TmemCodecChoice choice = { TMEM_COMPRESSOR_ZSTD, level };
+    TmemEncoded enc;
+
+    tmem_codec_encode_page(codec, choice, TMEM_CODEC_MAX, page, &enc);
+    g_assert_cmpint(enc.kind, ==, TMEM_KIND_ZSTD);
+    return enc.len;
+}
+
+/* The level is that of the page, whatever the one before it had. */
+static void test_level_of_page(void)
+{
+    g_autofree void *memory = g_malloc(tmem_codec_memory());
+    uint8_t page[TMEM_PAGE_SIZE];
+    uint32_t fast, small;
+    TmemCodec codec;
+
+    tmem_codec_init(&codec, memory);
+    test_page_make(page, TEST_PAGE_TEXT, 7);
+    fast = zstd_bytes(&codec, page, -7);
+    small = zstd_bytes(&codec, page, 19);
+    g_assert_cmpuint(small, <, fast);
+    g_assert_cmpuint(zstd_bytes(&codec, page, -7), ==, fast);
+    g_assert_cmpuint(zstd_bytes(&codec, page, 19), ==, small);
+}
+
+/* Even if nothing else told: less than all of it is no page. */
+static void test_cut_off(void)
+{
+    g_autofree void *memory = g_malloc(tmem_codec_memory());
+    uint8_t page[TMEM_PAGE_SIZE];
+    TmemCodec codec;
+    uint32_t len;
+
+    tmem_codec_init(&codec, memory);
+    test_page_make(page, TEST_PAGE_TEXT, 7);
+    len = zstd_bytes(&codec, page, 1);
+    memcpy(codec.in, codec.out, len);
+    g_assert_true(tmem_codec_decode(&codec, TMEM_KIND_ZSTD, len, page));
+    g_assert_false(tmem_codec_decode(&codec, TMEM_KIND_ZSTD, len - 1, page));
+    codec.in[0] ^= 0xff;
+    g_assert_false(tmem_codec_decode(&codec, TMEM_KIND_ZSTD, len, page));
+}
+
 /* A smaller limit is kept to, byte by byte. */
 static void test_limit(void)
 {
@@ -405,6 +450,8 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/codec/levels", test_levels);
+    g_test_add_func("/tmem/codec/level-of-page", test_level_of_page);
+    g_test_add_func("/tmem/codec/cut-off", test_cut_off);
     g_test_add_func("/tmem/codec/level-sentences", test_level_sentences);
     g_test_add_func("/tmem/codec/limit", test_limit);
     g_test_add_func("/tmem/codec/side-by-side", test_side_by_side);

@@ -53,6 +53,21 @@ static void test_percentiles(void)
     expect_about(tmem_histogram_percentile(&h, 100), 1000000);
 }
 
+/* What several threads have timed is added up, each bucket of it. */
+static void test_sum(void)
+{
+    TmemHistogram one = {}, sum = {};
+
+    for (unsigned i = 0; i < TMEM_LATENCY_BUCKETS; i++) {
+        one.count[i] = i + 1;
+    }
+    tmem_histogram_add(&sum, &one);
+    tmem_histogram_add(&sum, &one);
+    for (unsigned i = 0; i < TMEM_LATENCY_BUCKETS; i++) {
+        g_assert_cmpuint(sum.count[i], ==, 2 * (i + 1));
+    }
+}
+
 static void test_clock(void)
 {
     uint64_t ticks, end, outer, inner, measured;
@@ -91,6 +106,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/hist/buckets", test_buckets);
     g_test_add_func("/hist/percentiles", test_percentiles);
+    g_test_add_func("/hist/sum", test_sum);
     g_test_add_func("/hist/clock", test_clock);
     g_test_add_func("/hist/sample", test_sample);
     return g_test_run();

@@ -3,6 +3,7 @@
  * Minimums of pools: what siblings, other clients and the operator leave
  */
 #include "testlib.h"
+#include "tmem-reserve.h"
 #include "tmem-store.h"
 
 #define MINIMUM     (1u << 20)
@@ -181,6 +182,71 @@ static void test_reserve_between_kinds(void)
         g_assert_cmpint(store(&f, f.ephemeral, i), ==, TMEM_STATUS_OK);
     }
     fill_to_minimum(&f, f.persistent);
+    fixture_tear_down(&f);
+}
+
+/*
+ * Two minimums for which there is no room any more when they are given: a pool
+ * that is below its own takes what there is, rather than leave it to the other.
+ */
+static void test_reserve_own_first(void)
+{
+    uint64_t id[2], nr, mine;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    id[0] = new_pool(&f, TMEM_POOL_PERSISTENT);
+    id[1] = new_pool(&f, TMEM_POOL_PERSISTENT);
+    nr = fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    for (uint64_t i = nr - 200; i < nr; i++) {
+        TmemHandle h = test_handle(f.persistent, i / 100, i);
+
+        g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, TMEM_STATUS_OK);
+    }
+    g_assert_true(tmem_pool_set_limits(f.client, id[0], &minimum, NULL));
+    g_assert_true(tmem_pool_set_limits(f.client, id[1], &minimum, NULL));
+    g_assert_cmpint(store(&f, f.persistent, nr), ==, TMEM_STATUS_QUOTA);
+    mine = fill(&f, id[0], TMEM_STATUS_QUOTA);
+    g_assert_cmpuint(mine, >, 100);
+    expect_pages(&f, id[0], mine);
+    fixture_tear_down(&f);
+}
+
+/* The most for which there is a place in what the client has already. */
+static uint64_t most_inside(Fixture *f)
+{
+    const TmemPool *pool = tmem_pool_find(f->client, f->persistent);
+    uint64_t bytes = 0;
+
+    while (bytes < 4u << 20 &&
+           tmem_reserve_check(f->client, pool, bytes) != TMEM_RESERVED_NONE) {
+        bytes += 1 << 10;
+    }
+    return bytes;
+}
+
+/* What is set aside for credit is no place for pages, either. */
+static void test_reserve_purse(void)
+{
+    const uint64_t purse = 256 << 10;
+    uint64_t id, most;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    for (uint64_t i = 0; i < 600; i += 2) {
+        TmemHandle h = test_handle(f.persistent, i / 100, i);
+
+        g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, TMEM_STATUS_OK);
+    }
+    g_assert_true(tmem_pool_set_limits(f.client, id,
+        &(TmemLimits) { .min_bytes = 64 << 10 }, NULL));
+    most = most_inside(&f);
+    g_assert_cmpuint(most, >, purse);
+    f.client->purse.bytes += purse;
+    g_assert_cmpuint(most_inside(&f), ==, most - purse);
+    f.client->purse.bytes -= purse;
     fixture_tear_down(&f);
 }
 
@@ -423,6 +489,8 @@ static void test_maximum_of_client(void)
     g_assert_cmpuint(got.max_bytes, ==, 4u << 20);
     g_assert_true(tmem_client_set_limits(f.client,
         &(TmemLimits) { .max_bytes = 2 * MINIMUM }, NULL));
+    /* What a pool has been promised is not in the way of its own next one. */
+    g_assert_true(tmem_pool_set_limits(f.client, f.persistent, &minimum, NULL));
     /* A pool takes its minimum with it. */
     g_assert_cmpint(tmem_pool_destroy(f.client, f.ephemeral), ==, 0);
     g_assert_true(tmem_client_set_limits(f.client,
@@ -438,6 +506,9 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/minimums/reserve/churn", test_reserve_churn);
     g_test_add_func("/tmem/minimums/reserve/between-kinds",
                     test_reserve_between_kinds);
+    g_test_add_func("/tmem/minimums/reserve/own-first",
+                    test_reserve_own_first);
+    g_test_add_func("/tmem/minimums/reserve/purse", test_reserve_purse);
     g_test_add_func("/tmem/minimums/reserve/credit", test_reserve_credit);
     g_test_add_func("/tmem/minimums/evict/full-store", test_full_store);
     g_test_add_func("/tmem/minimums/evict/own-limit", test_own_limit);

@@ -22,6 +22,7 @@ typedef struct Host {
     unsigned nr_begun;      /* events; atomic */
     unsigned nr_ended;
     unsigned nr_lost;
+    unsigned nr_left;       /* limits */
 } Host;
 
 static void note_event(TmemEvent event, TmemClient *client, void *opaque)
@@ -34,6 +35,8 @@ static void note_event(TmemEvent event, TmemClient *client, void *opaque)
         __atomic_fetch_add(&h->nr_ended, 1, __ATOMIC_RELAXED);
     } else if (event == TMEM_EVENT_PRESSURE_LOST) {
         __atomic_fetch_add(&h->nr_lost, 1, __ATOMIC_RELAXED);
+    } else if (event == TMEM_EVENT_LIMIT_LEFT) {
+        __atomic_fetch_add(&h->nr_left, 1, __ATOMIC_RELAXED);
     }
 }
 
@@ -110,7 +113,8 @@ static void test_hysteresis(void)
     g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
     g_assert_cmpuint(h.nr_begun, ==, 0);
 
-    /* A sixteenth at once. */
+    /* A sixteenth at once.  What was before the trigger is of no account. */
+    stall(&h, 3600 * 1000000ull);
     fire(&h);
     g_assert_cmpint(tmem_pressure_step(&h.watch, h.f.store, now), >, 0);
     g_assert_cmpuint(h.nr_begun, ==, 1);
@@ -149,8 +153,14 @@ static void test_hysteresis(void)
     tmem_pressure_step(&h.watch, h.f.store, now);
     g_assert_cmpuint(h.nr_begun, ==, 2);
     g_assert_cmpuint(ephemeral_pages(&h), <, pages);
-    tmem_pressure_end(&h.watch, h.f.store);
+    pages = ephemeral_pages(&h);
+    tmem_pressure_step(&h.watch, h.f.store, now + SECOND);
     g_assert_cmpuint(h.nr_ended, ==, 2);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, now + 2 * SECOND);
+    tmem_pressure_end(&h.watch, h.f.store);
+    g_assert_cmpuint(h.nr_ended, ==, 3);
     host_tear_down(&h);
 }
 
@@ -208,6 +218,46 @@ static void test_floor(void)
     g_assert_cmpuint(h.nr_begun, ==, 1);
     test_expect_page(h.f.ctx, test_handle(h.f.persistent, 1, 1),
                      TEST_PAGE_NOISE, 1);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
+/* A floor that is nearer than a sixteenth is where it ends, at once. */
+static void test_near_floor(void)
+{
+    TmemPressure policy = { .stall_ms = 10 };
+    TmemArena *arena;
+    uint64_t segment;
+    Host h;
+
+    host_set_up(&h, &policy);
+    arena = &h.f.store->arena;
+    segment = 1ull << arena->segment_shift;
+    h.watch.floor_bytes = arena->ephemeral_bytes - 2 * segment;
+    g_assert_cmpuint(arena->ephemeral_bytes / 16, >, 8 * segment);
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, SECOND);
+    g_assert_cmpuint(arena->ephemeral_bytes, <=, h.watch.floor_bytes);
+    g_assert_cmpuint(arena->ephemeral_bytes + 2 * segment, >=,
+                     h.watch.floor_bytes);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
+/* A client that was at its limit hears that it has left it. */
+static void test_told(void)
+{
+    const TmemPressure policy = { .stall_ms = 10 };
+    Host h;
+
+    host_set_up(&h, &policy);
+    g_assert_true(tmem_client_set_limits(h.f.client, &(TmemLimits) {
+        .max_bytes = tmem_heap_bytes(&h.f.client->heap),
+    }, NULL));
+    h.f.client->is_at_limit = true;
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, SECOND);
+    g_assert_cmpuint(h.nr_left, ==, 1);
     tmem_pressure_close(&h.watch);
     host_tear_down(&h);
 }
@@ -377,6 +427,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/pressure/hysteresis", test_hysteresis);
     g_test_add_func("/tmem/pressure/counted", test_counted);
     g_test_add_func("/tmem/pressure/floor", test_floor);
+    g_test_add_func("/tmem/pressure/floor/near", test_near_floor);
+    g_test_add_func("/tmem/pressure/told", test_told);
     g_test_add_func("/tmem/pressure/bad-totals", test_bad_totals);
     g_test_add_func("/tmem/pressure/trigger-gone", test_trigger_gone);
     g_test_add_func("/tmem/pressure/thread", test_thread);

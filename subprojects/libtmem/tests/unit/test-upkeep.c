@@ -6,6 +6,7 @@
  */
 #include "testlib.h"
 #include "testpeek.h"
+#include "tmem-fault.h"
 #include "tmem-upkeep.h"
 
 #define STORE_SIZE  (64u << 20)
@@ -100,6 +101,40 @@ static void test_ages(void)
     for (uint64_t t = 235; t < 500; t += 5) {
         test_upkeep(f.store, t);
     }
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
+    /* Nor does it become young again by getting older. */
+    for (uint64_t t = 500; t < 800; t += 5) {
+        TestPeek peek;
+
+        test_upkeep(f.store, t);
+        g_assert_true(test_peek(f.ctx, test_handle(f.persistent, 0, 0),
+                                &peek));
+        g_assert_cmpuint(tmem_entry_age(*peek.entry), ==, TMEM_AGE_DONE);
+    }
+    fixture_tear_down(&f);
+}
+
+/* For want of a smaller slot: not half the idle time later, but soon. */
+static void test_starved(void)
+{
+    const uint64_t nr = 10;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    test_set_upkeep(f.store, 100, false);
+    for (uint64_t i = 0; i < nr; i++) {
+        store_letters(f.ctx, test_handle(f.persistent, 1, i), i);
+    }
+    test_upkeep(f.store, 10);
+    test_upkeep(f.store, 60);
+    tmem_fault_arm_from("arena-slot", 1);
+    test_upkeep(f.store, 110);
+    g_assert_cmpstr(tmem_fault_disarm(), ==, "arena-slot");
+    g_assert_cmpuint(store_stats(f.store).recompress_starved, ==, nr);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
+    test_upkeep(f.store, 114);
+    g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, 0);
+    test_upkeep(f.store, 116);
     g_assert_cmpuint(test_stats(f.client).total.recompressed, ==, nr);
     fixture_tear_down(&f);
 }
@@ -458,6 +493,7 @@ static void test_compact_heads(void)
     const uint64_t nr = 60000;
     g_autofree bool *there = g_new(bool, nr);
     TestRand r = { test_seed() };
+    uint64_t full;
     Fixture f;
 
     fixture_set_up(&f, STORE_SIZE, 0);
@@ -477,9 +513,15 @@ static void test_compact_heads(void)
                 there[i] = false;
             }
         }
-        test_upkeep(f.store, 10 + round * 100);
-        test_upkeep(f.store, 20 + round * 100);
+        full = test_stats(f.client).bytes;
+        for (uint64_t t = 10; t < 100; t += 10) {
+            test_upkeep(f.store, t + round * 100);
+        }
         test_check(f.store);
+        /* A third of the nodes is left. */
+        g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " KiB",
+                       test_stats(f.client).bytes >> 10, full >> 10);
+        g_assert_cmpuint(test_stats(f.client).bytes, <, full / 2);
         for (uint64_t i = 0; i < nr; i++) {
             TmemHandle h = test_handle(f.persistent, i / 8, i % 8 * 64);
 
@@ -490,6 +532,40 @@ static void test_compact_heads(void)
             }
         }
     }
+    fixture_tear_down(&f);
+}
+
+/* What is left when of each three objects two go, wherever they lie. */
+static void test_compact_arrays(void)
+{
+    const uint64_t nr = 4000;
+    TestRand r = { test_seed() };
+    uint64_t full, left = nr;
+    Fixture f;
+
+    fixture_set_up(&f, STORE_SIZE, 0);
+    test_set_upkeep(f.store, 0, true);
+    for (uint64_t i = 0; i < nr * 64; i++) {
+        /* No records: nodes and arrays are all there is. */
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.persistent, i / 64,
+                                                      i % 64),
+                                   TEST_PAGE_ZERO, i), ==, 0);
+    }
+    full = test_stats(f.client).bytes;
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(f.persistent, i, 0);
+
+        if (test_rand_below(&r, 3)) {
+            g_assert_cmpint(tmem_object_invalidate(f.ctx, &h), ==, 0);
+            left--;
+        }
+    }
+    for (uint64_t t = 10; t < 100; t += 10) {
+        test_upkeep(f.store, t);
+    }
+    g_test_message("%" G_GUINT64_FORMAT " of %" G_GUINT64_FORMAT " KiB",
+                   test_stats(f.client).bytes >> 10, full >> 10);
+    g_assert_cmpuint(test_stats(f.client).bytes, <, full / nr * left * 5 / 4);
     fixture_tear_down(&f);
 }
 
@@ -690,6 +766,7 @@ int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/upkeep/ages", test_ages);
+    g_test_add_func("/tmem/upkeep/starved", test_starved);
     g_test_add_func("/tmem/upkeep/off", test_off);
     g_test_add_func("/tmem/upkeep/saves", test_saves);
     g_test_add_data_func("/tmem/upkeep/full/store", NULL, test_full);
@@ -702,6 +779,7 @@ int main(int argc, char **argv)
         g_test_add_data_func(shapes[i].path, &shapes[i], test_compact);
     }
     g_test_add_func("/tmem/upkeep/compact/heads", test_compact_heads);
+    g_test_add_func("/tmem/upkeep/compact/arrays", test_compact_arrays);
     g_test_add_func("/tmem/upkeep/compact/not", test_compact_not);
     g_test_add_func("/tmem/upkeep/compact/keeps", test_compact_keeps);
     g_test_add_func("/tmem/upkeep/share", test_share);
