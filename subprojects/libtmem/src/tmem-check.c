@@ -92,6 +92,11 @@ static bool check_entry(Check *c, TmemNode *node, unsigned pos,
         tmem_owner_read(tmem_slot_owner(arena, ref)) != owner) {
         return tmem_error_set(c->errp, "record with the wrong owner");
     }
+    if (!(entry & TMEM_ENTRY_DAMAGED) && space == TMEM_SPACE_PERSISTENT &&
+        tmem_record_tag(record) !=
+        tmem_tag_of_seed(tmem_node_seed(node, pos))) {
+        return tmem_error_set(c->errp, "record with the wrong tag");
+    }
     if (!(entry & TMEM_ENTRY_DAMAGED) &&
         *tmem_record_checksum(record) !=
         tmem_codec_checksum(tmem_record_data(record), len,
@@ -302,7 +307,7 @@ static bool check_sizes(Check *c, TmemClient *client, const TmemDelta *found)
 static bool check_purse(Check *c, TmemClient *client)
 {
     static const uint32_t part_bytes[TMEM_PART__MAX] = {
-        [TMEM_PART_RECORD] = TMEM_PAGE_SIZE + 4,
+        [TMEM_PART_RECORD] = TMEM_RECORD_HEADER + TMEM_PAGE_SIZE,
         [TMEM_PART_INDEX] = sizeof(TmemArray) +
                             TMEM_NODE_PAGES * sizeof(TmemEntry),
     };

@@ -146,7 +146,7 @@ static unsigned move_node(TmemStore *store, TmemShard *shard, TmemNode *node)
     for (uint64_t left = node->bitmap; left && nr < MOVES_MAX;
          left &= left - 1) {
         unsigned pos = __builtin_ctzll(left);
-        TmemRef ref = tmem_index_slot(index, node,
+        TmemRef ref = tmem_index_slot(index, node, pos,
                                       *tmem_node_entry(index, node, pos));
 
         if (ref && tmem_arena_draining(arena, ref)) {

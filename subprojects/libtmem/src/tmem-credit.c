@@ -9,7 +9,7 @@
 
 /* What each part must be large enough for. */
 static const size_t part_bytes[TMEM_PART__MAX] = {
-    [TMEM_PART_RECORD] = 4 + TMEM_PAGE_SIZE,
+    [TMEM_PART_RECORD] = TMEM_RECORD_HEADER + TMEM_PAGE_SIZE,
     [TMEM_PART_INDEX] = MAX(sizeof(TmemNode), sizeof(TmemArray) +
                             TMEM_NODE_PAGES * sizeof(TmemEntry)),
 };

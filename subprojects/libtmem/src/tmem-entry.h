@@ -12,12 +12,17 @@
  *   bits 62-63  age: how often the walker passed since the last store or load;
  *               the last one also says that it has seen to the page
  *
- * A record is a slot of the arena: checksum (4 bytes), data.
+ * A record is a slot of the arena: checksum (4 bytes), tag (2 bytes), data.
  *
  * Memory may go bad.  A record is known by its checksum; an entry by what it
  * leads to: a kind, a length or a place that is not the record's does not match
  * the checksum, or is refused before that.  What has no record has no checksum
  * either: the word of FILL32.
+ *
+ * The checksum costs reading all of the record, so before a record is written
+ * over or given back its slot says whose it is: in an ephemeral space by the
+ * owner word, in the persistent one by the tag, which is made of the handle and
+ * is 0 in a slot that is free.
  *
  * The owner word of a slot of an ephemeral space (see tmem-heap.h for where it
  * lies) is how eviction, which walks segments, finds the index node that refers
@@ -118,7 +123,8 @@ static inline TmemEntry tmem_entry_aged(TmemEntry e, unsigned age)
 
 /* --- Records --- */
 
-#define TMEM_RECORD_HEADER  sizeof(uint32_t)
+#define TMEM_RECORD_TAG     sizeof(uint32_t)
+#define TMEM_RECORD_HEADER  (TMEM_RECORD_TAG + sizeof(uint16_t))
 
 static inline uint32_t *tmem_record_checksum(void *record)
 {
@@ -128,6 +134,28 @@ static inline uint32_t *tmem_record_checksum(void *record)
 static inline void *tmem_record_data(void *record)
 {
     return (uint8_t *)record + TMEM_RECORD_HEADER;
+}
+
+/* The tag of the page with that seed (tmem_page_seed()); never 0. */
+static inline uint16_t tmem_tag_of_seed(uint64_t seed)
+{
+    uint16_t tag = seed * 0x9e3779b97f4a7c15ull >> 48;
+
+    return tag ? tag : 1;
+}
+
+/* Atomic: an entry that went bad looks at what is another shard's. */
+static inline uint16_t tmem_record_tag(const void *record)
+{
+    return __atomic_load_n((const uint16_t *)((const uint8_t *)record +
+                                              TMEM_RECORD_TAG),
+                           __ATOMIC_RELAXED);
+}
+
+static inline void tmem_record_set_tag(void *record, uint16_t tag)
+{
+    __atomic_store_n((uint16_t *)((uint8_t *)record + TMEM_RECORD_TAG), tag,
+                     __ATOMIC_RELAXED);
 }
 
 /* --- Owner words --- */

@@ -213,7 +213,7 @@ static void hold_shard(Hold *hold, TmemShard *shard)
 static void note_ghost(TmemStore *store, Hold *hold, TmemNode *node,
                        unsigned pos, TmemEntry entry)
 {
-    TmemRef ref = tmem_index_slot(&store->index, node, entry);
+    TmemRef ref = tmem_index_slot(&store->index, node, pos, entry);
 
     if (!ref) {
         return;

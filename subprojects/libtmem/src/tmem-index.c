@@ -205,8 +205,37 @@ TmemEntry *tmem_node_entry(TmemIndex *index, TmemNode *node, unsigned pos)
     return entries_of(index, node) + rank_of(node, pos);
 }
 
+void tmem_index_write_record(TmemIndex *index, TmemRef ref, const void *data,
+                             uint32_t len, uint64_t seed)
+{
+    void *record = tmem_arena_ptr(index->arena, ref);
+
+    memcpy(tmem_record_data(record), data, len);
+    tmem_record_set_tag(record, tmem_tag_of_seed(seed));
+    *tmem_record_checksum(record) = tmem_codec_checksum(data, len, seed);
+}
+
+/* The owner word of a record. */
+static uint64_t record_owner(const TmemNode *node, unsigned pos)
+{
+    return tmem_owner_make(TMEM_OWNER_RECORD, tmem_owner_shard(node->owner),
+                           pos, tmem_node_ref(node));
+}
+
+/* Whether what lies in the client's slot at @ref is the page at @pos. */
+static bool is_page_of_slot(const TmemArena *arena, const TmemNode *node,
+                            unsigned pos, TmemRef ref)
+{
+    if (tmem_pool_id_space(node->pool->key) == TMEM_SPACE_PERSISTENT) {
+        return tmem_record_tag(tmem_arena_ptr(arena, ref)) ==
+               tmem_tag_of_seed(tmem_node_seed(node, pos));
+    }
+    return tmem_owner_read(tmem_slot_owner(arena, ref)) ==
+           record_owner(node, pos);
+}
+
 TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
-                        TmemEntry entry)
+                        unsigned pos, TmemEntry entry)
 {
     const TmemArena *arena = index->arena;
     TmemRef ref = tmem_entry_ref(entry);
@@ -223,7 +252,8 @@ TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
                   tmem_heap_is_slot(arena, TMEM_SPACE_PROBATION, ref, bytes);
     }
     return is_slot && arena->segments[tmem_arena_segment_of(arena, ref)].heap ==
-                      &node->pool->client->heap ? ref : 0;
+                      &node->pool->client->heap &&
+           is_page_of_slot(arena, node, pos, ref) ? ref : 0;
 }
 
 void tmem_index_account(TmemIndex *index, TmemEntry entry, int sign,
@@ -282,9 +312,7 @@ static void publish_record(TmemIndex *index, const TmemNode *node,
 
     if (ref && tmem_pool_id_space(node->pool->key) == TMEM_SPACE_EPHEMERAL) {
         tmem_owner_write(tmem_slot_owner(index->arena, ref),
-                         tmem_owner_make(TMEM_OWNER_RECORD,
-                                         tmem_owner_shard(node->owner), pos,
-                                         tmem_node_ref(node)));
+                         record_owner(node, pos));
     }
 }
 
@@ -301,13 +329,13 @@ static void publish_stored(TmemIndex *index, const TmemNode *node,
 
 /* The page is going, and its record is still there. */
 static void drop_reference(TmemIndex *index, const TmemNode *node,
-                           TmemEntry entry)
+                           unsigned pos, TmemEntry entry)
 {
     TmemTrust *trust = node->pool->client->trust;
     TmemReference reference;
 
     if (tmem_trust_is_reference(entry) && trust &&
-        tmem_index_in_arena(index->arena, entry)) {
+        tmem_index_slot(index, node, pos, entry)) {
         memcpy(&reference, tmem_record_data(tmem_index_record(index, entry)),
                sizeof(reference));
         tmem_trust_drop(trust, &reference);
@@ -326,20 +354,20 @@ static void free_slot(TmemIndex *index, TmemHeap *heap, TmemEntry entry,
     }
 }
 
-static void free_record(TmemIndex *index, const TmemNode *node,
+static void free_record(TmemIndex *index, const TmemNode *node, unsigned pos,
                         TmemEntry entry, TmemDelta *delta)
 {
-    TmemRef ref = tmem_index_slot(index, node, entry);
+    TmemRef ref = tmem_index_slot(index, node, pos, entry);
 
     tmem_index_account(index, entry, -1, delta);
     free_slot(index, &node->pool->client->heap, entry, ref);
 }
 
-static void drop_record(TmemIndex *index, const TmemNode *node,
+static void drop_record(TmemIndex *index, const TmemNode *node, unsigned pos,
                         TmemEntry entry, TmemDelta *delta)
 {
-    drop_reference(index, node, entry);
-    free_record(index, node, entry, delta);
+    drop_reference(index, node, pos, entry);
+    free_record(index, node, pos, entry, delta);
 }
 
 /* --- Lists of objects and siblings --- */
@@ -551,8 +579,10 @@ void tmem_index_replace(TmemIndex *index, TmemNode *node, unsigned pos,
 
     if (tmem_entry_ref(*e) && tmem_entry_ref(*e) == tmem_entry_ref(entry)) {
         tmem_index_account(index, *e, -1, delta);
+        /* It is that already, unless what went bad named a free slot. */
+        publish_record(index, node, pos, entry);
     } else {
-        drop_record(index, node, *e, delta);
+        drop_record(index, node, pos, *e, delta);
         publish_stored(index, node, pos, entry);
     }
     *e = entry;
@@ -601,7 +631,7 @@ void tmem_index_exchange(TmemIndex *index, TmemNode *node, unsigned pos,
     TmemEntry *e = tmem_node_entry(index, node, pos);
 
     /* What is referred to stays: the new record says the same. */
-    free_record(index, node, *e, delta);
+    free_record(index, node, pos, *e, delta);
     publish_record(index, node, pos, entry);
     *e = entry;
     tmem_index_account(index, entry, 1, delta);
@@ -660,7 +690,7 @@ void tmem_index_evict(TmemIndex *index, TmemShard *shard, TmemNode *node,
     unsigned rank = rank_of(node, pos);
     unsigned nr = __builtin_popcountll(node->bitmap);
 
-    drop_reference(index, node, entries[rank]);
+    drop_reference(index, node, pos, entries[rank]);
     tmem_index_account(index, entries[rank], -1, delta);
     memmove(entries + rank, entries + rank + 1,
             (nr - rank - 1) * sizeof(TmemEntry));
@@ -674,7 +704,7 @@ void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
                        unsigned pos, TmemDelta *delta)
 {
     TmemEntry entry = *tmem_node_entry(index, node, pos);
-    TmemRef ref = tmem_index_slot(index, node, entry);
+    TmemRef ref = tmem_index_slot(index, node, pos, entry);
     TmemHeap *heap = &node->pool->client->heap;
 
     /* The node may be gone then. */
@@ -685,11 +715,10 @@ void tmem_index_remove(TmemIndex *index, TmemShard *shard, TmemNode *node,
 void tmem_index_remove_node(TmemIndex *index, TmemShard *shard,
                             TmemNode *node, TmemDelta *delta)
 {
-    TmemEntry *entries = entries_of(index, node);
-    unsigned nr = __builtin_popcountll(node->bitmap);
+    const TmemEntry *entry = entries_of(index, node);
 
-    for (unsigned i = 0; i < nr; i++) {
-        drop_record(index, node, entries[i], delta);
+    for (uint64_t left = node->bitmap; left; left &= left - 1) {
+        drop_record(index, node, __builtin_ctzll(left), *entry++, delta);
     }
     node->bitmap = 0;
     free_node(index, shard, node, delta);

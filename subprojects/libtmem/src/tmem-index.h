@@ -241,15 +241,19 @@ static inline bool tmem_index_in_arena(const TmemArena *arena, TmemEntry entry)
                    (uint64_t)arena->nr_segments << arena->segment_shift);
 }
 
+/** Writes a record of @len bytes of @data for the page with that seed. */
+void tmem_index_write_record(TmemIndex *index, TmemRef ref, const void *data,
+                             uint32_t len, uint64_t seed);
+
 /**
  * tmem_index_slot() - the slot of @entry's record
- * @entry: of @node
+ * @entry: of @node, at @pos
  *
  * Shard locked.  0: it has none, or the entry went bad, and names what is no
- * slot of the client's: nothing may be written there, nor given back.
+ * slot of this very page: nothing may be written there, nor given back.
  */
 TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
-                        TmemEntry entry);
+                        unsigned pos, TmemEntry entry);
 
 /**
  * tmem_index_still() - is the page at @pos what was seen there?

@@ -29,18 +29,19 @@ static TmemRef other_slot(TmemIndex *index, TmemRef ref, size_t bytes)
 bool tmem_move_record(TmemIndex *index, TmemNode *node, unsigned pos)
 {
     TmemEntry entry = *tmem_node_entry(index, node, pos);
-    TmemRef ref = tmem_entry_ref(entry);
+    TmemRef ref = tmem_index_slot(index, node, pos, entry);
     uint32_t bytes = TMEM_RECORD_HEADER + tmem_entry_len(entry);
-    TmemRef to = other_slot(index, ref, bytes);
-    void *from_record = tmem_arena_ptr(index->arena, ref);
-    void *to_record;
+    TmemRef to = ref ? other_slot(index, ref, bytes) : 0;
+    void *from_record, *to_record;
     TmemDelta delta = {};
 
     if (!to) {
         return false;
     }
+    from_record = tmem_arena_ptr(index->arena, ref);
     to_record = tmem_arena_ptr(index->arena, to);
     *tmem_record_checksum(to_record) = *tmem_record_checksum(from_record);
+    tmem_record_set_tag(to_record, tmem_record_tag(from_record));
     memcpy(tmem_record_data(to_record), tmem_record_data(from_record),
            tmem_entry_len(entry));
     /* Generation, age and damage stay what they are. */
@@ -110,7 +111,10 @@ static void relink_list(TmemIndex *index, const TmemNode *node, TmemRef to,
     }
 }
 
-/* Array and records name the node that they belong to. */
+/*
+ * Array and records name the node that they belong to: @node, which is going to
+ * be the one at @to.
+ */
 static void reown(TmemIndex *index, TmemNode *node, TmemRef to)
 {
     uint32_t shard = tmem_owner_shard(node->owner);
@@ -124,7 +128,7 @@ static void reown(TmemIndex *index, TmemNode *node, TmemRef to)
     }
     for (uint64_t left = node->bitmap; left; left &= left - 1) {
         unsigned pos = __builtin_ctzll(left);
-        TmemRef record = tmem_index_slot(index, node,
+        TmemRef record = tmem_index_slot(index, node, pos,
                                          *tmem_node_entry(index, node, pos));
 
         if (record) {
@@ -175,7 +179,7 @@ bool tmem_move_node(TmemIndex *index, TmemShard *shard, TmemNode *node)
     }
     tmem_owner_write(moved, tmem_owner_make(TMEM_OWNER_NODE, shard->nr, 0,
                                             to));
-    reown(index, moved, to);
+    reown(index, node, to);
     delta.index_bytes = (int64_t)tmem_arena_slot_bytes(index->arena, to) -
                         (int64_t)tmem_arena_slot_bytes(index->arena, ref);
     tmem_heap_free(index->arena, ref);

@@ -21,11 +21,7 @@ static size_t record_bytes(const TmemOp *op, const TmemEncoded *enc)
 static void write_record(TmemOp *op, TmemRef ref, const TmemEncoded *enc,
                          uint64_t seed)
 {
-    void *record = tmem_arena_ptr(&op->store->arena, ref);
-
-    memcpy(tmem_record_data(record), enc->data, enc->len);
-    *tmem_record_checksum(record) =
-        tmem_codec_checksum(enc->data, enc->len, seed);
+    tmem_index_write_record(&op->store->index, ref, enc->data, enc->len, seed);
 }
 
 static void count_size(TmemOp *op, const TmemEncoded *enc)
@@ -189,7 +185,7 @@ static bool may_overwrite(TmemOp *op, const TmemEncoded *enc,
                           const TmemNode *node, TmemEntry old)
 {
     TmemArena *arena = &op->store->arena;
-    TmemRef ref = tmem_index_slot(&op->store->index, node, old);
+    TmemRef ref = tmem_index_slot(&op->store->index, node, op->key.pos, old);
 
     return ref && op->space == TMEM_SPACE_PERSISTENT &&
            arena->segments[tmem_arena_segment_of(arena, ref)].class_nr ==
@@ -244,11 +240,16 @@ static TmemStatus publish(TmemOp *op, const TmemEncoded *enc, TmemRef ref,
     TmemNode *holder, *node;
     TmemEntry *old = tmem_op_find(op, &holder);
     bool own = holder && holder->pool == op->pool;
-    TmemRef old_ref = own && old ? tmem_index_slot(index, holder, *old) : 0;
+    TmemRef old_ref = own && old ?
+                      tmem_index_slot(index, holder, op->key.pos, *old) : 0;
     TmemRoom room = {};
     TmemEntry entry;
     int64_t grown;
 
+    if (ref && own && old && tmem_entry_ref(*old) == ref) {
+        /* What went bad named a slot that was free; its own is lost. */
+        tmem_heap_note_lost(&op->ctx->client->heap);
+    }
     if (enc->data && !ref) {
         ref = last_resort(op, enc,
                           old_ref ? ref_to_reuse(*old, old_ref) : 0, why);

@@ -144,8 +144,9 @@ uint32_t tmem_quota_segment(TmemClient *client, uint64_t id)
                                         NULL;
     for (uint64_t left = head ? head->bitmap : 0;
          left && segment == TMEM_SEGMENT_NONE; left &= left - 1) {
-        TmemEntry *entry = tmem_node_entry(index, head, __builtin_ctzll(left));
-        TmemRef ref = tmem_index_slot(index, head, *entry);
+        unsigned pos = __builtin_ctzll(left);
+        TmemRef ref = tmem_index_slot(index, head, pos,
+                                      *tmem_node_entry(index, head, pos));
 
         segment = ref ? tmem_arena_segment_of(index->arena, ref) : segment;
     }

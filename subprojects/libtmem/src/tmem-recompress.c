@@ -199,7 +199,6 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
     TmemArena *arena = &r->store->arena;
     uint32_t bytes = TMEM_RECORD_HEADER + enc->len;
     TmemRef ref;
-    void *record;
 
     if (tmem_sizes_slot_bytes(tmem_arena_sizes(arena, c->slot_space),
                               bytes) >= c->slot_bytes) {
@@ -212,10 +211,8 @@ static void replace(TmemRecompress *r, TmemCandidate *c,
         r->nr_starved++;
         return;
     }
-    record = tmem_arena_ptr(arena, ref);
-    memcpy(tmem_record_data(record), enc->data, enc->len);
-    *tmem_record_checksum(record) =
-        tmem_codec_checksum(enc->data, enc->len, c->seed);
+    tmem_index_write_record(&r->store->index, ref, enc->data, enc->len,
+                            c->seed);
     if (publish(r, c, ref, enc->len)) {
         r->nr_smaller++;
     } else {

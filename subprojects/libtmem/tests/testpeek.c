@@ -31,3 +31,10 @@ bool test_peek(TmemContext *ctx, TmemHandle h, TestPeek *peek)
     }
     return true;
 }
+
+void test_copy_record(const TestPeek *from, TestPeek *to)
+{
+    g_assert_cmpuint(from->len, ==, to->len);
+    *to->checksum = *from->checksum;
+    memcpy(to->data, from->data, from->len);
+}

@@ -24,4 +24,11 @@ typedef struct TestPeek {
 /** Returns false if nothing is stored under @h. */
 bool test_peek(TmemContext *ctx, TmemHandle h, TestPeek *peek);
 
+/**
+ * test_copy_record() - the record of one page in the place of another's
+ *
+ * Both are of one length.  The slot still says whose it is.
+ */
+void test_copy_record(const TestPeek *from, TestPeek *to);
+
 #endif /* TMEM_TESTPEEK_H */

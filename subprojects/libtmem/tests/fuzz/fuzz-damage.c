@@ -97,7 +97,10 @@ static void invalidate_object(World *w, unsigned i)
     }
 }
 
-/* Changes a byte of the record, checksum and data, at @at from its start. */
+/*
+ * Changes a byte of the record, the @at-th of checksum and data.  A tag that
+ * went bad harms no load, but keeps the slot until the client goes.
+ */
 static void change(World *w, unsigned i, unsigned at, uint8_t by)
 {
     TestPeek peek;
@@ -105,7 +108,12 @@ static void change(World *w, unsigned i, unsigned at, uint8_t by)
     if (!test_peek(w->f.ctx, handle_of(w, i), &peek) || !peek.checksum) {
         return;
     }
-    ((uint8_t *)peek.checksum)[at % (sizeof(uint32_t) + peek.len)] ^= by;
+    at %= sizeof(*peek.checksum) + peek.len;
+    if (at < sizeof(*peek.checksum)) {
+        ((uint8_t *)peek.checksum)[at] ^= by;
+    } else {
+        peek.data[at - sizeof(*peek.checksum)] ^= by;
+    }
     w->pages[i].changed |= by;
 }
 
@@ -140,7 +148,7 @@ static void copy(World *w, unsigned from, unsigned to)
         !a.checksum || !b.checksum) {
         return;
     }
-    memcpy(b.checksum, a.checksum, sizeof(uint32_t) + a.len);
+    test_copy_record(&a, &b);
     w->pages[to].changed = true;
 }
 

@@ -9,6 +9,7 @@
 
 #include "testpeek.h"
 #include "testsave.h"
+#include "tmem-move.h"
 
 #define PAGES   40
 
@@ -279,6 +280,247 @@ static void test_leak(void)
     g_test_trap_assert_stderr("*heap->nr_segments*");
 }
 
+/* --- A place that is another page's --- */
+
+#define REF_MASK    ((1ull << TMEM_REF_BITS) - 1)
+
+typedef enum Order {
+    ORDER_STORE,            /* over the page that went bad */
+    ORDER_INVALIDATE,       /* it */
+    ORDER_BOTH,             /* it, and the page whose place it names */
+    ORDER_BOTH_BACK,        /* the other way round */
+    ORDER_STORE_LAST,       /* over it, when that page is gone */
+    ORDER_OBJECT,
+    ORDER_MOVE,
+    ORDER_RECOMPRESS,
+    ORDER_EVICT,
+    ORDER_POOL,
+    ORDER__MAX,
+} Order;
+
+/* What was done to the pages where @bad names the place of @named. */
+typedef struct Place {
+    Fixture f;
+    bool ephemeral;
+    bool swapped;           /* and the other way round */
+    uint64_t bad;
+    uint64_t named;
+    bool is_stored[PAGES];  /* again, as MIXED with tag 77 + i */
+    bool is_gone[PAGES];
+    bool may_miss;
+} Place;
+
+static void place_invalidate(Place *p, uint64_t i)
+{
+    drop(&p->f, handle_of(&p->f, p->ephemeral, i), DROP_PAGE);
+    p->is_gone[i] = true;
+}
+
+static void place_store(Place *p, uint64_t i)
+{
+    g_assert_cmpint(test_store(p->f.ctx, handle_of(&p->f, p->ephemeral, i),
+                               TEST_PAGE_MIXED, 77 + i), ==, TMEM_STATUS_OK);
+    p->is_stored[i] = true;
+}
+
+static void place_object(Place *p, uint64_t i)
+{
+    drop(&p->f, handle_of(&p->f, p->ephemeral, i), DROP_OBJECT);
+    for (uint64_t j = i / 8 * 8; j < i / 8 * 8 + 8; j++) {
+        p->is_gone[j] = true;
+    }
+}
+
+/* Moves all there is, as what lies in sparse segments does. */
+static void place_move(Place *p)
+{
+    TmemIndex *index = &p->f.store->index;
+
+    for (uint64_t i = 0; i < PAGES; i++) {
+        TestPeek peek;
+
+        if (!test_peek(p->f.ctx, handle_of(&p->f, p->ephemeral, i), &peek)) {
+            continue;
+        }
+        tmem_lock(&peek.key.shard->lock);
+        tmem_move_record(index, peek.node, peek.key.pos);
+        tmem_move_node(index, peek.key.shard,
+                       tmem_index_find(index, &peek.key));
+        tmem_unlock(&peek.key.shard->lock);
+    }
+}
+
+static void place_do(Place *p, Order order)
+{
+    switch (order) {
+    case ORDER_STORE:
+        place_store(p, p->bad);
+        break;
+    case ORDER_INVALIDATE:
+        place_invalidate(p, p->bad);
+        break;
+    case ORDER_BOTH:
+        place_invalidate(p, p->bad);
+        place_invalidate(p, p->named);
+        break;
+    case ORDER_BOTH_BACK:
+        place_invalidate(p, p->named);
+        place_invalidate(p, p->bad);
+        break;
+    case ORDER_STORE_LAST:
+        place_invalidate(p, p->named);
+        place_store(p, p->bad);
+        break;
+    case ORDER_OBJECT:
+        place_object(p, p->bad);
+        break;
+    case ORDER_MOVE:
+        place_move(p);
+        break;
+    case ORDER_RECOMPRESS:
+        tmem_store_recompress(p->f.store);
+        break;
+    case ORDER_EVICT:
+        tmem_client_evict(p->f.client, UINT64_MAX);
+        p->may_miss = true;
+        break;
+    default:
+        drop(&p->f, handle_of(&p->f, p->ephemeral, 0), DROP_POOL);
+        break;
+    }
+}
+
+/* What was not touched is there; what went bad is unreadable, not another's. */
+static void place_expect(Place *p)
+{
+    uint8_t got[TMEM_PAGE_SIZE], want[TMEM_PAGE_SIZE];
+
+    for (uint64_t i = 0; i < PAGES; i++) {
+        TmemHandle h = handle_of(&p->f, p->ephemeral, i);
+        TmemStatus status = tmem_page_load(p->f.ctx, &h, got, NULL);
+        bool is_bad = i == p->bad || (p->swapped && i == p->named);
+
+        if (p->is_stored[i]) {
+            test_page_make(want, TEST_PAGE_MIXED, 77 + i);
+        } else {
+            test_page_make(want, sort_of(i), i);
+        }
+        if (status == TMEM_STATUS_OK) {
+            g_assert_false(p->is_gone[i] || (is_bad && !p->is_stored[i]));
+            g_assert_cmpmem(got, sizeof(got), want, sizeof(want));
+        } else if (status == TMEM_STATUS_MISS) {
+            g_assert_true(p->is_gone[i] || p->may_miss);
+        } else {
+            g_assert_cmpint(status, ==, TMEM_STATUS_IO);
+            g_assert_true(is_bad && !p->is_stored[i]);
+        }
+    }
+}
+
+/* New pages of the same sizes have a slot each, and take none that is used. */
+static void place_refill(Place *p)
+{
+    const uint64_t nr = 4 * PAGES;
+
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(p->ephemeral ? p->f.ephemeral :
+                                   p->f.persistent, 100 + i / 8, i);
+
+        g_assert_cmpint(test_store(p->f.ctx, h, sort_of(i), 500 + i), ==,
+                        TMEM_STATUS_OK);
+    }
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(p->ephemeral ? p->f.ephemeral :
+                                   p->f.persistent, 100 + i / 8, i);
+
+        test_expect_page(p->f.ctx, h, sort_of(i), 500 + i);
+    }
+}
+
+static void place_take_down(Place *p)
+{
+    GError *err = NULL;
+
+    /* It says what is wrong, if anything is left of that, and no more. */
+    if (!tmem_store_check(p->f.store, &err)) {
+        g_assert_nonnull(err);
+        g_clear_error(&err);
+    }
+    tmem_context_free(p->f.ctx);
+    tmem_client_free(p->f.client);
+    /* With the client all of it came back. */
+    tmem_store_check(p->f.store, &err);
+    g_assert_no_error(err);
+    tmem_store_free(p->f.store);
+}
+
+/* @load: it is found unreadable, and marked, before that. */
+static void place(bool ephemeral, bool swapped, uint64_t bad, uint64_t named,
+                  Order order, bool load)
+{
+    Place p = {
+        .ephemeral = ephemeral, .swapped = swapped, .bad = bad,
+        .named = named,
+    };
+    TestPeek a, b;
+    TmemEntry change;
+
+    fixture_set_up(&p.f, FIXTURE_SIZE, 0);
+    fill(&p.f, ephemeral);
+    g_assert_true(test_peek(p.f.ctx, handle_of(&p.f, ephemeral, bad), &a));
+    g_assert_true(test_peek(p.f.ctx, handle_of(&p.f, ephemeral, named), &b));
+    change = (*a.entry ^ *b.entry) & REF_MASK;
+    *a.entry ^= change;
+    if (swapped) {
+        *b.entry ^= change;
+    }
+    if (load) {
+        test_expect_status(p.f.ctx, handle_of(&p.f, ephemeral, bad),
+                           TMEM_STATUS_IO);
+    }
+    place_do(&p, order);
+    if (order != ORDER_POOL) {
+        place_expect(&p);
+        place_refill(&p);
+        place_expect(&p);
+    }
+    place_take_down(&p);
+}
+
+static void place_all_ways(bool swapped)
+{
+    /* Pages of the same size, in the same object or another; and of others. */
+    static const struct {
+        uint64_t bad, named;
+    } pairs[] = {
+        { 8, 12 }, { 9, 13 }, { 9, 17 }, { 11, 15 }, { 11, 23 }, { 9, 11 },
+        { 11, 9 }, { 10, 14 },
+    };
+
+    for (Order order = 0; order < ORDER__MAX; order++) {
+        for (unsigned i = 0; i < G_N_ELEMENTS(pairs); i++) {
+            for (int j = 0; j < 4; j++) {
+                place(j & 1, swapped, pairs[i].bad, pairs[i].named, order,
+                      j & 2);
+            }
+        }
+    }
+}
+
+/*
+ * Caught: a store to the page that went bad was written over the other's, and
+ * to invalidate both made the list of free slots endless, or ended the process.
+ */
+static void test_place_of_another(void)
+{
+    place_all_ways(false);
+}
+
+static void test_places_swapped(void)
+{
+    place_all_ways(true);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -287,6 +529,8 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/bad-entry/ref", test_ref);
     g_test_add_func("/tmem/bad-entry/length", test_length);
     g_test_add_func("/tmem/bad-entry/fill", test_fill);
+    g_test_add_func("/tmem/bad-entry/place-of-another", test_place_of_another);
+    g_test_add_func("/tmem/bad-entry/places-swapped", test_places_swapped);
     g_test_add_func("/tmem/bad-entry/next-process", test_next_process);
     g_test_add_func("/tmem/bad-entry/upkeep", test_others_that_read);
     g_test_add_func("/tmem/bad-entry/leak-is-none", test_leak);

@@ -129,6 +129,14 @@ static void record_data(World *w)
     PLANT(w, p.data[p.len / 2], ~p.data[p.len / 2]);
 }
 
+static void record_tag(World *w)
+{
+    TestPeek p = peek_text(w, false);
+    uint8_t *tag = (uint8_t *)p.checksum + TMEM_RECORD_TAG;
+
+    PLANT(w, *tag, ~*tag);
+}
+
 static void record_owner(World *w)
 {
     TmemRef ref = tmem_entry_ref(*peek_text(w, true).entry);
@@ -396,6 +404,7 @@ static const Case cases[] = {
     { "entry-length", entry_len, "does not fit its slot" },
     { "record-checksum", record_checksum, "does not match its checksum" },
     { "record-data", record_data, "does not match its checksum" },
+    { "record-tag", record_tag, "record with the wrong tag" },
     { "record-owner", record_owner, "record with the wrong owner" },
     { "record-space", record_space, "in the wrong space" },
     { "segment-client", segment_heap, "in another client's segment" },

@@ -199,6 +199,10 @@ static void test_wrong_record(void)
     *eb = e;
     test_expect_status(f.ctx, a, TMEM_STATUS_IO);
     test_expect_status(f.ctx, b, TMEM_STATUS_IO);
+    /* Each slot comes back with the page that it is of, and with no other. */
+    e = *ea;
+    *ea = *eb;
+    *eb = e;
     fixture_tear_down(&f);
 }
 
