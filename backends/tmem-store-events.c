@@ -118,14 +118,14 @@ static void tmem_pressure_log(TmemStoreEvents *events, bool active)
     if (active) {
         peer_info_report(&events->reports,
                          "tmem-store '%s': the host is short of memory,"
-                         " ephemeral pages are given back", events->store);
+                         " unused memory and ephemeral pages are given back",
+                         events->store);
     } else {
         size = g_format_size_full(stats.pressure_bytes - events->given_back,
                                   G_FORMAT_SIZE_IEC_UNITS);
         peer_info_report(&events->reports,
                          "tmem-store '%s': the host is no longer short of"
-                         " memory, %s of ephemeral pages were given back",
-                         events->store, size);
+                         " memory, %s were given back", events->store, size);
         events->given_back = stats.pressure_bytes;
     }
 }

@@ -119,11 +119,11 @@ bool tmem_evict_own(TmemClient *client, TmemEvictTries *tries);
 void tmem_evict_to_limit(TmemClient *client);
 
 /**
- * tmem_evict_bytes() - evict, and give back to the operating system
+ * tmem_evict_bytes() - give back to the operating system, and evict for that
  * @heap: of this client; NULL: of those furthest over their share
  * @past_minimums: if these leave too little, then of those below their minimums
  *
- * Returns how many bytes went back.
+ * Idle segments go first.  Returns how many bytes went back, with these.
  */
 uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
                           bool past_minimums);

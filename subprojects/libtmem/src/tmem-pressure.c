@@ -149,6 +149,7 @@ static uint64_t ephemeral_bytes(TmemArena *arena)
     return bytes;
 }
 
+/* What lies idle goes first, and counts: to the host it is memory as well. */
 static void evict_some(TmemPressureWatch *w, TmemStore *store)
 {
     uint64_t bytes = ephemeral_bytes(&store->arena), returned;

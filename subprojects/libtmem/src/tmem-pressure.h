@@ -4,9 +4,10 @@
  *
  * The kernel says when: a trigger on /proc/pressure/memory (PSI) fires when
  * tasks stalled on memory for longer than a threshold within a second.  From
- * then on the total of stalls is read once a second, and each time one
- * sixteenth of the ephemeral data goes, down to the floor, until less than half
- * of the threshold was stalled in a second.
+ * then on the total of stalls is read once a second, and each time as much as
+ * one sixteenth of the ephemeral data goes, idle segments first and then
+ * ephemeral pages down to the floor, until less than half of the threshold was
+ * stalled in a second.
  *
  * A trigger may end (its control group goes, or the kernel's PSI is turned
  * off).  That is counted, said once, and it is opened again as soon as it can

@@ -118,7 +118,8 @@
     X(pressure_times, CUMULATIVE, COUNT,                                      \
       "how often the host came to be short of memory")                        \
     X(pressure_bytes, CUMULATIVE, BYTES,                                      \
-      "memory of ephemeral pages that was given back because of that")        \
+      "memory, unused or of ephemeral pages, that was given back because of "  \
+      "that")        \
     X(pressure_lost, CUMULATIVE, COUNT,                                       \
       "how often the host stopped telling its memory pressure")
 

@@ -193,6 +193,35 @@ static void test_counted(void)
     host_tear_down(&h);
 }
 
+/* What is unused goes before any page, and is counted as well. */
+static void test_idle_first(void)
+{
+    const TmemPressure policy = { .stall_ms = 100 };
+    uint64_t used, pages;
+    Host h;
+
+    host_set_up(&h, &policy);
+    for (uint64_t i = 0; i < 16; i++) {
+        TmemHandle object = test_handle(h.f.ephemeral, i, 0);
+
+        g_assert_cmpint(tmem_object_invalidate(h.f.ctx, &object), ==,
+                        TMEM_STATUS_OK);
+    }
+    g_assert_cmpuint(h.f.store->arena.nr_idle, >, 0);
+    /* One step is wanted, so it is no more than one idle segment. */
+    h.watch.floor_bytes = h.f.store->arena.ephemeral_bytes - (4 << 10);
+    used = store_stats(&h).used_bytes;
+    pages = ephemeral_pages(&h);
+    fire(&h);
+    tmem_pressure_step(&h.watch, h.f.store, SECOND);
+    g_assert_cmpuint(store_stats(&h).used_bytes, <, used);
+    g_assert_cmpuint(store_stats(&h).pressure_bytes, ==,
+                     used - store_stats(&h).used_bytes);
+    g_assert_cmpuint(ephemeral_pages(&h), ==, pages);
+    tmem_pressure_close(&h.watch);
+    host_tear_down(&h);
+}
+
 /* Nothing is taken below the floor, nor from persistent pools. */
 static void test_floor(void)
 {
@@ -426,6 +455,7 @@ int main(int argc, char **argv)
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/pressure/hysteresis", test_hysteresis);
     g_test_add_func("/tmem/pressure/counted", test_counted);
+    g_test_add_func("/tmem/pressure/idle-first", test_idle_first);
     g_test_add_func("/tmem/pressure/floor", test_floor);
     g_test_add_func("/tmem/pressure/floor/near", test_near_floor);
     g_test_add_func("/tmem/pressure/told", test_told);
