@@ -346,6 +346,29 @@ static bool check_purse(Check *c, TmemClient *client)
     return check_level(c, "client's bytes for credit", purse->bytes, bytes);
 }
 
+/* The list of pools with limits; the client is locked. */
+static bool check_limited(Check *c, const TmemClient *client)
+{
+    uint32_t nr = 0, prev = TMEM_POOL_SLOT_NONE;
+
+    for (uint32_t slot = client->limited; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].limited_next) {
+        const TmemPool *pool = &client->pools[slot];
+
+        if (nr++ == client->nr_quotas || slot >= client->nr_slots ||
+            !pool->in_use || pool->limited_prev != prev ||
+            !tmem_quota_has_limits(&pool->quota)) {
+            return tmem_error_set(c->errp, "a wrong list of pools with limits");
+        }
+        prev = slot;
+    }
+    return check_level(c, "client's list of pools with limits", nr,
+                       client->nr_quotas) &&
+           (client->look_next == TMEM_POOL_SLOT_NONE ||
+            client->pools[client->look_next].in_use ||
+            tmem_error_set(c->errp, "the pool to look at next is none"));
+}
+
 /* Limits of pools; the client is locked. */
 static bool check_quotas(Check *c, const TmemClient *client)
 {
@@ -356,7 +379,7 @@ static bool check_quotas(Check *c, const TmemClient *client)
          slot = client->pools[slot].next) {
         const TmemQuota *quota = &client->pools[slot].quota;
 
-        nr_quotas += quota->min_bytes || quota->max_bytes || quota->weight;
+        nr_quotas += tmem_quota_has_limits(quota);
         nr_minimums += quota->min_bytes != 0;
         sum += quota->min_bytes;
         if (quota->max_bytes && quota->min_bytes > quota->max_bytes) {
@@ -368,6 +391,7 @@ static bool check_quotas(Check *c, const TmemClient *client)
                        nr_quotas) &&
            check_level(c, "client's pools with a minimum", client->nr_minimums,
                        nr_minimums) &&
+           check_limited(c, client) &&
            tmem_reserve_max_ok_locked(client, client->heap.max_bytes, c->errp);
 }
 
@@ -375,7 +399,7 @@ static bool check_client(Check *c, TmemClient *client)
 {
     uint64_t table = tmem_client_table_bytes_locked(client, client->nr_slots) +
                      tmem_check_tables_bytes(client);
-    uint64_t persistent_pages = 0;
+    uint64_t persistent_pages = 0, persistent_bytes = 0;
     TmemDelta held = {};
     uint32_t nr_pools = 0;
 
@@ -386,6 +410,10 @@ static bool check_client(Check *c, TmemClient *client)
 
         if (!check_pool(c, client, slot, &persistent_pages)) {
             return false;
+        }
+        if (tmem_pool_id_kind(client->pools[slot].key) ==
+            TMEM_POOL_PERSISTENT) {
+            persistent_bytes += found->data_bytes + found->index_bytes;
         }
         held.stored_bytes += found->stored_bytes;
         for (unsigned i = 0; i < TMEM_SIZE_BUCKETS; i++) {
@@ -406,6 +434,9 @@ static bool check_client(Check *c, TmemClient *client)
            check_level(c, "client's persistent pages",
                        tmem_client_persistent_pages_locked(client),
                        persistent_pages) &&
+           check_level(c, "client's persistent bytes",
+                       tmem_client_persistent_bytes_locked(client),
+                       persistent_bytes) &&
            check_sizes(c, client, &held) && check_purse(c, client) &&
            check_quotas(c, client);
 }

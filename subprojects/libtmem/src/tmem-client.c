@@ -185,6 +185,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     client->max_pools = config->max_pools ? config->max_pools :
                                             TMEM_CLIENT_POOLS_DEFAULT;
     client->first = client->last = TMEM_POOL_SLOT_NONE;
+    client->limited = client->look_next = TMEM_POOL_SLOT_NONE;
     tmem_lock_init(&client->lock, TMEM_RANK_CLIENT);
     tmem_credit_init(client, config->credit);
     if ((config->is_trust_group && !become_trust_group(client, errp)) ||

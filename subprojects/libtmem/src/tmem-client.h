@@ -33,6 +33,7 @@ struct TmemClient {
     bool is_at_limit;       /* LIMIT_REACHED was said, not LEFT yet; atomic */
     /* Persistent pages, of no context and of those freed; atomic. */
     TmemTurnover persistent;
+    TmemTurnover persistent_bytes;  /* of these, and of pools of the host's */
     uint32_t nr_persistent;     /* of its pools; atomic */
     bool frozen;            /* atomic */
     TmemPurse purse;        /* what its credit is covered by */
@@ -50,6 +51,9 @@ struct TmemClient {
     uint32_t nr_host_pools; /* of these, out of the guest's reach */
     uint32_t max_pools;     /* of the guest */
     uint32_t nr_quotas;     /* of these, with limits of their own; atomic */
+    uint32_t limited;       /* the first of these */
+    uint32_t look_next;     /* slot at which tmem_quota_giver() goes on */
+    uint64_t look_most;     /* ID of what it found until now; may be gone */
     uint32_t nr_minimums;   /* of these, with a minimum; atomic */
     uint32_t nr_slots;      /* slots below this are charged for */
     uint32_t slot_hint;     /* slots below this are in use */
@@ -90,6 +94,7 @@ struct TmemContext {
     TmemAhead ahead;
     TmemHeld held;
     TmemTurnover persistent;    /* pages that it stored, and dropped */
+    TmemTurnover persistent_bytes;
     TmemJob job;            /* the request in hand */
 };
 
@@ -108,6 +113,14 @@ uint64_t tmem_client_table_bytes_locked(const TmemClient *client,
 
 /** What the client holds, or a little more; its lock is held. */
 uint64_t tmem_client_persistent_pages_locked(const TmemClient *client);
+
+/**
+ * tmem_client_persistent_bytes_locked() - what its persistent pools hold
+ *
+ * All of them, in slots, or a little more; its lock is held.  What this costs
+ * does not depend on how many pools a guest makes.
+ */
+uint64_t tmem_client_persistent_bytes_locked(const TmemClient *client);
 
 /** Adds @ctx's tally of @slot to the pool's shared one and clears it. */
 void tmem_context_fold_locked(TmemContext *ctx, uint32_t slot);

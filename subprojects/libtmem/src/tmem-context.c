@@ -100,6 +100,8 @@ static void fold_hist_locked(TmemContext *ctx)
                        __ATOMIC_RELAXED);
     tmem_turnover_add(&client->persistent, ctx->persistent.came,
                       ctx->persistent.went);
+    tmem_turnover_add(&client->persistent_bytes, ctx->persistent_bytes.came,
+                      ctx->persistent_bytes.went);
 }
 
 void tmem_context_free(TmemContext *ctx)

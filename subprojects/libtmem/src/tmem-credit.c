@@ -134,9 +134,9 @@ static bool has_pool_over_limit(TmemClient *client)
     bool over = false;
 
     tmem_lock(&client->lock);
-    for (uint32_t slot = client->first;
-         client->nr_quotas && slot != TMEM_POOL_SLOT_NONE && !over;
-         slot = client->pools[slot].next) {
+    for (uint32_t slot = client->limited;
+         slot != TMEM_POOL_SLOT_NONE && !over;
+         slot = client->pools[slot].limited_next) {
         const TmemPool *pool = &client->pools[slot];
 
         over = tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT &&

@@ -30,6 +30,13 @@ static int64_t persistent_pages(const TmemPool *pool, const TmemDelta *delta)
            !tmem_pool_id_is_host(pool->key) ? delta->pages : 0;
 }
 
+/* So are the bytes of persistent pools, which minimums are weighed against. */
+static int64_t persistent_bytes(const TmemPool *pool, const TmemDelta *delta)
+{
+    return tmem_pool_id_kind(pool->key) == TMEM_POOL_PERSISTENT ?
+           delta->data_bytes + delta->index_bytes : 0;
+}
+
 void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
 {
     TmemTally *tally = &ctx->tallies[pool - ctx->client->pools];
@@ -49,6 +56,7 @@ void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
         tmem_count(&ctx->held.bytes, delta->stored_bytes);
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
+    tmem_turnover_count(&ctx->persistent_bytes, persistent_bytes(pool, delta));
     if (delta->pages) {
         tmem_turnover_count(&ctx->persistent, persistent_pages(pool, delta));
     }
@@ -57,6 +65,7 @@ void tmem_tally_apply(TmemContext *ctx, TmemPool *pool, const TmemDelta *delta)
 void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
 {
     TmemHeld *held = &pool->client->held;
+    int64_t bytes = persistent_bytes(pool, delta);
 
 #define APPLY(name, kind, unit, text)                                         \
     if (delta->name) {                                                        \
@@ -75,6 +84,10 @@ void tmem_pool_apply(TmemPool *pool, const TmemDelta *delta)
                            __ATOMIC_RELAXED);
     }
     tmem_quota_add(&pool->quota, delta->data_bytes + delta->index_bytes);
+    if (bytes) {
+        tmem_turnover_add(&pool->client->persistent_bytes, MAX(bytes, 0),
+                          -MIN(bytes, 0));
+    }
     if (delta->pages) {
         int64_t pages = persistent_pages(pool, delta);
 
@@ -253,6 +266,9 @@ static void order_remove_locked(TmemClient *client, uint32_t slot)
         client->last = pool->prev;
     } else {
         client->pools[pool->next].prev = pool->prev;
+    }
+    if (client->look_next == slot) {
+        client->look_next = pool->next;
     }
 }
 

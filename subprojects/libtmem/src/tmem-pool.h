@@ -77,6 +77,8 @@ struct TmemPool {
     bool abandoned;         /* being destroyed, and whoever did it went away */
     uint32_t next;          /* slots in the order of creation */
     uint32_t prev;
+    uint32_t limited_next;  /* slots of those with limits of their own */
+    uint32_t limited_prev;
 };
 
 /**
@@ -152,9 +154,9 @@ static inline void tmem_count(uint64_t *counter, uint64_t n)
 }
 
 /*
- * Pages that came and pages that went, each only growing.  Who sums up several
- * reads all that went before the first that came: a page that is counted as
- * gone was counted as come before that, so the sum is never below what there
+ * Pages (or bytes) that came and that went, each only growing.  Who sums up
+ * several reads all that went before the first that came: what is counted
+ * as gone was counted as come before that, so the sum is never below what there
  * is.
  */
 typedef struct TmemTurnover {
@@ -167,7 +169,7 @@ static inline void tmem_turnover_count(TmemTurnover *turnover, int64_t pages)
 {
     if (pages > 0) {
         tmem_count(&turnover->came, pages);
-    } else {
+    } else if (pages) {
         /* Pairs with tmem_turnover_went(). */
         __atomic_store_n(&turnover->went,
                          __atomic_load_n(&turnover->went, __ATOMIC_RELAXED) -

@@ -11,6 +11,9 @@
 #define OBJECTS_MAX     64
 #define PAGES_MAX       64      /* of an object */
 
+/* Pools that one call looks at, beside those with limits. */
+#define LOOKS_MAX       16
+
 /* What goes with one page at most: its record, and a node. */
 #define PAGE_BYTES_MAX  (TMEM_PAGE_SIZE + 512)
 
@@ -172,23 +175,54 @@ static double excess_of(const TmemQuota *quota)
            (quota->weight ? quota->weight : TMEM_WEIGHT_DEFAULT);
 }
 
-/* Client locked: the ephemeral pool with the largest excess, or NULL. */
-static const TmemPool *most_excess_locked(const TmemClient *client)
+/* Client locked: makes @pool the @most if it has more excess. */
+static void consider(const TmemPool *pool, const TmemPool **most)
+{
+    /* A pool without an object has no bytes. */
+    if (pool && __atomic_load_n(&pool->id, __ATOMIC_RELAXED) &&
+        bytes_of(&pool->quota) > 0 &&
+        tmem_pool_id_kind(pool->key) == TMEM_POOL_EPHEMERAL &&
+        (!*most || excess_of(&pool->quota) > excess_of(&(*most)->quota))) {
+        *most = pool;
+    }
+}
+
+/*
+ * Client locked: of all pools the one with the largest excess, as far as was
+ * looked.  A guest may make many thousand, and this is asked for each segment
+ * that others need: each call goes on by some, and remembers the best.
+ */
+static const TmemPool *look_on_locked(TmemClient *client)
 {
     const TmemPool *most = NULL;
 
-    for (uint32_t slot = client->first;
-         client->nr_quotas && slot != TMEM_POOL_SLOT_NONE;
-         slot = client->pools[slot].next) {
-        const TmemPool *pool = &client->pools[slot];
-
-        /* A pool without an object has no bytes. */
-        if (__atomic_load_n(&pool->id, __ATOMIC_RELAXED) &&
-            bytes_of(&pool->quota) > 0 &&
-            tmem_pool_id_kind(pool->key) == TMEM_POOL_EPHEMERAL &&
-            (!most || excess_of(&pool->quota) > excess_of(&most->quota))) {
-            most = pool;
+    consider(tmem_pool_find(client, client->look_most), &most);
+    for (uint32_t i = 0; i < MIN(LOOKS_MAX, client->nr_pools); i++) {
+        if (client->look_next == TMEM_POOL_SLOT_NONE) {
+            client->look_next = client->first;
         }
+        consider(&client->pools[client->look_next], &most);
+        client->look_next = client->pools[client->look_next].next;
+    }
+    client->look_most = most ? most->key : 0;
+    return most;
+}
+
+/*
+ * Client locked: the ephemeral pool with the largest excess, or NULL.  Those
+ * with limits are all considered: how many they are is the host's choice.
+ */
+static const TmemPool *most_excess_locked(TmemClient *client)
+{
+    const TmemPool *most;
+
+    if (!client->nr_quotas) {
+        return NULL;
+    }
+    most = look_on_locked(client);
+    for (uint32_t slot = client->limited; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].limited_next) {
+        consider(&client->pools[slot], &most);
     }
     return most;
 }
@@ -267,21 +301,46 @@ static bool check_limits(TmemClient *client, const TmemPool *except,
     return true;
 }
 
-static bool has_limits(const TmemQuota *quota)
-{
-    return quota->min_bytes || quota->max_bytes || quota->weight;
-}
-
-/* The client is locked; read without. */
+/* The client is locked; what is counted is read without. */
 static void count_quota_locked(TmemClient *client, const TmemQuota *quota,
                                int sign)
 {
-    __atomic_store_n(&client->nr_quotas,
-                     client->nr_quotas + sign * has_limits(quota),
+    __atomic_store_n(&client->nr_quotas, client->nr_quotas + sign,
                      __ATOMIC_RELAXED);
     __atomic_store_n(&client->nr_minimums,
                      client->nr_minimums + sign * (quota->min_bytes != 0),
                      __ATOMIC_RELAXED);
+}
+
+/* The client is locked: the pool, if it has limits, is on the list of such. */
+static void enlist_locked(TmemClient *client, TmemPool *pool)
+{
+    if (!tmem_quota_has_limits(&pool->quota)) {
+        return;
+    }
+    count_quota_locked(client, &pool->quota, 1);
+    pool->limited_prev = TMEM_POOL_SLOT_NONE;
+    pool->limited_next = client->limited;
+    client->limited = pool - client->pools;
+    if (pool->limited_next != TMEM_POOL_SLOT_NONE) {
+        client->pools[pool->limited_next].limited_prev = client->limited;
+    }
+}
+
+static void delist_locked(TmemClient *client, TmemPool *pool)
+{
+    if (!tmem_quota_has_limits(&pool->quota)) {
+        return;
+    }
+    count_quota_locked(client, &pool->quota, -1);
+    if (pool->limited_prev == TMEM_POOL_SLOT_NONE) {
+        client->limited = pool->limited_next;
+    } else {
+        client->pools[pool->limited_prev].limited_next = pool->limited_next;
+    }
+    if (pool->limited_next != TMEM_POOL_SLOT_NONE) {
+        client->pools[pool->limited_next].limited_prev = pool->limited_prev;
+    }
 }
 
 bool tmem_pool_get_limits(TmemClient *client, uint64_t id, TmemLimits *limits,
@@ -314,13 +373,13 @@ bool tmem_pool_change_limits(TmemClient *client, uint64_t id,
     if (ok) {
         TmemQuota *quota = &pool->quota;
 
-        count_quota_locked(client, quota, -1);
+        delist_locked(client, pool);
         __atomic_store_n(&quota->min_bytes, limits->min_bytes,
                          __ATOMIC_RELAXED);
         quota->weight = limits->weight;
         __atomic_store_n(&quota->max_bytes, limits->max_bytes,
                          __ATOMIC_RELAXED);
-        count_quota_locked(client, quota, 1);
+        enlist_locked(client, pool);
     }
     tmem_unlock(&client->lock);
     return ok;
@@ -366,7 +425,7 @@ void tmem_quota_clear_locked(TmemPool *pool)
 {
     TmemQuota *quota = &pool->quota;
 
-    count_quota_locked(pool->client, quota, -1);
+    delist_locked(pool->client, pool);
     quota->weight = 0;
     /* Whoever still looks at the pool reads these without a lock. */
     __atomic_store_n(&quota->min_bytes, 0, __ATOMIC_RELAXED);

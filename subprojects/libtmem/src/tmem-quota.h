@@ -24,6 +24,12 @@ typedef struct TmemQuota {
     uint32_t weight;        /* 0: the default */
 } TmemQuota;
 
+/** Whether it says anything; the client is locked. */
+static inline bool tmem_quota_has_limits(const TmemQuota *quota)
+{
+    return quota->min_bytes || quota->max_bytes || quota->weight;
+}
+
 /** Books a change of the pool's bytes. */
 static inline void tmem_quota_add(TmemQuota *quota, int64_t bytes)
 {
@@ -57,8 +63,9 @@ bool tmem_quota_evict(TmemClient *client, uint64_t id, uint64_t bytes);
  * tmem_quota_evict_client() - make room where pools have limits of their own
  *
  * Drops pages of the ephemeral pool that holds most, above its minimum, in
- * proportion to its weight.  Returns false if nothing went, or if no pool of
- * the client has limits: then whole segments may go.
+ * proportion to its weight: of those with limits, and of what calls have seen
+ * of the others, which are some more with each.  Returns false if nothing went,
+ * or if no pool of the client has limits: then whole segments may go.
  */
 bool tmem_quota_evict_client(TmemClient *client, uint64_t bytes);
 

@@ -49,13 +49,13 @@ static Needs needs_of(TmemClient *client, const TmemPool *except)
     Needs needs = {};
 
     tmem_lock(&client->lock);
-    for (uint32_t slot = client->first; slot != TMEM_POOL_SLOT_NONE;
-         slot = client->pools[slot].next) {
+    needs.used = tmem_client_persistent_bytes_locked(client);
+    for (uint32_t slot = client->limited; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].limited_next) {
         const TmemPool *pool = &client->pools[slot];
         uint64_t min_bytes = pool->quota.min_bytes;
         uint64_t held = is_persistent(pool) ? held_bytes(pool) : 0;
 
-        needs.used += held;
         if (pool != except && held < min_bytes) {
             needs.unused += min_bytes - held +
                             ((min_bytes - held) >> HOLES_SHIFT) +
@@ -99,9 +99,8 @@ uint64_t tmem_reserve_minimums_locked(const TmemClient *client,
 {
     uint64_t sum = 0;
 
-    for (uint32_t slot = client->first;
-         client->nr_minimums && slot != TMEM_POOL_SLOT_NONE;
-         slot = client->pools[slot].next) {
+    for (uint32_t slot = client->limited; slot != TMEM_POOL_SLOT_NONE;
+         slot = client->pools[slot].limited_next) {
         if (&client->pools[slot] != except) {
             sum += client->pools[slot].quota.min_bytes;
         }

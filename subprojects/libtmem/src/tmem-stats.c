@@ -164,6 +164,25 @@ uint64_t tmem_client_persistent_pages_locked(const TmemClient *client)
     return sum_persistent(client, tmem_turnover_came) - went;
 }
 
+static uint64_t sum_bytes(const TmemClient *client,
+                          uint64_t (*part)(const TmemTurnover *turnover))
+{
+    uint64_t sum = part(&client->persistent_bytes);
+
+    for (const GList *l = client->contexts; l; l = l->next) {
+        sum += part(&((TmemContext *)l->data)->persistent_bytes);
+    }
+    return sum;
+}
+
+uint64_t tmem_client_persistent_bytes_locked(const TmemClient *client)
+{
+    uint64_t went = sum_bytes(client, tmem_turnover_went);
+
+    /* Only now, as above. */
+    return sum_bytes(client, tmem_turnover_came) - went;
+}
+
 uint64_t tmem_client_persistent_pages(TmemClient *client)
 {
     uint64_t pages;
