@@ -187,21 +187,30 @@ static void consider(const TmemPool *pool, const TmemPool **most)
     }
 }
 
+/* The same, unless the pool is looked at anyway: then it is not remembered. */
+static void consider_unlimited(const TmemPool *pool, const TmemPool **most)
+{
+    if (pool && !tmem_quota_has_limits(&pool->quota)) {
+        consider(pool, most);
+    }
+}
+
 /*
- * Client locked: of all pools the one with the largest excess, as far as was
- * looked.  A guest may make many thousand, and this is asked for each segment
- * that others need: each call goes on by some, and remembers the best.
+ * Client locked: of the pools without limits the one with the largest excess,
+ * as far as was looked.  A guest may make many thousand, and this is asked for
+ * each segment that others need: each call goes on by some, and remembers the
+ * best.
  */
 static const TmemPool *look_on_locked(TmemClient *client)
 {
     const TmemPool *most = NULL;
 
-    consider(tmem_pool_find(client, client->look_most), &most);
+    consider_unlimited(tmem_pool_find(client, client->look_most), &most);
     for (uint32_t i = 0; i < MIN(LOOKS_MAX, client->nr_pools); i++) {
         if (client->look_next == TMEM_POOL_SLOT_NONE) {
             client->look_next = client->first;
         }
-        consider(&client->pools[client->look_next], &most);
+        consider_unlimited(&client->pools[client->look_next], &most);
         client->look_next = client->pools[client->look_next].next;
     }
     client->look_most = most ? most->key : 0;

@@ -1,15 +1,9 @@
 /* SPDX-License-Identifier: GPL-2.0-or-later */
 /*
- * A guest with thousands of pools: what others wait for does not cost more
+ * A guest with many pools: which are looked at while others wait
  */
-#include <time.h>
-
 #include "testlib.h"
-#include "tmem-reserve.h"
 #include "tmem-store.h"
-
-#define FEW     64
-#define MANY    16384
 
 static void pools_set_up(Fixture *f)
 {
@@ -45,90 +39,6 @@ static void set_limits(Fixture *f, uint64_t id, TmemLimits limits)
     g_assert_no_error(err);
 }
 
-/* --- What it costs --- */
-
-static double cpu_seconds(void)
-{
-    struct timespec now;
-
-    g_assert_cmpint(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now), ==, 0);
-    return now.tv_sec + now.tv_nsec / 1e9;
-}
-
-typedef void Ask(Fixture *f);
-
-/* Of a segment that is emptied because others need memory. */
-static void ask_giver(Fixture *f)
-{
-    g_assert_cmpuint(tmem_quota_giver(f->client), !=, 0);
-}
-
-/* Of a page that is stored in new memory. */
-static void ask_reserve(Fixture *f)
-{
-    TmemPool *pool = tmem_pool_find(f->client, f->persistent);
-
-    g_assert_cmpint(tmem_reserve_check(f->client, pool, TMEM_PAGE_SIZE), ==,
-                    TMEM_RESERVED_FREE);
-}
-
-/* Of a grant. */
-static void ask_credit(Fixture *f)
-{
-    tmem_client_grant_credit(f->ctx);
-}
-
-/* The least of several: nobody else ran meanwhile. */
-static double cost(Fixture *f, Ask *ask)
-{
-    double least = 1e9;
-
-    for (int round = 0; round < 7; round++) {
-        double start = cpu_seconds();
-
-        for (int i = 0; i < 500; i++) {
-            ask(f);
-        }
-        least = MIN(least, cpu_seconds() - start);
-    }
-    return least;
-}
-
-/* Each pool of the guest's was looked at, with the client locked. */
-static void test_cost(void)
-{
-    static Ask *const asks[] = { ask_giver, ask_reserve, ask_credit };
-    double few[G_N_ELEMENTS(asks)];
-    Fixture f;
-
-    pools_set_up(&f);
-    fill_pool(&f, f.ephemeral, 100);
-    set_limits(&f, f.ephemeral, (TmemLimits) { .weight = 50 });
-    set_limits(&f, f.persistent, (TmemLimits) { .min_bytes = 1 << 20 });
-    set_limits(&f, add_pool(&f, TMEM_POOL_PERSISTENT),
-               (TmemLimits) { .min_bytes = 1 << 20 });
-    fill_pool(&f, f.persistent, 400);
-    for (uint64_t i = 0; i < FEW; i++) {
-        add_pool(&f, i % 2 ? TMEM_POOL_PERSISTENT : TMEM_POOL_EPHEMERAL);
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(asks); i++) {
-        few[i] = cost(&f, asks[i]);
-    }
-    for (uint64_t i = FEW; i < MANY; i++) {
-        add_pool(&f, i % 2 ? TMEM_POOL_PERSISTENT : TMEM_POOL_EPHEMERAL);
-    }
-    for (unsigned i = 0; i < G_N_ELEMENTS(asks); i++) {
-        double many = cost(&f, asks[i]);
-
-        g_test_message("%u: %.0f and %.0f ns", i, few[i] / 500 * 1e9,
-                       many / 500 * 1e9);
-        g_assert_cmpfloat(many, <, few[i] * (MANY / FEW / 10));
-    }
-    fixture_tear_down(&f);
-}
-
-/* --- What it finds --- */
-
 static uint64_t ask_often(Fixture *f, unsigned nr)
 {
     uint64_t id = 0;
@@ -157,6 +67,12 @@ static void test_giver(void)
     set_limits(&f, limited, (TmemLimits) { .weight = 1000 });
     fill_pool(&f, ids[290], 40);
     fill_pool(&f, ids[150], 30);
+    /* Others wait, so one call does not look that far. */
+    for (unsigned i = 0; i < 8; i++) {
+        uint64_t id = tmem_quota_giver(f.client);
+
+        g_assert_true(id != ids[150] && id != ids[290]);
+    }
     g_assert_cmpuint(ask_often(&f, 30), ==, ids[290]);
     /* It goes, and so does one that is about to be looked at. */
     tmem_pool_destroy(f.client, ids[290]);
@@ -211,7 +127,6 @@ static void test_list(void)
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
-    g_test_add_func("/tmem/many-pools/cost", test_cost);
     g_test_add_func("/tmem/many-pools/giver", test_giver);
     g_test_add_func("/tmem/many-pools/list", test_list);
     return g_test_run();
