@@ -59,7 +59,7 @@ deb-host: host tmemctl docs
 demo:
 	@scripts/demo
 
-#? make bench        libtmem against raw LZ4 and the host's zram; 35 min, on an idle machine
+#? make bench        libtmem against raw LZ4 and the host's zram; 20 min, on an idle machine
 bench:
 	@scripts/bench store
 
