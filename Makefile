@@ -50,7 +50,7 @@ deb:
 	@scripts/install-deps deb
 	@scripts/build-deb >/dev/null
 
-#? make deb-host     the host's side as a Debian package, into build/deb-host; after make host
+#? make deb-host     the host's side as a Debian package, into build/deb-host; 10 min
 deb-host: host tmemctl docs
 	@scripts/install-deps deb
 	@scripts/build-deb-host

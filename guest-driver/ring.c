@@ -31,6 +31,40 @@ static void vtmem_reap(struct vtmem_queue *q, struct virtqueue *vq,
 		vtmem_token_end(q, token, len, done);
 }
 
+/*
+ * Has the device interrupt for the answer that comes next.  False if there is
+ * one already, of which an interrupt may not tell: it has to be taken first.
+ */
+bool vtmem_queue_arm(struct vtmem_queue *q, struct virtqueue *vq)
+{
+	lockdep_assert_held(&q->lock);
+
+	WRITE_ONCE(q->armed, virtqueue_enable_cb(vq));
+	/* It leaves them enabled: each answer taken would ask for the next. */
+	if (!q->armed)
+		virtqueue_disable_cb(vq);
+	return q->armed;
+}
+
+/* No answer interrupts, until vtmem_queue_arm(). */
+void vtmem_queue_disarm(struct vtmem_queue *q, struct virtqueue *vq)
+{
+	lockdep_assert_held(&q->lock);
+
+	virtqueue_disable_cb(vq);
+	WRITE_ONCE(q->armed, false);
+}
+
+/* Takes all answers; if more are to come, an interrupt will tell. */
+static void vtmem_settle(struct vtmem_queue *q, struct virtqueue *vq,
+			 struct list_head *done)
+{
+	do {
+		vtmem_reap(q, vq, done);
+	} while (q->nr_busy && !q->armed && !virtqueue_is_broken(vq) &&
+		 !vtmem_queue_arm(q, vq));
+}
+
 static void vtmem_wake_idle(struct vtmem_dev *dev)
 {
 	/* Its barrier pairs with that of prepare_to_wait() in wait_event(). */
@@ -51,15 +85,11 @@ void vtmem_vq_done(struct virtqueue *vq)
 	spin_lock_irqsave(&q->lock, flags);
 	q->stats[VTMEM_INTERRUPTS]++;
 	/* Tasks may take answers again, see poll.c. */
-	WRITE_ONCE(q->nr_polled, 0);
-	do {
-		virtqueue_disable_cb(vq);
-		vtmem_reap(q, vq, &done);
-		if (unlikely(virtqueue_is_broken(vq))) {
-			vtmem_dev_broken(dev);
-			break;
-		}
-	} while (!virtqueue_enable_cb(vq));
+	q->nr_polled = 0;
+	vtmem_queue_disarm(q, vq);
+	vtmem_settle(q, vq, &done);
+	if (unlikely(virtqueue_is_broken(vq)))
+		vtmem_dev_broken(dev);
 	notify = vtmem_queue_run(q, &done);
 	spin_unlock_irqrestore(&q->lock, flags);
 	if (notify)
@@ -69,30 +99,61 @@ void vtmem_vq_done(struct virtqueue *vq)
 	vtmem_wake_idle(dev);
 }
 
-/* Takes what the device has returned, as its interrupt would.  Task context. */
-void vtmem_queue_poll(struct vtmem_queue *q)
+/*
+ * Takes what the device has returned, as its interrupt would; task context.
+ * Returns whether there is nothing to look for any more: the device has no
+ * request, or an interrupt will tell, which is so in any case if this is the
+ * @last look.  Who waits for its @own answer may go on although an interrupt
+ * will tell, unless it is the interrupt's turn.
+ */
+bool vtmem_queue_look(struct vtmem_queue *q, bool last, bool own)
 {
 	struct virtqueue *notify = NULL;
 	unsigned int nr_busy;
 	LIST_HEAD(done);
+	bool over;
 
+	/*
+	 * From taking others' answers to telling them nobody is to get in between;
+	 * and what a block request's end leaves to softirqs is done at once.
+	 */
+	local_bh_disable();
 	rcu_read_lock();
 	spin_lock_irq(&q->lock);
 	nr_busy = q->nr_busy;
-	/* In any other state the ring may be gone. */
-	if (q->state == VTMEM_RUNNING)
-		vtmem_reap(q, q->vq, &done);
+	/* In any state: as long as the device has requests there is a ring. */
+	if (nr_busy && (!q->armed || q->nr_polled < VTMEM_POLLED_MAX)) {
+		if (last)
+			vtmem_settle(q, q->vq, &done);
+		else
+			vtmem_reap(q, q->vq, &done);
+		if (unlikely(virtqueue_is_broken(q->vq)))
+			vtmem_dev_broken(q->dev);
+	}
 	if (q->nr_busy != nr_busy) {
-		WRITE_ONCE(q->nr_polled, q->nr_polled + 1);
+		q->nr_polled++;
 		q->stats[VTMEM_POLLS]++;
 		notify = vtmem_queue_run(q, &done);
 	}
+	over = !q->nr_busy ||
+	       (q->armed && (!own || q->nr_polled >= VTMEM_POLLED_MAX));
 	spin_unlock_irq(&q->lock);
 	if (notify)
 		virtqueue_notify(notify);
 	rcu_read_unlock();
 	vtmem_jobs_end(&done);
+	local_bh_enable();
 	vtmem_wake_idle(q->dev);
+	return over;
+}
+
+/* Who was about to look may not be running: see vtmem_token_add(). */
+static void vtmem_look_work(struct work_struct *work)
+{
+	struct vtmem_queue *q = container_of(to_delayed_work(work),
+					     struct vtmem_queue, look_work);
+
+	vtmem_queue_look(q, true, false);
 }
 
 /* Lets jobs run, wait or fail, from now on and for those that wait. */
@@ -191,8 +252,10 @@ void vtmem_queues_cancel_work(struct vtmem_dev *dev)
 {
 	struct vtmem_queue *q;
 
-	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++) {
 		cancel_delayed_work_sync(&q->flush_work);
+		cancel_delayed_work_sync(&q->look_work);
+	}
 }
 
 static void vtmem_queue_free(struct vtmem_queue *q)
@@ -202,6 +265,7 @@ static void vtmem_queue_free(struct vtmem_queue *q)
 		return;
 	/* Freed pages may have asked for it after vtmem_stop(). */
 	cancel_delayed_work_sync(&q->flush_work);
+	cancel_delayed_work_sync(&q->look_work);
 	vtmem_slots_free(q);
 	vtmem_prefetch_free(q);
 	vtmem_ahead_free(q);
@@ -217,6 +281,7 @@ static int vtmem_queue_alloc(struct vtmem_dev *dev, struct vtmem_queue *q)
 	INIT_LIST_HEAD(&q->backlog);
 	INIT_LIST_HEAD(&q->dirty);
 	INIT_DELAYED_WORK(&q->flush_work, vtmem_flush_work);
+	INIT_DELAYED_WORK(&q->look_work, vtmem_look_work);
 	q->dev = dev;
 	q->state = VTMEM_FROZEN;
 	snprintf(q->name, sizeof(q->name), "request.%u",
@@ -267,6 +332,10 @@ int vtmem_vqs_find(struct vtmem_dev *dev)
 	info = kcalloc(nr, sizeof(*info), GFP_KERNEL);
 	if (!vqs || !info)
 		goto out;
+
+	/* New rings interrupt, maybe as soon as they are there. */
+	for (i = 0; i < dev->nr_queues; i++)
+		dev->queues[i].armed = true;
 
 	info[VIRTIO_TMEM_VQ_CONTROL].name = "control";
 	info[VIRTIO_TMEM_VQ_CONTROL].callback = vtmem_ctrl_done;

@@ -93,9 +93,13 @@ void vtmem_count_store(struct vtmem_queue *q, u8 status)
 	}
 }
 
-/* Puts a request into the ring; the token is busy after it returned 0. */
-int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
-		    struct scatterlist **sgs, unsigned int out, unsigned int in)
+/*
+ * Puts a request into the ring, for whose answer the caller looks itself; the
+ * token is busy after it returned 0.
+ */
+static int vtmem_token_post(struct vtmem_queue *q, struct vtmem_token *token,
+			    struct scatterlist **sgs, unsigned int out,
+			    unsigned int in)
 {
 	int err;
 
@@ -111,6 +115,21 @@ int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
 	q->nr_unkicked++;
 	q->stats[VTMEM_REQUESTS]++;
 	return 0;
+}
+
+/* The same, with an interrupt for the answer. */
+int vtmem_token_add(struct vtmem_queue *q, struct vtmem_token *token,
+		    struct scatterlist **sgs, unsigned int out, unsigned int in)
+{
+	lockdep_assert_held(&q->lock);
+
+	/*
+	 * If answers are there already, somebody is about to take them (poll.c),
+	 * but that task may have lost its CPU, and this one is not to wait for it.
+	 */
+	if (!q->armed && !vtmem_queue_arm(q, q->vq))
+		queue_delayed_work(vtmem_wq, &q->look_work, 1);
+	return vtmem_token_post(q, token, sgs, out, in);
 }
 
 /*
@@ -167,7 +186,13 @@ int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	if (nr_ahead)
 		sgs[out + in++] = vtmem_prefetch_sg(q);
 
-	err = vtmem_token_add(q, &slot->token, sgs, out, in);
+	/* Interrupts that nobody needs any more end here. */
+	if (job && job->look && !q->nr_busy && q->armed)
+		vtmem_queue_disarm(q, q->vq);
+	if (job && job->look)
+		err = vtmem_token_post(q, &slot->token, sgs, out, in);
+	else
+		err = vtmem_token_add(q, &slot->token, sgs, out, in);
 	if (err)
 		return err;
 
@@ -179,6 +204,8 @@ int vtmem_slot_add(struct vtmem_queue *q, struct vtmem_slot *slot,
 	slot->nr_ops = nr_ops;
 	slot->nr_ahead = nr_ahead;
 	slot->superseded = 0;
+	slot->since = job && job->op == VIRTIO_TMEM_OP_LOAD ?
+		      vtmem_poll_begin() : 0;
 	atomic_inc(&area->inflight);
 	q->nr_flushes += !job;
 	return 0;
@@ -194,6 +221,8 @@ static void vtmem_slot_done(struct vtmem_queue *q, struct vtmem_token *token,
 	u8 status;
 
 	vtmem_resp_note(q->dev, &slot->wire->resp, len);
+	if (slot->since)
+		vtmem_poll_took(q, slot->since);
 	for (i = 0; i < nr; i++) {
 		status = vtmem_wire_status(slot->wire, slot->nr_ops, i, len);
 		vtmem_area_answer(q, slot->job, &op[i], i, status,

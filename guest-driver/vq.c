@@ -20,7 +20,7 @@
  * is read are those of the ring (virtqueue_kick_prepare, virtqueue_get_buf).
  */
 #include <linux/jiffies.h>
-#include <linux/ktime.h>
+#include <linux/preempt.h>
 #include <linux/rcupdate.h>
 
 #include "vq.h"
@@ -206,10 +206,12 @@ void vtmem_jobs_end(struct list_head *done)
 /**
  * vtmem_submit() - hand a job to the device
  * @job:  filled by the caller
- * @kick: tell the device at once; else vtmem_kick() has to follow
+ * @kick: tell the device at once
  *
- * Any context in which job->done may be called.  If the device has failed, or
- * is known to refuse, the job ends at once.
+ * What has to follow: vtmem_kick(), or with @kick vtmem_poll(), as for the answer
+ * to a load no interrupt may have been asked yet.  Any context in which job->done
+ * may be called.  If the device has failed, or is known to refuse, the job ends at
+ * once.
  */
 void vtmem_submit(struct vtmem_job *job, bool kick)
 {
@@ -224,6 +226,9 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 
 	rcu_read_lock();
 	spin_lock_irqsave(&q->lock, flags);
+	/* In softirqs and above nobody looks, nor where one ends a job: poll.c. */
+	job->look = job->op == VIRTIO_TMEM_OP_LOAD && !in_interrupt() &&
+		    q->nr_polled < VTMEM_POLLED_MAX;
 	if (q->state == VTMEM_FAILED ||
 	    (q->state == VTMEM_SHUT && job->op != VIRTIO_TMEM_OP_LOAD))
 		refused = VIRTIO_TMEM_S_IO;
@@ -240,6 +245,7 @@ void vtmem_submit(struct vtmem_job *job, bool kick)
 		ret = vtmem_post_job(q, job);
 	}
 	if (ret < 0) {
+		job->look = false;
 		list_add_tail(&job->node, &q->backlog);
 		if (!q->nr_busy)
 			vtmem_flush_later(q);
@@ -274,22 +280,20 @@ void vtmem_submit_wait(struct vtmem_job *job)
 {
 	struct vtmem_queue *q = vtmem_area_queue(job->area, job->page);
 	DECLARE_COMPLETION_ONSTACK(done);
-	u64 start = ktime_get_ns();
-	bool load;
 
 	job->done = vtmem_job_wake;
 	job->owner = &done;
 	vtmem_submit(job, true);
-	load = job->op == VIRTIO_TMEM_OP_LOAD && !completion_done(&done);
-	if (load)
+	if (job->op == VIRTIO_TMEM_OP_LOAD)
 		vtmem_poll(q, &done);
 	while (!wait_for_completion_io_timeout(&done, VTMEM_POLL))
 		vtmem_dev_broken(q->dev);
-	if (load)
-		vtmem_poll_took(q, ktime_get_ns() - start);
 }
 
-/* Tells the device of all requests added without a kick. */
+/*
+ * Tells the device of all requests added without a kick, and looks for answers of
+ * which no interrupt will tell.
+ */
 void vtmem_kick(struct vtmem_dev *dev)
 {
 	struct virtqueue *notify;
@@ -308,6 +312,9 @@ void vtmem_kick(struct vtmem_dev *dev)
 			virtqueue_notify(notify);
 		rcu_read_unlock();
 	}
+	/* When all of them know; others may have kicked for this task. */
+	for (q = dev->queues; q < dev->queues + dev->nr_queues; q++)
+		vtmem_poll(q, NULL);
 }
 
 void vtmem_flush_work(struct work_struct *work)

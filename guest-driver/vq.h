@@ -7,6 +7,9 @@
 
 #define VTMEM_SLOTS		32	/* per queue: 128 KiB */
 
+/* Looks with success between two interrupts at most; see poll.c. */
+#define VTMEM_POLLED_MAX	256
+
 /* A request without its pages, as the device sees it. */
 struct vtmem_wire {
 	struct virtio_tmem_req req;
@@ -24,6 +27,7 @@ struct vtmem_slot {
 	struct vtmem_job *job;		/* NULL: noted invalidates */
 	unsigned int nr_ops;		/* all, the pages ahead among them */
 	unsigned int nr_ahead;		/* loads behind those of the job */
+	u64 since;			/* ns, of a load whose time is taken; or 0 */
 	u64 superseded;			/* stores of these pages came later */
 };
 
@@ -47,11 +51,14 @@ void vtmem_jobs_end(struct list_head *done);
 void vtmem_flush_work(struct work_struct *work);
 
 /* poll.c */
-void vtmem_poll_took(struct vtmem_queue *q, u64 ns);
+u64 vtmem_poll_begin(void);
+void vtmem_poll_took(struct vtmem_queue *q, u64 since);
 void vtmem_poll(struct vtmem_queue *q, struct completion *done);
 
 /* ring.c */
-void vtmem_queue_poll(struct vtmem_queue *q);
+bool vtmem_queue_arm(struct vtmem_queue *q, struct virtqueue *vq);
+void vtmem_queue_disarm(struct vtmem_queue *q, struct virtqueue *vq);
+bool vtmem_queue_look(struct vtmem_queue *q, bool last, bool own);
 void vtmem_vq_done(struct virtqueue *vq);
 
 #endif /* VTMEM_VQ_H */

@@ -15,7 +15,8 @@
  *     vtmem_open_mutex (disk.h) or frontswap's mutex
  *       vtmem_dev.lock
  *         vtmem_ctrl.mutex
- *           vtmem_queue.lock, vtmem_ctrl.lock (innermost; interrupts off)
+ *           vtmem_queue.lock, vtmem_ctrl.lock (interrupts off)
+ *             vtmem_gate.lock
  *
  * The kernel's swap locks are outside of vtmem_queue.lock, so nothing of the
  * kernel's that takes locks is called under it, except the virtio ring, the
@@ -141,6 +142,7 @@ struct vtmem_queue {
 	unsigned int nr_busy;		/* slots that the device has */
 	unsigned int nr_flushes;	/* of these, without a job */
 	unsigned int nr_unkicked;	/* requests added since the last kick */
+	bool armed;			/* the next answer interrupts, see poll.c */
 	u64 load_ns;			/* a load takes, about; no lock */
 	unsigned int nr_pending;	/* pages whose invalidate is noted */
 	unsigned long nr_host;		/* pages that the host has */
@@ -148,7 +150,7 @@ struct vtmem_queue {
 	struct vtmem_ahead *ahead;	/* NULL: without credit */
 	bool flush_due;			/* post these without more delay */
 	unsigned long flush_at;		/* jiffies, while flush_work is queued */
-	unsigned int nr_polled;		/* answers since the last interrupt */
+	unsigned int nr_polled;		/* looks since the last interrupt, see poll.c */
 	struct list_head busy;		/* of vtmem_token: the oldest first */
 	struct list_head free;		/* of vtmem_slot */
 	struct list_head backlog;	/* of vtmem_job: waiting for a slot */
@@ -160,6 +162,7 @@ struct vtmem_queue {
 	struct vtmem_slot *slots;
 	struct vtmem_eph_queue *eph;	/* NULL: without cleancache */
 	struct delayed_work flush_work;
+	struct delayed_work look_work;
 	char name[16];
 } ____cacheline_aligned_in_smp;
 
@@ -301,6 +304,7 @@ struct vtmem_job {
 	void (*done)(struct vtmem_job *job);
 	void *owner;			/* for @done */
 
+	bool look;			/* who posts it looks for its answer */
 	struct list_head node;
 	u8 status[VTMEM_BATCH_MAX];
 };

@@ -156,9 +156,14 @@ def run_guest(row, options, work):
                 raise
             said.seek(0)
             why = said.read().strip()
-    with open(os.path.join(work, 'console.log'), encoding='utf-8',
-              errors='replace') as f:
-        console = f.read().replace('\r', '')
+    try:
+        with open(os.path.join(work, 'console.log'), encoding='utf-8',
+                  errors='replace') as f:
+            console = f.read().replace('\r', '')
+    except FileNotFoundError:
+        # There was no guest: it is said why.
+        raise Failed(why.splitlines()[-1] if why else
+                     f'status {status}, and no guest was run') from None
     # 1 and 3: wrong and lost pages, which are a result.
     if status not in (0, 1, 3):
         keep = os.path.join(TOP, 'build/log', f'bench-{row}.log')
@@ -222,10 +227,14 @@ def cross_check(row, work):
         return
     # The driver's figures leave out the control queue and the moment between
     # its mark and the host's.
-    for name, device, driver in (
-            ('kicks', work['kicks'], guest['driver_kicks']),
-            ('interrupts', work['interrupts'], guest['driver_interrupts'])):
-        if abs(device - driver) > 20 + device // 50:
+    # A task that looks for its answer may take others' as well, whose interrupt
+    # then has nothing to do: the driver does not count it.
+    for name, device, driver, spoiled in (
+            ('kicks', work['kicks'], guest['driver_kicks'], 0),
+            ('interrupts', work['interrupts'], guest['driver_interrupts'],
+             guest['driver_polls'])):
+        slack = 20 + device // 50
+        if not driver - slack <= device <= driver + spoiled + slack:
             say(f'{row}: the device counted {device} {name}, the driver '
                 f'{driver}: one of them is wrong')
 
