@@ -4,14 +4,10 @@
  */
 #include <lz4.h>
 #include <string.h>
+#include <xxhash.h>
 
 #include "tmem-codec.h"
 #include "tmem-lock.h"
-
-/* Odd 64-bit constants with about half of their bits set. */
-#define MIX_A   0x9e3779b97f4a7c15ull
-#define MIX_B   0xc2b2ae3d27d4eb4full
-#define MIX_C   0x165667b19e3779f9ull
 
 static size_t lz4_state_bytes(void)
 {
@@ -137,39 +133,7 @@ void tmem_codec_fill(void *page, uint64_t word)
     }
 }
 
-static inline uint64_t rotl(uint64_t v, unsigned n)
-{
-    return v << n | v >> (64 - n);
-}
-
-/* One multiplication: no change of one word alone goes unnoticed. */
-static inline uint64_t lane(uint64_t acc, uint64_t v)
-{
-    return rotl(acc ^ v, 29) * MIX_A;
-}
-
 uint32_t tmem_codec_checksum(const void *data, size_t len, uint64_t seed)
 {
-    const uint8_t *p = data;
-    uint64_t a = seed + MIX_A, b = seed ^ MIX_B, c = seed, d = seed - MIX_A;
-    uint64_t h, tail = 0;
-
-    h = len * MIX_C;
-    for (; len >= 32; len -= 32, p += 32) {
-        a = lane(a, load64(p));
-        b = lane(b, load64(p + 8));
-        c = lane(c, load64(p + 16));
-        d = lane(d, load64(p + 24));
-    }
-    h += rotl(a, 1) + rotl(b, 7) + rotl(c, 12) + rotl(d, 18);
-    for (; len >= 8; len -= 8, p += 8) {
-        h = lane(h, load64(p));
-    }
-    memcpy(&tail, p, len);
-    h = lane(h, tail);
-    h ^= h >> 33;
-    h *= MIX_B;
-    h ^= h >> 29;
-    h *= MIX_C;
-    return h >> 32;
+    return XXH64(data, len, seed);
 }

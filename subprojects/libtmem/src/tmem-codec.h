@@ -107,10 +107,9 @@ void tmem_codec_fill(void *page, uint64_t word);
  * @seed: what the data belong to, so that a record found under another handle
  *        does not pass
  *
- * Four lanes of multiply-rotate, in the manner of xxHash64: a change of any
- * one 8-byte word always changes the 64-bit state.  It guards against memory
- * errors and stray writes, not against an attacker, and costs a few per cent
- * of decompressing the same data, which CRC32 in software would not.
+ * The lower half of xxHash's XXH64.  It guards against memory errors and stray
+ * writes, not against an attacker, and costs a few per cent of decompressing
+ * the same data.
  */
 uint32_t tmem_codec_checksum(const void *data, size_t len, uint64_t seed);
 

@@ -15,14 +15,15 @@
  * A record is a slot of the arena: checksum (4 bytes), tag (2 bytes), data.
  *
  * Memory may go bad.  A record is known by its checksum; an entry by what it
- * leads to: a kind, a length or a place that is not the record's does not match
- * the checksum, or is refused before that.  What has no record has no checksum
+ * leads to: a kind or a length that is not the record's does not match the
+ * checksum, or is refused before that.  What has no record has no checksum
  * either: the word of FILL32.
  *
- * The checksum costs reading all of the record, so before a record is written
- * over or given back its slot says whose it is: in an ephemeral space by the
- * owner word, in the persistent one by the tag, which is made of the handle and
- * is 0 in a slot that is free.
+ * A place is believed only where the slot says that it is this page's: in an
+ * ephemeral space by the owner word, in the persistent one by the tag, which is
+ * made of the handle and is 0 in a slot that is free.  What an older version of
+ * the page left in some place has the right checksum, too; and before a record
+ * is written over or given back, the checksum would cost reading all of it.
  *
  * The owner word of a slot of an ephemeral space (see tmem-heap.h for where it
  * lies) is how eviction, which walks segments, finds the index node that refers

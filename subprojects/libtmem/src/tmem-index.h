@@ -250,10 +250,20 @@ void tmem_index_write_record(TmemIndex *index, TmemRef ref, const void *data,
  * @entry: of @node, at @pos
  *
  * Shard locked.  0: it has none, or the entry went bad, and names what is no
- * slot of this very page: nothing may be written there, nor given back.
+ * slot of this very page: nothing may be written there, nor given back, nor
+ * believed, as an older copy of the page has the right checksum, too.
  */
 TmemRef tmem_index_slot(const TmemIndex *index, const TmemNode *node,
                         unsigned pos, TmemEntry entry);
+
+/** Whether @entry, of @node, at @pos, has all that a page consists of. */
+static inline bool tmem_index_is_whole(const TmemIndex *index,
+                                       const TmemNode *node, unsigned pos,
+                                       TmemEntry entry)
+{
+    return tmem_entry_kind(entry) == TMEM_KIND_FILL32 ||
+           tmem_index_slot(index, node, pos, entry);
+}
 
 /**
  * tmem_index_still() - is the page at @pos what was seen there?

@@ -101,14 +101,15 @@ static void quarantine(TmemOp *op, TmemEntry seen, uint32_t checksum)
  * then its record may be anywhere, or it may look like what only a member of a
  * trust group has.
  */
-static bool is_readable(const TmemOp *op, TmemEntry entry)
+static bool is_readable(const TmemOp *op, const TmemNode *node,
+                        TmemEntry entry)
 {
     if (tmem_entry_kind(entry) == TMEM_KIND_SHARED &&
         !(tmem_trust_is_reference(entry) && op->ctx->client->trust &&
           op->space == TMEM_SPACE_EPHEMERAL)) {
         return false;
     }
-    return tmem_index_in_arena(&op->store->arena, entry) &&
+    return tmem_index_is_whole(&op->store->index, node, op->key.pos, entry) &&
            (tmem_entry_kind(entry) == TMEM_KIND_SHARED ||
             tmem_codec_made(entry));
 }
@@ -126,7 +127,7 @@ static TmemStatus look_up(TmemOp *op, TmemEntry *entry, uint32_t *checksum,
         return TMEM_STATUS_MISS;
     }
     *entry = *found;
-    if (!(*entry & TMEM_ENTRY_DAMAGED) && !is_readable(op, *entry)) {
+    if (!(*entry & TMEM_ENTRY_DAMAGED) && !is_readable(op, node, *entry)) {
         *entry = *found |= TMEM_ENTRY_DAMAGED;
         op->delta.pages_damaged++;
         tmem_op_book(op, node->pool);

@@ -102,7 +102,9 @@ static bool read_record(TmemRecompress *r, TmemCandidate *c)
     node = find_node(r, c);
     if (node) {
         c->entry = *tmem_node_entry(&r->store->index, node, c->key.pos);
-        due = is_due(r, c->entry) && tmem_index_in_arena(arena, c->entry);
+        due = is_due(r, c->entry) &&
+              tmem_index_is_whole(&r->store->index, node, c->key.pos,
+                                  c->entry);
     }
     if (due) {
         TmemRef ref = tmem_entry_ref(c->entry);

@@ -72,10 +72,12 @@ static bool put(TmemSaver *saver, const void *data, uint64_t bytes,
 
 /* --- A node --- */
 
-/* Shard locked: what is said of @entry; its data go to @data. */
-static size_t pack_page(TmemSaver *saver, TmemEntry entry, StreamPage *page,
-                        uint8_t *data)
+/* Shard locked: what is said of the page at @pos; its data go to @data. */
+static size_t pack_page(TmemSaver *saver, TmemNode *node, unsigned pos,
+                        StreamPage *page, uint8_t *data)
 {
+    TmemIndex *index = &saver->store->index;
+    TmemEntry entry = *tmem_node_entry(index, node, pos);
     TmemRef ref = tmem_entry_ref(entry);
     void *record;
 
@@ -85,7 +87,7 @@ static size_t pack_page(TmemSaver *saver, TmemEntry entry, StreamPage *page,
     };
     /* The next process would take what makes no sense for a broken stream. */
     if ((entry & TMEM_ENTRY_DAMAGED) || !tmem_codec_made(entry) ||
-        !tmem_index_in_arena(&saver->store->arena, entry)) {
+        !tmem_index_is_whole(index, node, pos, entry)) {
         page->damaged = 1;
         page->word = 0;
         return 0;
@@ -112,14 +114,11 @@ static size_t pack_node(TmemSaver *saver, TmemNode *node)
 
     memcpy(head.object, node->object, sizeof(head.object));
     memcpy(saver->node, &head, sizeof(head));
-    for (unsigned pos = 0; pos < TMEM_NODE_PAGES; pos++) {
-        TmemEntry *entry = tmem_node_entry(&saver->store->index, node, pos);
+    for (uint64_t left = node->bitmap; left; left &= left - 1) {
         StreamPage page;
 
-        if (entry) {
-            data += pack_page(saver, *entry, &page, data);
-            memcpy(pages + n++ * sizeof(page), &page, sizeof(page));
-        }
+        data += pack_page(saver, node, __builtin_ctzll(left), &page, data);
+        memcpy(pages + n++ * sizeof(page), &page, sizeof(page));
     }
     return data - saver->node;
 }

@@ -4,15 +4,13 @@
  */
 #include <errno.h>
 #include <unistd.h>
+#include <xxhash.h>
 
-#include "tmem-codec.h"
 #include "tmem-stream.h"
 
 uint64_t tmem_stream_sum(uint64_t sum, const void *block, size_t bytes)
 {
-    /* Odd: no state is lost, and the order of blocks counts. */
-    return (sum ^ tmem_codec_checksum(block, bytes, sum)) *
-           0x9e3779b97f4a7c15ull + bytes;
+    return XXH64(block, bytes, sum);
 }
 
 bool tmem_stream_read(int fd, void *buf, size_t bytes, uint64_t offset)

@@ -31,7 +31,7 @@
  * so none but the last one is read; from the first release on, a change comes
  * with a reader of what that release writes.
  */
-#define TMEM_STREAM_VERSION     3
+#define TMEM_STREAM_VERSION     4
 #define TMEM_STREAM_ALIGN       4096
 #define TMEM_STREAM_BUNDLES_MAX 16384
 

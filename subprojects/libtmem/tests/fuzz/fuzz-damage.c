@@ -98,8 +98,8 @@ static void invalidate_object(World *w, unsigned i)
 }
 
 /*
- * Changes a byte of the record, the @at-th of checksum and data.  A tag that
- * went bad harms no load, but keeps the slot until the client goes.
+ * Changes a byte of the record, the @at-th of checksum and data.  Not of the
+ * tag: the slot of a page with a bad one is missing until the client goes.
  */
 static void change(World *w, unsigned i, unsigned at, uint8_t by)
 {

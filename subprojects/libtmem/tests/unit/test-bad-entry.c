@@ -521,6 +521,119 @@ static void test_places_swapped(void)
     place_all_ways(true);
 }
 
+/* --- A place where an older copy of the page was left --- */
+
+typedef enum Reader {
+    READER_LOAD,
+    READER_RECOMPRESS,
+    READER_SAVE,
+} Reader;
+
+static void store_version(Fixture *f, TmemHandle h, char version)
+{
+    uint8_t *page = tmem_context_bounce(f->ctx);
+
+    test_page_letters(page, 1);
+    page[0] = version;
+    g_assert_cmpint(tmem_page_store(f->ctx, &h, page), ==, TMEM_STATUS_OK);
+}
+
+/*
+ * Gives the page at @h two versions, and makes its entry name the place of the
+ * first, which is free and has what it had, as eviction leaves it.
+ */
+static void name_older(Fixture *f, TmemHandle h)
+{
+    TmemHandle blocker = test_handle(h.pool, 1000, 1);
+    TestPeek old, new, between;
+    g_autofree void *data = NULL;
+    uint32_t checksum;
+    TmemEntry place;
+
+    store_version(f, h, 'a');
+    g_assert_true(test_peek(f->ctx, h, &old));
+    checksum = *old.checksum;
+    data = g_memdup2(old.data, old.len);
+    place = *old.entry & REF_MASK;
+
+    g_assert_cmpint(tmem_page_invalidate(f->ctx, &h), ==, TMEM_STATUS_OK);
+    store_version(f, blocker, 'a');
+    g_assert_true(test_peek(f->ctx, blocker, &between));
+    g_assert_cmpuint(*between.entry & REF_MASK, ==, place);
+    store_version(f, h, 'b');
+    g_assert_cmpint(tmem_page_invalidate(f->ctx, &blocker), ==,
+                    TMEM_STATUS_OK);
+
+    g_assert_true(test_peek(f->ctx, h, &new));
+    g_assert_cmpuint(new.len, ==, old.len);
+    *new.entry = (*new.entry & ~REF_MASK) | place;
+    g_assert_true(test_peek(f->ctx, h, &new));
+    *new.checksum = checksum;
+    memcpy(new.data, data, old.len);
+}
+
+/* Returns the status of the page in the next process. */
+static TmemStatus load_saved(Fixture *f, TmemHandle h)
+{
+    TmemClientConfig config = { .name = "test" };
+    g_autofree void *state = NULL;
+    uint8_t got[TMEM_PAGE_SIZE];
+    uint64_t bytes, pool;
+    TmemLoader *loader;
+    TmemStatus status;
+    GError *err = NULL;
+    TmemStore *store;
+    Fixture g;
+    int fd;
+
+    fd = test_save(f->store, &(TestLeft) {
+        .client = f->client, .name = "guest", .is_bad = true,
+    }, 1);
+    store = test_new_store(FIXTURE_SIZE);
+    loader = tmem_loader_new(store, fd, &err);
+    g_assert_no_error(err);
+    fixture_join(&g, store, &config);
+    tmem_loader_take(loader, "guest", g.ctx, &state, &bytes, &pool, &err);
+    g_assert_no_error(err);
+    tmem_loader_free(loader);
+    close(fd);
+    status = tmem_page_load(g.ctx, &h, got, NULL);
+    fixture_tear_down(&g);
+    return status;
+}
+
+static void older_copy(bool ephemeral, Reader reader)
+{
+    TmemHandle h;
+    Fixture f;
+
+    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    h = test_handle(ephemeral ? f.ephemeral : f.persistent, 1, 1);
+    name_older(&f, h);
+    if (reader == READER_SAVE) {
+        g_assert_cmpint(load_saved(&f, h), ==, TMEM_STATUS_IO);
+    } else {
+        if (reader == READER_RECOMPRESS) {
+            tmem_store_recompress(f.store);
+        }
+        test_expect_status(f.ctx, h, TMEM_STATUS_IO);
+    }
+    take_down(&f);
+}
+
+/*
+ * Caught: an older copy is the page's own, checksum and all, so it was loaded,
+ * or compressed again and loaded then.
+ */
+static void test_older_copy(void)
+{
+    for (int ephemeral = 0; ephemeral < 2; ephemeral++) {
+        older_copy(ephemeral, READER_LOAD);
+        older_copy(ephemeral, READER_RECOMPRESS);
+    }
+    older_copy(false, READER_SAVE);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -531,6 +644,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/bad-entry/fill", test_fill);
     g_test_add_func("/tmem/bad-entry/place-of-another", test_place_of_another);
     g_test_add_func("/tmem/bad-entry/places-swapped", test_places_swapped);
+    g_test_add_func("/tmem/bad-entry/older-copy", test_older_copy);
     g_test_add_func("/tmem/bad-entry/next-process", test_next_process);
     g_test_add_func("/tmem/bad-entry/upkeep", test_others_that_read);
     g_test_add_func("/tmem/bad-entry/leak-is-none", test_leak);

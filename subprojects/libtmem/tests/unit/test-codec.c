@@ -446,12 +446,47 @@ static void test_level_sentences(void)
     }
 }
 
+/* --- Checksums --- */
+
+/*
+ * Caught: two flipped bits, one of them the highest that a multiplication
+ * leaves alone, gave the same checksum wherever they were 32 bytes apart.
+ */
+static void test_two_bits(void)
+{
+    static const size_t lengths[] = { 1, 4, 8, 13, 16, 31, 32, 40, 72, 100,
+                                      137 };
+    uint8_t data[137];
+    TestRand r = { 1 };
+
+    for (unsigned i = 0; i < sizeof(data); i++) {
+        data[i] = test_rand(&r);
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(lengths); i++) {
+        size_t len = lengths[i];
+        uint32_t sum = tmem_codec_checksum(data, len, 77);
+
+        g_assert_cmpuint(tmem_codec_checksum(data, len, 78), !=, sum);
+        for (unsigned a = 0; a < len * 8; a++) {
+            data[a / 8] ^= 1 << a % 8;
+            g_assert_cmpuint(tmem_codec_checksum(data, len, 77), !=, sum);
+            for (unsigned b = 0; b < a; b++) {
+                data[b / 8] ^= 1 << b % 8;
+                g_assert_cmpuint(tmem_codec_checksum(data, len, 77), !=, sum);
+                data[b / 8] ^= 1 << b % 8;
+            }
+            data[a / 8] ^= 1 << a % 8;
+        }
+    }
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
     g_test_add_func("/tmem/codec/levels", test_levels);
     g_test_add_func("/tmem/codec/level-of-page", test_level_of_page);
     g_test_add_func("/tmem/codec/cut-off", test_cut_off);
+    g_test_add_func("/tmem/codec/two-bits", test_two_bits);
     g_test_add_func("/tmem/codec/level-sentences", test_level_sentences);
     g_test_add_func("/tmem/codec/limit", test_limit);
     g_test_add_func("/tmem/codec/side-by-side", test_side_by_side);
