@@ -39,6 +39,9 @@
 /* Pages that a request works on before others of its thread get their turn. */
 #define PAGES_PER_TURN      (16 * OBJECT_PAGES)
 
+/* The same if they are read or written, and not just dropped. */
+#define DATA_PAGES_PER_TURN OBJECT_PAGES
+
 static QemuOptsList tmem_runtime_opts = {
     .name = "tmem",
     .head = QTAILQ_HEAD_INITIALIZER(tmem_runtime_opts.head),
@@ -149,6 +152,20 @@ static int64_t tmem_run(BDRVTmemState *s, int64_t page, int64_t pages)
     return run;
 }
 
+/* --- Turns --- */
+
+/*
+ * Lets others of this thread have their turn if it is time.  A request may have
+ * 2 GiB, and the same memory of its guest again and again.
+ */
+static void coroutine_fn tmem_end_turn(int64_t page, int64_t *turn)
+{
+    if (page - *turn >= DATA_PAGES_PER_TURN) {
+        *turn = page;
+        qemu_co_sleep_ns(QEMU_CLOCK_REALTIME, 0);
+    }
+}
+
 /* --- Reading --- */
 
 static void tmem_prefetch(BDRVTmemState *s, TmemContext *ctx, int64_t page,
@@ -209,10 +226,11 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
     int64_t page = offset / TMEM_PAGE_SIZE;
     int64_t end = page + bytes / TMEM_PAGE_SIZE;
     TmemRead read = { .first = page, .end = end };
+    int64_t turn = page;
     int ret = 0;
 
     while (page < end && !ret) {
-        int64_t run = tmem_run(s, page, end - page);
+        int64_t run = tmem_run(s, page, MIN(end - page, DATA_PAGES_PER_TURN));
         size_t at = qiov_offset + page * TMEM_PAGE_SIZE - offset;
 
         switch (tmem_readable_place(s, page)) {
@@ -233,6 +251,9 @@ tmem_co_preadv_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
             break;
         }
         page += run;
+        if (page < end && !ret) {
+            tmem_end_turn(page, &turn);
+        }
     }
     return ret;
 }
@@ -304,6 +325,7 @@ tmem_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
     BDRVTmemState *s = bs->opaque;
     int64_t page = offset / TMEM_PAGE_SIZE;
     int64_t end = page + bytes / TMEM_PAGE_SIZE;
+    int64_t turn = page;
     int ret = 0;
 
     tmem_serialise(bs);
@@ -316,6 +338,9 @@ tmem_co_pwritev_part(BlockDriverState *bs, int64_t offset, int64_t bytes,
         if (taken < run) {
             ret = tmem_co_overflow(s, page, qiov, at + taken * TMEM_PAGE_SIZE);
             page++;
+        }
+        if (page < end && !ret) {
+            tmem_end_turn(page, &turn);
         }
     }
     return ret;

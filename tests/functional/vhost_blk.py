@@ -38,11 +38,11 @@ class Disk(FrontEnd):
         return self.request(kind, 0, struct.pack('<QII', sector, sectors, 0))[0]
 
 
-def export(server, name='disk', queues=2, iothread=None, **node):
+def export(server, name='disk', queues=2, iothread=None, size=8 * MIB, **node):
     """A tmem node behind vhost-user-blk; returns the path of its socket."""
     thread = {'iothread': iothread} if iothread else {}
     path = f'{server.dir}/{name}.sock'
-    server.qmp.cmd('blockdev-add', driver='tmem', store='s0', size=8 * MIB,
+    server.qmp.cmd('blockdev-add', driver='tmem', store='s0', size=size,
                    **{'node-name': name, **node})
     server.qmp.cmd('block-export-add', type='vhost-user-blk', writable=True,
                    id=name, addr={'type': 'unix', 'path': path},
