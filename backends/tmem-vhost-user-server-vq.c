@@ -9,6 +9,7 @@
  */
 #include "qemu/osdep.h"
 #include "qapi/error.h"
+#include "block/aio-wait.h"
 #include "libtmem/tmem-req.h"
 #include "qemu/bswap.h"
 #include "qemu/iov.h"
@@ -437,12 +438,18 @@ bool tmem_vu_queues_init(TmemVhostUserServer *s, Error **errp)
     return true;
 }
 
+static void tmem_vu_do_nothing(void *opaque)
+{
+}
+
 void tmem_vu_queues_cleanup(TmemVhostUserServer *s)
 {
     tmem_client_set_hint_func(s->client, NULL, NULL);
     tmem_vu_poll_cleanup(s);
     qemu_bh_delete(s->config_bh);
     s->config_bh = NULL;
+    /* The thread may have begun with it; one that is shared outlives us. */
+    aio_wait_bh_oneshot(s->aio_context, tmem_vu_do_nothing, NULL);
     for (unsigned i = 0; i < s->num_vqs; i++) {
         TmemVuQueue *q = &s->queues[i];
 

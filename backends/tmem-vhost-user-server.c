@@ -12,7 +12,6 @@
 #include "qapi/clone-visitor.h"
 #include "qapi/qapi-visit-sockets.h"
 #include "qapi/visitor.h"
-#include "block/aio-wait.h"
 #include "libtmem/tmem-req.h"
 #include "libtmem/tmem-save.h"
 #include "qemu/error-report.h"
@@ -64,17 +63,6 @@ void tmem_vu_stop_listening(TmemVhostUserServer *s)
     if (!s->listening) {
         return;
     }
-    /* One that waits would be next, and nobody would end it. */
-    if (s->vu_server.waiting) {
-        timer_del(s->vu_server.waiting_timer);
-        g_clear_pointer(&s->vu_server.waiting, object_unref);
-    }
-    /* From here, for the thread may be waiting for more of a message. */
-    if (s->vu_server.current) {
-        qio_channel_shutdown(QIO_CHANNEL(s->vu_server.current),
-                             QIO_CHANNEL_SHUTDOWN_BOTH, NULL);
-    }
-    AIO_WAIT_WHILE(s->aio_context, qatomic_read(&s->vu_server.co_trip));
     vhost_user_server_stop(&s->vu_server);
     s->listening = false;
 }
