@@ -604,7 +604,8 @@ static bool tmem_block_migration(BlockDriverState *bs, Error **errp)
     error_setg(&s->migration_blocker, "the pages of the tmem node '%s' live in"
                " this host's memory and cannot migrate",
                bdrv_get_device_or_node_name(bs));
-    return migrate_add_blocker_normal(&s->migration_blocker, errp) == 0;
+    /* In no mode: those of CPR let another process go on, too. */
+    return migrate_add_blocker(&s->migration_blocker, errp) == 0;
 }
 
 static void tmem_close(BlockDriverState *bs)
