@@ -36,6 +36,12 @@
 #define TMEM_OPT_OVERFLOW   "overflow"
 #define TMEM_OPT_DISCONNECT "on-disconnect"
 
+/*
+ * 16 TiB: what is remembered of the places, half a byte for each, is an array
+ * of GLib in a handover, which ends at 4 GiB; and the swap of Linux ends there.
+ */
+#define TMEM_PAGES_MAX      (1ull << 32)
+
 /* Pages that a request works on before others of its thread get their turn. */
 #define PAGES_PER_TURN      (16 * OBJECT_PAGES)
 
@@ -495,6 +501,11 @@ static bool tmem_check_size(BDRVTmemState *s, Error **errp)
     if (s->size < 0 || s->size % TMEM_PAGE_SIZE) {
         error_setg(errp, "'size' of a tmem node must be a multiple of %u bytes",
                    TMEM_PAGE_SIZE);
+        return false;
+    }
+    if (s->size / TMEM_PAGE_SIZE > TMEM_PAGES_MAX) {
+        error_setg(errp, "'size' of a tmem node is at most %llu bytes, and is"
+                   " %" PRId64, TMEM_PAGES_MAX * TMEM_PAGE_SIZE, s->size);
         return false;
     }
     return true;
