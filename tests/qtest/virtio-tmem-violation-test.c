@@ -302,6 +302,23 @@ static void test_ring_in_registers(void *obj, void *data,
     qtmem_stop(t);
 }
 
+/* A ring that is in use keeps its size, of which an iothread has the ends. */
+static void test_ring_size(void *obj, void *data, QGuestAllocator *alloc)
+{
+    QVirtioPCIDevice *pci = &((QVirtioTmemPCI *)obj)->pci_vdev;
+    QTmem *t = qtmem_start(global_qtest, &pci->vdev, alloc, 0, 1);
+
+    t->d->bus->queue_select(t->d, VIRTIO_TMEM_VQ_REQUEST(0));
+    qpci_io_writew(pci->pdev, pci->bar,
+                   pci->common_cfg_offset + VIRTIO_PCI_COMMON_Q_SIZE,
+                   t->req[0]->size / 2);
+    g_assert_cmpuint(t->d->bus->get_queue_size(t->d), ==, t->req[0]->size);
+    g_assert_cmphex(t->d->bus->get_status(t->d) & VIRTIO_CONFIG_S_NEEDS_RESET,
+                    ==, VIRTIO_CONFIG_S_NEEDS_RESET);
+    expect_recovery(t);
+    qtmem_stop(t);
+}
+
 /* --- Queues --- */
 
 /* DEV-29: without F_MQ there is one request queue. */
@@ -400,6 +417,8 @@ static void register_virtio_tmem_violation_test(void)
     qos_add_test("violation/registers", "virtio-tmem", test_registers, NULL);
     qos_add_test("violation/ring-in-registers", "virtio-tmem-pci",
                  test_ring_in_registers, NULL);
+    qos_add_test("violation/ring-size", "virtio-tmem-pci", test_ring_size,
+                 NULL);
     qos_add_test("violation/registers-iothread", "virtio-tmem-pci",
                  test_registers_iothread, &iothread);
     qos_add_test("violation/registers-iommu", "virtio-tmem-pci",
