@@ -147,6 +147,34 @@ bool tmem_client_is_trust_group(const TmemClient *client)
 
 /* --- Life --- */
 
+/*
+ * tmem_store_check() goes through all heaps, attached or not, with the list of
+ * clients locked: none comes or goes meanwhile.
+ */
+static bool make_heap(TmemStore *store, TmemClient *client,
+                      const TmemClientConfig *config, GError **errp)
+{
+    bool ok;
+
+    tmem_lock(&store->clients_lock);
+    ok = tmem_heap_init(&client->heap, &store->arena, config->name,
+                        &config->limits, errp);
+    tmem_unlock(&store->clients_lock);
+    return ok;
+}
+
+/* Of a client that was not attached: nobody evicts from it. */
+static void unmake_heap(TmemStore *store, TmemClient *client)
+{
+    if (client->heap.trust) {
+        tmem_trust_clear(client->heap.trust);
+    }
+    tmem_lock(&store->clients_lock);
+    tmem_heap_destroy(&client->heap);
+    tmem_unlock(&store->clients_lock);
+    tmem_trust_free(client->heap.trust);
+}
+
 TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                             GError **errp)
 {
@@ -176,8 +204,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
                        config->name, strerror(ENOMEM));
         goto err_client;
     }
-    if (!tmem_heap_init(&client->heap, &store->arena, config->name,
-                        &config->limits, errp)) {
+    if (!make_heap(store, client, config, errp)) {
         goto err_pools;
     }
     client->store = store;
@@ -195,11 +222,7 @@ TmemClient *tmem_client_new(TmemStore *store, const TmemClientConfig *config,
     return client;
 
 err_heap:
-    if (client->heap.trust) {
-        tmem_trust_clear(client->heap.trust);
-    }
-    tmem_heap_destroy(&client->heap);
-    tmem_trust_free(client->heap.trust);
+    unmake_heap(store, client);
     tmem_credit_destroy(client);
     tmem_lock_destroy(&client->lock);
     g_free(client->name);

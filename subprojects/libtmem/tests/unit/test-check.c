@@ -602,6 +602,59 @@ static void test_slot_in_hand(void)
     tear_down(&w);
 }
 
+/* How long a check waits for what must not happen meanwhile. */
+#define PATIENCE_US     (100 * 1000)
+
+typedef struct Newcomer {
+    TmemStore *store;
+    GThread *thread;
+    bool done;              /* atomic */
+} Newcomer;
+
+/* A group whose tables are more than it may have: it comes, and goes at once */
+static gpointer come_and_go(gpointer opaque)
+{
+    TmemClientConfig config = {
+        .name = "newcomer", .is_trust_group = true,
+        .limits.max_bytes = 40 << 10,
+    };
+    g_autoptr(GError) err = NULL;
+    Newcomer *n = opaque;
+
+    g_assert_null(tmem_client_new(n->store, &config, &err));
+    g_assert_nonnull(strstr(err->message, "the tables of the trust group"));
+    __atomic_store_n(&n->done, true, __ATOMIC_RELAXED);
+    return NULL;
+}
+
+static void during_check(void *opaque)
+{
+    int64_t end_us = g_get_monotonic_time() + PATIENCE_US;
+    Newcomer *n = opaque;
+
+    n->thread = g_thread_new("newcomer", come_and_go, n);
+    while (g_get_monotonic_time() < end_us) {
+        g_assert_false(__atomic_load_n(&n->done, __ATOMIC_RELAXED));
+        g_usleep(1000);
+    }
+}
+
+/* Caught: the check read the heap of a client that was just refused. */
+static void test_client_refused(void)
+{
+    Newcomer n = {};
+    World w;
+
+    set_up(&w);
+    n.store = w.f.store;
+    tmem_check_set_between(during_check, &n);
+    test_check(w.f.store);
+    tmem_check_set_between(NULL, NULL);
+    g_thread_join(n.thread);
+    g_assert_true(n.done);
+    tear_down(&w);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -615,5 +668,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/check/sizes", test_sizes);
     g_test_add_func("/tmem/check/lost-slot", test_lost_slot);
     g_test_add_func("/tmem/check/slot-in-hand", test_slot_in_hand);
+    g_test_add_func("/tmem/check/client-refused", test_client_refused);
     return g_test_run();
 }
