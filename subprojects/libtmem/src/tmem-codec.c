@@ -112,6 +112,9 @@ bool tmem_codec_decode(TmemCodec *codec, TmemKind kind, uint32_t len,
         tmem_codec_fill(page, load64(codec->in));
         return true;
     case TMEM_KIND_RAW:
+        if (len != TMEM_PAGE_SIZE) {
+            return false;
+        }
         memcpy(page, codec->in, TMEM_PAGE_SIZE);
         return true;
     case TMEM_KIND_LZ4:

@@ -591,6 +591,31 @@ static void test_damaged_content(void)
     tear_down(&w);
 }
 
+/* Caught: what zstd made was taken for a page as it is, and what came after. */
+static void test_damaged_kind(void)
+{
+    TmemCodecChoice codec = { .compressor = TMEM_COMPRESSOR_ZSTD };
+    Fixture *a;
+    World w;
+
+    set_up(&w);
+    a = &w.member[0];
+    g_assert_true(tmem_pool_set_codec(a->client, a->ephemeral, &codec, NULL));
+    for (unsigned bit = 0; bit < 3; bit++) {
+        TmemContent *content;
+
+        store_pages(a, 4, 1);
+        content = content_of(&w, a, 4);
+        g_assert_cmpint(content->kind, ==, TMEM_KIND_ZSTD);
+        content->kind ^= 1u << bit;
+        test_expect_status(a->ctx, page_of(a, 4), TMEM_STATUS_IO);
+        content->kind ^= 1u << bit;
+    }
+    store_pages(a, 4, 1);
+    expect_pages(a, 4, 1);
+    tear_down(&w);
+}
+
 static void test_damaged_reference(void)
 {
     TestPeek peek;
@@ -859,6 +884,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/trust/full/grow", test_full_grow);
     g_test_add_func("/tmem/trust/small-limit", test_small_limit);
     g_test_add_func("/tmem/trust/damaged-content", test_damaged_content);
+    g_test_add_func("/tmem/trust/damaged-kind", test_damaged_kind);
     g_test_add_func("/tmem/trust/damaged-reference", test_damaged_reference);
     g_test_add_func("/tmem/trust/check", test_check_finds);
     g_test_add_func("/tmem/trust/membership", test_membership);
