@@ -59,7 +59,9 @@ static bool fits_slot(const TmemTrust *trust, TmemRef ref)
 {
     const TmemContent *content = content_at(trust, ref);
 
-    return sizeof(*content) + content->len <= (uint64_t)slot_bytes(trust, ref);
+    /* There are slots larger than any content. */
+    return content->len <= TMEM_PAGE_SIZE &&
+           sizeof(*content) + content->len <= (uint64_t)slot_bytes(trust, ref);
 }
 
 static TmemTrustShard *shard_of(TmemTrust *trust, uint64_t hash)
@@ -514,7 +516,7 @@ bool tmem_trust_read(TmemTrust *trust, const TmemReference *reference,
         content->is_damaged |= !fits_slot(trust, ref);
         *seen = (TmemContentSeen) {
             .kind = content->kind,
-            .len = content->is_damaged ? 0 : MIN(content->len, TMEM_PAGE_SIZE),
+            .len = content->is_damaged ? 0 : content->len,
             .checksum = content->checksum,
             .is_damaged = content->is_damaged,
         };

@@ -785,7 +785,7 @@ static void test_many(void)
 }
 
 /* A length that went bad leads no mover beyond the slot. */
-static void test_damaged_length(void)
+static void damage_length(TestPage kind, unsigned mask)
 {
     const uint64_t nr = 4000, left = 20;
     TmemContent *content[4000 / 20];
@@ -793,7 +793,7 @@ static void test_damaged_length(void)
 
     set_up_sized(&w, 128u << 20);
     for (uint64_t n = 0; n < nr; n++) {
-        store_both(&w, TEST_PAGE_MIXED, n);
+        store_both(&w, kind, n);
     }
     for (uint64_t n = 0; n < nr; n++) {
         if (n % left) {
@@ -802,7 +802,7 @@ static void test_damaged_length(void)
     }
     for (uint64_t n = 0; n < nr; n += 4 * left) {
         content[n / left] = content_of(&w, &w.member[0], n);
-        content[n / left]->len ^= TMEM_PAGE_SIZE;
+        content[n / left]->len ^= mask;
     }
     compact(&w);
     for (uint64_t n = 0; n < nr; n += left) {
@@ -810,17 +810,28 @@ static void test_damaged_length(void)
             Fixture *m = &w.member[i];
 
             if (n % (4 * left)) {
-                test_expect_page(m->ctx, page_of(m, n), TEST_PAGE_MIXED, n);
+                test_expect_page(m->ctx, page_of(m, n), kind, n);
             } else {
                 test_expect_status(m->ctx, page_of(m, n), TMEM_STATUS_IO);
             }
         }
     }
     for (uint64_t n = 0; n < nr; n += 4 * left) {
-        content[n / left]->len ^= TMEM_PAGE_SIZE;
+        content[n / left]->len ^= mask;
     }
     expect_group(&w, nr / left, 2 * nr / left);
     tear_down(&w);
+}
+
+static void test_damaged_length(void)
+{
+    damage_length(TEST_PAGE_MIXED, TMEM_PAGE_SIZE);
+}
+
+/* Caught: more than a page, but still inside of the slot, ended the process. */
+static void test_damaged_length_raw(void)
+{
+    damage_length(TEST_PAGE_NOISE, 8);
 }
 
 /*
@@ -890,6 +901,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/trust/membership", test_membership);
     g_test_add_func("/tmem/trust/many", test_many);
     g_test_add_func("/tmem/trust/damaged-length", test_damaged_length);
+    g_test_add_func("/tmem/trust/damaged-length-raw", test_damaged_length_raw);
     g_test_add_func("/tmem/trust/move-smaller", test_move_smaller);
     return g_test_run();
 }
