@@ -211,11 +211,11 @@ static void link_content(const TmemTrust *trust, TmemTrustShard *shard,
     *chain = ref;
 }
 
-/* Returns false if it is in no chain. */
+/* Returns false if it is not in the chain of @hash. */
 static bool unlink_content(const TmemTrust *trust, TmemTrustShard *shard,
-                           TmemRef ref)
+                           uint64_t hash, TmemRef ref)
 {
-    TmemRef *chain = chain_of(shard, content_at(trust, ref)->hash);
+    TmemRef *chain = chain_of(shard, hash);
     TmemContent *before = NULL;
     TmemRef at = *chain;
 
@@ -493,7 +493,8 @@ void tmem_trust_drop(TmemTrust *trust, const TmemReference *reference)
             shard->levels.saved_bytes -= slot_bytes(trust, ref);
         } else {
             forget_content(trust, shard, ref);
-            unlink_content(trust, shard, ref);
+            /* Its own hash may have gone bad. */
+            unlink_content(trust, shard, reference->hash, ref);
             tmem_heap_free(trust->heap->arena, ref);
             fit_table(trust, shard);
         }
@@ -642,7 +643,7 @@ void tmem_trust_evict(TmemTrust *trust, TmemVictim *victim, uint32_t i)
     tmem_lock(&shard->lock);
     /* With the lock of the shard that it names the word is the truth. */
     if (tmem_owner_read(word) == owner &&
-        unlink_content(trust, shard, ref)) {
+        unlink_content(trust, shard, content_at(trust, ref)->hash, ref)) {
         forget_content(trust, shard, ref);
         tmem_victim_free(victim, i);
         fit_table(trust, shard);

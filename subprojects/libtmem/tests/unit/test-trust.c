@@ -616,6 +616,30 @@ static void test_damaged_kind(void)
     tear_down(&w);
 }
 
+/* Caught: what was freed stayed in its chain. */
+static void test_damaged_hash(void)
+{
+    World w;
+
+    set_up(&w);
+    for (unsigned bit = 0; bit < 64; bit++) {
+        for (unsigned i = 0; i < 2; i++) {
+            store_pages(&w.member[i], 0, 10);
+        }
+        content_of(&w, &w.member[0], 4)->hash ^= 1ull << bit;
+        expect_pages(&w.member[0], 0, 10);
+        expect_pages(&w.member[1], 0, 10);
+        for (unsigned i = 0; i < 2; i++) {
+            TmemHandle h = page_of(&w.member[i], 0);
+
+            g_assert_cmpint(tmem_object_invalidate(w.member[i].ctx, &h), ==,
+                            TMEM_STATUS_OK);
+        }
+        expect_group(&w, 0, 0);
+    }
+    tear_down(&w);
+}
+
 static void test_damaged_reference(void)
 {
     TestPeek peek;
@@ -896,6 +920,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/trust/small-limit", test_small_limit);
     g_test_add_func("/tmem/trust/damaged-content", test_damaged_content);
     g_test_add_func("/tmem/trust/damaged-kind", test_damaged_kind);
+    g_test_add_func("/tmem/trust/damaged-hash", test_damaged_hash);
     g_test_add_func("/tmem/trust/damaged-reference", test_damaged_reference);
     g_test_add_func("/tmem/trust/check", test_check_finds);
     g_test_add_func("/tmem/trust/membership", test_membership);
