@@ -36,7 +36,7 @@ bool tmem_check_mark(Check *c, TmemRef ref, const char *what)
     return true;
 }
 
-/* What belongs to @node lies in a segment of its client and of @space. */
+/* What belongs to @node lies in a slot of its client's, in @space. */
 static bool in_place(Check *c, TmemRef ref, const TmemNode *node,
                      TmemSpace space, const char *what)
 {
@@ -49,6 +49,10 @@ static bool in_place(Check *c, TmemRef ref, const TmemNode *node,
     }
     if (seg->heap != &node->pool->client->heap) {
         return tmem_error_set(c->errp, "%s in another client's segment", what);
+    }
+    /* What comes next looks for the slot's owner word, and for its end. */
+    if (!tmem_heap_is_slot(arena, seg->space, ref, 1)) {
+        return tmem_error_set(c->errp, "%s in no slot", what);
     }
     return true;
 }

@@ -101,6 +101,17 @@ static void entry_ref_free(World *w)
     PLANT(w, *entry, tmem_entry_make(TMEM_KIND_LZ4, ref, 100, 0));
 }
 
+/* Where a segment of the ephemeral space has its owner words. */
+static void entry_ref_no_slot(World *w)
+{
+    TmemArena *arena = &w->f.store->arena;
+    TmemEntry *entry = peek_text(w, true).entry;
+    uint32_t nr = tmem_arena_segment_of(arena, tmem_entry_ref(*entry));
+    TmemRef ref = tmem_arena_ref(arena, nr, 0);
+
+    PLANT(w, *entry, *entry - tmem_entry_ref(*entry) + ref);
+}
+
 static void entry_shared(World *w)
 {
     TestPeek mixed = peek(w, page_of(w, false, TEST_PAGE_MIXED));
@@ -400,6 +411,8 @@ static const Case cases[] = {
     { "entry-kind", entry_kind, "entry of unknown kind" },
     { "entry-outside", entry_ref, "a record outside of the arena" },
     { "entry-in-free-segment", entry_ref_free, "a record in a free segment" },
+    /* Caught: the owner word was looked for far outside, and that crashed. */
+    { "entry-in-no-slot", entry_ref_no_slot, "a record in no slot" },
     { "entry-shared", entry_shared, "a record shares its slot" },
     { "entry-length", entry_len, "does not fit its slot" },
     { "record-checksum", record_checksum, "does not match its checksum" },
