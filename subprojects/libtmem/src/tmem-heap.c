@@ -551,14 +551,16 @@ static uint64_t with_slack(const TmemHeap *heap, size_t bytes)
     return bytes + (bytes * slack >> 8);
 }
 
-TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes)
+TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes,
+                               bool any_class)
 {
     uint32_t class_nr = class_of(heap->arena, space, bytes);
     TmemRef ref;
 
     ref = slot_of_class(heap, tmem_heap_class(heap, space, class_nr));
     if (!ref) {
-        ref = slot_of_larger(heap, space, class_nr, with_slack(heap, bytes));
+        ref = slot_of_larger(heap, space, class_nr, any_class ? UINT64_MAX :
+                                                    with_slack(heap, bytes));
     }
     return ref;
 }
@@ -579,7 +581,7 @@ TmemRef tmem_heap_alloc(TmemHeap *heap, TmemSpace space, size_t bytes,
         !tmem_share_admits_slot(heap, bytes)) {
         return 0;
     }
-    ref = tmem_heap_alloc_inside(heap, space, bytes);
+    ref = tmem_heap_alloc_inside(heap, space, bytes, false);
     if (!ref) {
         ref = slot_of_draining(heap, space, class_nr, with_slack(heap, bytes));
     }

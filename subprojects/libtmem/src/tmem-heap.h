@@ -246,7 +246,8 @@ TmemRef tmem_heap_alloc_below(TmemHeap *heap, TmemSpace space, size_t bytes,
                               uint32_t below);
 
 /** As tmem_heap_alloc(), from the segments that the heap has. */
-TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes);
+TmemRef tmem_heap_alloc_inside(TmemHeap *heap, TmemSpace space, size_t bytes,
+                               bool any_class);
 
 /**
  * tmem_heap_free() - give a slot back, to whatever heap it is of

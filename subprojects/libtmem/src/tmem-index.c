@@ -454,9 +454,18 @@ unsigned tmem_index_capacity(unsigned nr)
     return array_capacity[i];
 }
 
+/* A slot for a node or an array; 0: why not. */
+static TmemRef alloc_part(TmemHeap *heap, TmemSpace space, size_t bytes,
+                          bool inside, bool any_class, TmemStatus *why)
+{
+    *why = TMEM_STATUS_QUOTA;
+    return inside ? tmem_heap_alloc_inside(heap, space, bytes, any_class) :
+                    tmem_heap_alloc(heap, space, bytes, any_class, why);
+}
+
 TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
-                                TmemHeap *heap, TmemNode *node, bool any_class,
-                                TmemRoom *room)
+                                TmemHeap *heap, TmemNode *node, bool inside,
+                                bool any_class, TmemRoom *room)
 {
     TmemSpace space = tmem_pool_id_index_space(key->pool->key);
     TmemStatus why;
@@ -465,8 +474,8 @@ TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
     memset(room, 0, sizeof(*room));
     room->node = node;
     if (!node) {
-        room->new_node = tmem_heap_alloc(heap, space, sizeof(TmemNode),
-                                         any_class, &why);
+        room->new_node = alloc_part(heap, space, sizeof(TmemNode), inside,
+                                    any_class, &why);
         if (!room->new_node) {
             return why;
         }
@@ -478,10 +487,9 @@ TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
     }
     nr = __builtin_popcountll(node->bitmap);
     room->new_capacity = tmem_index_capacity(nr + 1);
-    room->new_array = tmem_heap_alloc(heap, space,
-                                      tmem_index_array_bytes(
-                                          room->new_capacity),
-                                      any_class, &why);
+    room->new_array = alloc_part(heap, space,
+                                 tmem_index_array_bytes(room->new_capacity),
+                                 inside, any_class, &why);
     if (!room->new_array) {
         return why;
     }

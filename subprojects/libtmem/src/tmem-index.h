@@ -209,12 +209,13 @@ typedef struct TmemRoom {
  * tmem_index_make_room() - get the memory for an entry at @key
  * @heap: where from
  * @node: what tmem_index_find() returned; no entry may be at the key's place
+ * @inside: only from memory that the heap has; else QUOTA
  *
  * Changes nothing that anyone can see.  Returns OK, QUOTA or NOSPC.
  */
 TmemStatus tmem_index_make_room(TmemIndex *index, const TmemKey *key,
-                                TmemHeap *heap, TmemNode *node, bool any_class,
-                                TmemRoom *room);
+                                TmemHeap *heap, TmemNode *node, bool inside,
+                                bool any_class, TmemRoom *room);
 
 /** Gives back what tmem_index_make_room() got. */
 void tmem_index_cancel_room(TmemIndex *index, TmemRoom *room);

@@ -16,7 +16,7 @@ static TmemRef other_slot(TmemIndex *index, TmemRef ref, size_t bytes)
 {
     TmemArena *arena = index->arena;
     TmemSegment *seg = &arena->segments[tmem_arena_segment_of(arena, ref)];
-    TmemRef to = tmem_heap_alloc_inside(seg->heap, seg->space, bytes);
+    TmemRef to = tmem_heap_alloc_inside(seg->heap, seg->space, bytes, false);
 
     if (to && tmem_arena_slot_bytes(arena, to) >
               tmem_arena_slot_bytes(arena, ref)) {

@@ -132,6 +132,14 @@ static TmemRef last_resort(TmemOp *op, const TmemEncoded *enc, TmemRef old_ref,
     return tmem_credit_take(op->ctx->client, op->claim, why);
 }
 
+/* Whether what siblings need leaves a persistent page a place at all. */
+static bool may_take(const TmemOp *op)
+{
+    return op->reserved == TMEM_RESERVED_FREE ||
+           (op->reserved == TMEM_RESERVED_INSIDE &&
+            tmem_share_keeps_slots(&op->ctx->client->heap));
+}
+
 /* Shard locked: as tmem_index_make_room(), with credit if that is all. */
 static TmemStatus make_room(TmemOp *op, TmemNode *node, bool last,
                             TmemRoom *room)
@@ -139,12 +147,14 @@ static TmemStatus make_room(TmemOp *op, TmemNode *node, bool last,
     TmemClient *client = op->ctx->client;
     TmemStatus status = op->forced;
 
-    if (status == TMEM_STATUS_OK && op->reserved == TMEM_RESERVED_NONE) {
+    if (status == TMEM_STATUS_OK && !may_take(op)) {
         status = TMEM_STATUS_QUOTA;
     }
     if (status == TMEM_STATUS_OK) {
         status = tmem_index_make_room(&op->store->index, &op->key,
-                                      &client->heap, node, last, room);
+                                      &client->heap, node,
+                                      op->reserved == TMEM_RESERVED_INSIDE,
+                                      last, room);
     }
     if (status != TMEM_STATUS_OK && last && op->claim) {
         status = tmem_credit_make_room(client, op->claim, node, status, room);
@@ -321,9 +331,8 @@ static TmemRef take_slot(TmemOp *op, const TmemEncoded *enc, bool last,
         return tmem_heap_alloc(heap, space, bytes, last, why);
     }
     *why = TMEM_STATUS_QUOTA;
-    return op->reserved == TMEM_RESERVED_INSIDE &&
-           tmem_share_keeps_slots(heap) ?
-           tmem_heap_alloc_inside(heap, space, bytes) : 0;
+    return may_take(op) ? tmem_heap_alloc_inside(heap, space, bytes, false) :
+                          0;
 }
 
 /* One attempt; @last: whether its answer is final. */

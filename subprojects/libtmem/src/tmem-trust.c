@@ -565,7 +565,8 @@ static TmemRef move_content(TmemTrust *trust, TmemTrustShard *shard,
         from->is_damaged = true;
         return 0;
     }
-    to = tmem_heap_alloc_inside(trust->heap, TMEM_SPACE_EPHEMERAL, bytes);
+    to = tmem_heap_alloc_inside(trust->heap, TMEM_SPACE_EPHEMERAL, bytes,
+                                false);
     if (!to) {
         return 0;
     }

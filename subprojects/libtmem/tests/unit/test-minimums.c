@@ -186,6 +186,45 @@ static void test_reserve_between_kinds(void)
 }
 
 /*
+ * Caught: nodes took new memory where a record had to go into what was there
+ * already, so that a pool which had left holes of no use to others took what
+ * was reserved for them with pages that have no record.
+ */
+static void test_reserve_holes(void)
+{
+    uint64_t id, nr, bytes;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
+    for (nr = 0; test_store(f.ctx, test_handle(f.persistent, nr / 64, nr),
+                            TEST_PAGE_TEXT, nr) == TMEM_STATUS_OK; nr++) {
+    }
+    for (uint64_t i = 0; i < nr; i++) {
+        TmemHandle h = test_handle(f.persistent, i / 64, i);
+
+        if (i % 16) {
+            g_assert_cmpint(tmem_page_invalidate(f.ctx, &h), ==, 0);
+        }
+    }
+    bytes = tmem_heap_bytes(&f.client->heap);
+    for (uint64_t i = 0; i < 40000; i++) {
+        test_store(f.ctx, test_handle(f.persistent, 1 << 20 | i, i),
+                   TEST_PAGE_ZERO, 0);
+    }
+    g_assert_cmpuint(tmem_heap_bytes(&f.client->heap), <=, bytes + (64 << 10));
+    /* It uses the holes. */
+    g_assert_cmpuint(stats_of(f.client, f.persistent).pages, >, nr / 2);
+    for (uint64_t i = 0; bytes_of(f.client, id) + TMEM_PAGE_SIZE < MINIMUM;
+         i++) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(id, i / 64, i),
+                                   TEST_PAGE_NOISE, i), ==, TMEM_STATUS_OK);
+    }
+    fixture_tear_down(&f);
+}
+
+/*
  * Two minimums for which there is no room any more when they are given: a pool
  * that is below its own takes what there is, rather than leave it to the other.
  */
@@ -506,6 +545,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/minimums/reserve/churn", test_reserve_churn);
     g_test_add_func("/tmem/minimums/reserve/between-kinds",
                     test_reserve_between_kinds);
+    g_test_add_func("/tmem/minimums/reserve/holes", test_reserve_holes);
     g_test_add_func("/tmem/minimums/reserve/own-first",
                     test_reserve_own_first);
     g_test_add_func("/tmem/minimums/reserve/purse", test_reserve_purse);
