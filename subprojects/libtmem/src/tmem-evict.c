@@ -639,6 +639,8 @@ uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
     unsigned busy = 0;
     bool more = true;
 
+    /* What guests store meanwhile is for nobody to wait for the end of. */
+    bytes = MIN(bytes, returned + held_bytes(arena, heap));
     while (more && returned < bytes) {
         uint64_t wanted = ((bytes - returned - 1) >> arena->segment_shift) + 1;
 

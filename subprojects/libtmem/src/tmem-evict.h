@@ -123,7 +123,8 @@ void tmem_evict_to_limit(TmemClient *client);
  * @heap: of this client; NULL: of those furthest over their share
  * @past_minimums: if these leave too little, then of those below their minimums
  *
- * Idle segments go first.  Returns how many bytes went back, with these.
+ * Idle segments go first.  No more than is held when it begins: guests may
+ * store as fast as it evicts.  Returns how many bytes went back, with these.
  */
 uint64_t tmem_evict_bytes(TmemStore *store, TmemHeap *heap, uint64_t bytes,
                           bool past_minimums);

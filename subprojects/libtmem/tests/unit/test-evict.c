@@ -428,6 +428,72 @@ static void test_damaged_owner(void)
     fixture_tear_down(&f);
 }
 
+/* --- All of it --- */
+
+typedef struct Guest {
+    Fixture *f;
+    TmemContext *ctx;
+    pthread_t thread;
+    bool *stop;
+} Guest;
+
+static void *keep_storing(void *opaque)
+{
+    Guest *g = opaque;
+    uint8_t *page = tmem_context_bounce(g->ctx);
+    uint64_t i = (uintptr_t)g;
+
+    test_page_make(page, TEST_PAGE_NOISE, i);
+    for (; !__atomic_load_n(g->stop, __ATOMIC_RELAXED); i++) {
+        TmemHandle h = test_handle(g->f->ephemeral, i / 64, i);
+
+        tmem_page_store(g->ctx, &h, page);
+    }
+    return NULL;
+}
+
+/*
+ * Caught: who evicts all there is went on for as long as guests stored, and so
+ * did the operator's command.
+ */
+static void test_all_of_busy(void)
+{
+    const uint64_t size = 32u << 20;
+    bool stop = false;
+    Guest guests[12];
+    uint64_t nr = 0;
+    Fixture f;
+
+    fixture_set_up(&f, size, 0);
+    for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++) {
+        guests[i] = (Guest) {
+            .f = &f, .ctx = tmem_context_new(f.client, NULL), .stop = &stop,
+        };
+        g_assert_nonnull(guests[i].ctx);
+    }
+    while (f.client->heap.bytes < size - (1u << 20)) {
+        g_assert_cmpint(test_store(f.ctx, test_handle(f.ephemeral, nr / 64, nr),
+                                   TEST_PAGE_NOISE, nr), ==, TMEM_STATUS_OK);
+        nr++;
+    }
+    for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++) {
+        pthread_create(&guests[i].thread, NULL, keep_storing, &guests[i]);
+    }
+    for (unsigned i = 0; i < 64; i++) {
+        uint64_t went = i % 2 ? tmem_store_evict(f.store, UINT64_MAX) :
+                                tmem_client_evict(f.client, UINT64_MAX);
+
+        /* What came free is counted in whole segments. */
+        g_assert_cmpuint(went, <=, size + (1u << 20));
+    }
+    __atomic_store_n(&stop, true, __ATOMIC_RELAXED);
+    for (unsigned i = 0; i < G_N_ELEMENTS(guests); i++) {
+        pthread_join(guests[i].thread, NULL);
+        tmem_context_free(guests[i].ctx);
+    }
+    fixture_tear_down(&f);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -442,5 +508,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/evict/own-pools", test_own_pools);
     g_test_add_func("/tmem/evict/others-pages-stay", test_others_pages_stay);
     g_test_add_func("/tmem/evict/damaged-owner", test_damaged_owner);
+    g_test_add_func("/tmem/evict/all-of-busy", test_all_of_busy);
     return g_test_run();
 }
