@@ -215,6 +215,17 @@ static TmemStatus set_nr_slots_locked(TmemClient *client, uint32_t nr_slots)
     return status;
 }
 
+/* Lets it end behind the last pool. */
+static void trim_slots_locked(TmemClient *client)
+{
+    uint32_t nr_slots = client->nr_slots;
+
+    while (nr_slots && !client->pools[nr_slots - 1].in_use) {
+        nr_slots--;
+    }
+    set_nr_slots_locked(client, nr_slots);
+}
+
 /* Gives a pool a slot, and what it costs; INVAL: the one of before is taken. */
 static TmemStatus get_slot_locked(TmemClient *client, PoolSpec spec,
                                   uint32_t *slot)
@@ -326,6 +337,7 @@ static TmemStatus create_locked(TmemClient *client, PoolSpec spec,
     if (spec.uuid) {
         group = tmem_group_join(client->store, spec.uuid);
         if (!group) {
+            trim_slots_locked(client);
             return TMEM_STATUS_NOSPC;
         }
     }
@@ -488,7 +500,6 @@ static bool drain(TmemPool *pool, uint32_t *budget)
 static void retire_locked(TmemClient *client, uint32_t slot)
 {
     TmemPool *pool = &client->pools[slot];
-    uint32_t nr_slots = client->nr_slots;
 
     for (GList *l = client->contexts; l; l = l->next) {
         tmem_context_fold_locked(l->data, slot);
@@ -507,10 +518,7 @@ static void retire_locked(TmemClient *client, uint32_t slot)
     client->nr_pools--;
     client->nr_host_pools -= tmem_pool_id_is_host(pool->key);
     client->slot_hint = MIN(client->slot_hint, slot);
-    while (nr_slots && !client->pools[nr_slots - 1].in_use) {
-        nr_slots--;
-    }
-    set_nr_slots_locked(client, nr_slots);
+    trim_slots_locked(client);
 }
 
 TmemStatus tmem_pool_destroy_begin(TmemClient *client, uint64_t id,

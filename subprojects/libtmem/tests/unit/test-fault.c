@@ -511,9 +511,11 @@ static void test_fault_recompress(void)
 static void test_fault_group(void)
 {
     static const uint8_t uuid[16] = { 1 };
+    TmemClientConfig config = { .name = "test" };
     Fixture f;
 
-    fixture_set_up(&f, FIXTURE_SIZE, 0);
+    /* Without another pool, with which its place in the table would go. */
+    fixture_join(&f, test_new_store(FIXTURE_SIZE), &config);
     g_assert_true(tmem_client_authorize(f.client, uuid, true, NULL));
     for (unsigned n = 1; ; n++) {
         TmemStatus status;
@@ -531,6 +533,7 @@ static void test_fault_group(void)
             g_assert_cmpuint(n, >, 1);
             break;
         }
+        g_assert_cmpuint(test_stats(f.client).bytes, ==, 0);
     }
     fixture_tear_down(&f);
 }
