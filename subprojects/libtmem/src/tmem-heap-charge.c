@@ -63,7 +63,9 @@ static TmemStatus charge(TmemHeap *heap, int64_t bytes, bool grace)
                 !tmem_share_admits_locked(heap, bytes))) {
         status = TMEM_STATUS_NOSPC;
     } else {
-        heap->charged_bytes += bytes;
+        /* Also read without the lock. */
+        __atomic_store_n(&heap->charged_bytes, heap->charged_bytes + bytes,
+                         __ATOMIC_RELAXED);
         arena->charged_bytes += bytes;
         arena->heaps_charged_bytes += bytes;
         tmem_heap_add_bytes_locked(heap, bytes, true);

@@ -307,6 +307,43 @@ static void test_reserve_credit(void)
     fixture_tear_down(&f);
 }
 
+static void *make_pools(void *opaque)
+{
+    Fixture *f = opaque;
+
+    for (unsigned i = 0; i < 200; i++) {
+        uint64_t id[16];    /* more than a page of the client's table */
+
+        for (unsigned n = 0; n < G_N_ELEMENTS(id); n++) {
+            id[n] = new_pool(f, TMEM_POOL_PERSISTENT);
+        }
+        for (unsigned n = 0; n < G_N_ELEMENTS(id); n++) {
+            g_assert_cmpint(tmem_pool_destroy(f->client, id[n]), ==, 0);
+        }
+    }
+    return NULL;
+}
+
+/* Pools come and go while it is looked at what is left; for sanitizers. */
+static void test_reserve_threads(void)
+{
+    pthread_t thread;
+    uint64_t id, nr;
+    Fixture f;
+
+    fixture_set_up(&f, 16u << 20, 4u << 20);
+    id = new_pool(&f, TMEM_POOL_PERSISTENT);
+    g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
+    nr = fill(&f, f.persistent, TMEM_STATUS_QUOTA);
+    pthread_create(&thread, NULL, make_pools, &f);
+    for (uint64_t i = 0; i < 2000; i++) {
+        store(&f, f.persistent, nr + i);
+    }
+    pthread_join(thread, NULL);
+    fill_to_minimum(&f, id);
+    fixture_tear_down(&f);
+}
+
 /* --- Pages that may go --- */
 
 /* A client with a cache that has a minimum, and one that has all the rest. */
@@ -550,6 +587,7 @@ int main(int argc, char **argv)
                     test_reserve_own_first);
     g_test_add_func("/tmem/minimums/reserve/purse", test_reserve_purse);
     g_test_add_func("/tmem/minimums/reserve/credit", test_reserve_credit);
+    g_test_add_func("/tmem/minimums/reserve/threads", test_reserve_threads);
     g_test_add_func("/tmem/minimums/evict/full-store", test_full_store);
     g_test_add_func("/tmem/minimums/evict/own-limit", test_own_limit);
     g_test_add_func("/tmem/minimums/evict/operator", test_operator);
