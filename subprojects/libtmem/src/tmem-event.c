@@ -176,6 +176,29 @@ static void left_limit(TmemClient *client)
              TMEM_EVENT_LIMIT_LEFT, client);
 }
 
+static uint8_t refused(const TmemClient *client, TmemRefusedFor reason)
+{
+    return __atomic_load_n(&client->hints.refused[reason], __ATOMIC_RELAXED);
+}
+
+/*
+ * Whether the store is no longer full for a client that was refused for it.
+ * Where the minimums leave less of the store than NOT_FULL takes it is never
+ * said, and who is below its own can store all the same.
+ */
+static bool is_owed(TmemClient *client)
+{
+    return refused(client, TMEM_REFUSED_FULL) &&
+           tmem_share_owes(&client->heap);
+}
+
+static void became_owed(TmemClient *client)
+{
+    pthread_mutex_lock(&client->store->events.mutex);
+    forget_refused(client, TMEM_REFUSED_FULL);
+    pthread_mutex_unlock(&client->store->events.mutex);
+}
+
 static void freed_store(TmemStore *store)
 {
     if (is_set(&store->events.is_full) && has_room(store)) {
@@ -189,16 +212,19 @@ void tmem_event_freed(TmemClient *client)
     if (has_left_limit(client)) {
         left_limit(client);
     }
+    if (is_owed(client)) {
+        became_owed(client);
+    }
     freed_store(client->store);
 }
 
-static TmemClient *find_left(TmemStore *store)
+static TmemClient *find_client(TmemStore *store, bool (*is)(TmemClient *))
 {
     TmemClient *found = NULL;
 
     tmem_lock(&store->clients_lock);
     for (GList *l = store->clients; l && !found; l = l->next) {
-        found = has_left_limit(l->data) ? l->data : NULL;
+        found = is(l->data) ? l->data : NULL;
     }
     tmem_unlock(&store->clients_lock);
     return found;
@@ -208,8 +234,11 @@ void tmem_event_freed_any(TmemStore *store)
 {
     TmemClient *client;
 
-    while ((client = find_left(store))) {
+    while ((client = find_client(store, has_left_limit))) {
         left_limit(client);
+    }
+    while ((client = find_client(store, is_owed))) {
+        became_owed(client);
     }
     freed_store(store);
 }
@@ -220,11 +249,6 @@ void tmem_event_freed_store(TmemStore *store)
 }
 
 /* --- What a driver is told --- */
-
-static uint8_t refused(const TmemClient *client, TmemRefusedFor reason)
-{
-    return __atomic_load_n(&client->hints.refused[reason], __ATOMIC_RELAXED);
-}
 
 static bool is_refusing(const TmemClient *client)
 {

@@ -319,6 +319,33 @@ bool tmem_share_keeps_slots(TmemHeap *heap)
            tmem_share_admits_slot(heap, 0);
 }
 
+/* Of @heap's minimum, what is left to be sure that it is served. */
+static uint64_t owed_margin_locked(const TmemHeap *heap)
+{
+    const TmemArena *arena = heap->arena;
+    uint64_t bytes = heap->min_bytes >> TMEM_TIGHT_SHIFT;
+
+    /* See tmem_share_victim_locked(). */
+    for (const TmemHeap *other = arena->heaps; other; other = other->next) {
+        bytes += 1ull << arena->segment_shift;
+    }
+    return bytes + arena->reserve_bytes;
+}
+
+bool tmem_share_owes(TmemHeap *heap)
+{
+    TmemArena *arena = heap->arena;
+    bool owes;
+
+    tmem_lock(&arena->lock);
+    owes = heap->pinned_bytes < heap->min_bytes &&
+           arena->promised_bytes + overhead_locked(arena) <=
+           arena->budget_bytes &&
+           heap->pinned_bytes + owed_margin_locked(heap) <= heap->min_bytes;
+    tmem_unlock(&arena->lock);
+    return owes;
+}
+
 /* --- Whose pages go --- */
 
 static bool has_evictable(const TmemHeap *heap)

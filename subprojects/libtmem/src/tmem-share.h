@@ -109,6 +109,14 @@ bool tmem_share_admits_slot(TmemHeap *heap, uint64_t bytes);
  */
 bool tmem_share_keeps_slots(TmemHeap *heap);
 
+/**
+ * tmem_share_owes() - whether @heap can have memory, whoever holds it now
+ *
+ * It is below its minimum, by a sixteenth and by what others may keep above
+ * theirs, and all promises can be kept.  Takes the lock.
+ */
+bool tmem_share_owes(TmemHeap *heap);
+
 /* Who wants memory that others hold. */
 typedef struct TmemWish {
     const TmemHeap *for_heap;   /* NULL: the operator */

@@ -373,8 +373,8 @@ static inline uint8_t tmem_hint_of(TmemPoolKind kind)
  *
  * As TMEM_HINT_*.  Advice: a store without credit is likely to be refused,
  * because the client is frozen, or because one was for want of memory and not
- * enough came free since (see TMEM_EVENT_LIMIT_LEFT and TMEM_EVENT_NOT_FULL),
- * nor were others kept.  Any thread.
+ * enough came free since (see TMEM_EVENT_LIMIT_LEFT and TMEM_EVENT_NOT_FULL; or
+ * to be below its minimum), nor were others kept.  Any thread.
  */
 uint8_t tmem_client_hints(TmemClient *client);
 

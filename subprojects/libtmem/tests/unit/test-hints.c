@@ -112,6 +112,45 @@ static void test_client_leaves(void)
     fixture_tear_down(&f);
 }
 
+/*
+ * Caught: with minimums that leave less of the store than must be free for it
+ * to be said, nobody was told that there was room again, with all of it free.
+ */
+static void test_promised(void)
+{
+    TmemClientConfig config[2] = {
+        { .name = "a", .limits.min_bytes = FIXTURE_SIZE / 64 * 30 },
+        { .name = "b", .limits.min_bytes = FIXTURE_SIZE / 64 * 30 },
+    };
+    TmemStore *store = test_new_store(FIXTURE_SIZE);
+    unsigned nr_told[2] = {};
+    Fixture f[2];
+
+    for (int i = 0; i < 2; i++) {
+        fixture_join(&f[i], store, &config[i]);
+        fixture_create_pools(&f[i]);
+        tmem_client_set_hint_func(f[i].client, count, &nr_told[i]);
+    }
+    for (int i = 0; i < 2; i++) {
+        g_assert_cmpint(fill_up(f[i].ctx, f[i].persistent), ==,
+                        TMEM_STATUS_NOSPC);
+        g_assert_cmpuint(tmem_client_hints(f[i].client), ==, PERSISTENT);
+    }
+    /* The first has what is its own, and more: nothing is due to it. */
+    g_assert_cmpint(fill_up(f[0].ctx, f[0].ephemeral), ==, TMEM_STATUS_NOSPC);
+    g_assert_cmpuint(tmem_client_hints(f[0].client), ==,
+                     PERSISTENT | EPHEMERAL);
+    empty(f[1].ctx, f[1].persistent);
+    g_assert_cmpuint(tmem_client_hints(f[1].client), ==, 0);
+    g_assert_cmpuint(nr_told[1], ==, 2);
+    g_assert_cmpuint(tmem_client_hints(f[0].client), !=, 0);
+    empty(f[0].ctx, f[0].persistent);
+    g_assert_cmpuint(tmem_client_hints(f[0].client), ==, 0);
+    g_assert_cmpuint(nr_told[0], ==, 3);
+    fixture_leave(&f[1]);
+    fixture_tear_down(&f[0]);
+}
+
 static void test_frozen(void)
 {
     unsigned nr_told;
@@ -217,6 +256,7 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/hints/DEV-27/limit", test_limit);
     g_test_add_func("/tmem/hints/DEV-27/full", test_full);
     g_test_add_func("/tmem/hints/client-leaves", test_client_leaves);
+    g_test_add_func("/tmem/hints/promised", test_promised);
     g_test_add_func("/tmem/hints/frozen", test_frozen);
     g_test_add_func("/tmem/hints/kept", test_kept);
     g_test_add_func("/tmem/hints/credit", test_credit);
