@@ -198,8 +198,10 @@ static void test_reserve_holes(void)
     fixture_set_up(&f, 16u << 20, 4u << 20);
     id = new_pool(&f, TMEM_POOL_PERSISTENT);
     g_assert_true(tmem_pool_set_limits(f.client, id, &minimum, NULL));
-    for (nr = 0; test_store(f.ctx, test_handle(f.persistent, nr / 64, nr),
-                            TEST_PAGE_TEXT, nr) == TMEM_STATUS_OK; nr++) {
+    nr = 0;
+    while (test_store(f.ctx, test_handle(f.persistent, nr / 64, nr),
+                      TEST_PAGE_TEXT, nr) == TMEM_STATUS_OK) {
+        nr++;
     }
     for (uint64_t i = 0; i < nr; i++) {
         TmemHandle h = test_handle(f.persistent, i / 64, i);
