@@ -31,9 +31,6 @@ G_STATIC_ASSERT(1u << (SEGMENT_SHIFT_MAX - TMEM_UNIT_SHIFT) <=
  */
 #define STEP_SHIFT  14
 
-/* Segments that there are for each one that the budget could pay for. */
-#define SPAN_FACTOR 2
-
 /* Idle segments kept resident: this many, or 1/16 of those in use if less. */
 #define IDLE_KEEP_MAX       8
 #define IDLE_KEEP_FRACTION  16
@@ -69,17 +66,22 @@ static unsigned choose_segment_shift(uint64_t size_bytes)
 }
 
 /*
- * Address space for more segments than the budget pays for as a whole, as most
- * classes of most clients have one that is just begun.  A process with a limit
- * may have too little for that.
+ * Address space for a segment for each step that the budget pays for: many
+ * clients with a few pages in each class have as many that are just begun, and
+ * what others were promised is worth nothing without a segment.  A process with
+ * a limit may have too little for that.
  */
 static bool reserve(TmemArena *arena)
 {
-    arena->span_bytes = arena->size_bytes * SPAN_FACTOR;
-    arena->base = tmem_os_reserve(arena->span_bytes);
-    if (!arena->base) {
-        arena->span_bytes = arena->size_bytes;
+    unsigned shift = arena->segment_shift - arena->step_shift;
+
+    for (;;) {
+        arena->span_bytes = arena->size_bytes << shift;
         arena->base = tmem_os_reserve(arena->span_bytes);
+        if (arena->base || !shift) {
+            break;
+        }
+        shift--;
     }
     /* In the largest store the last unit's reference would not fit. */
     arena->nr_segments = MIN(arena->span_bytes >> arena->segment_shift,

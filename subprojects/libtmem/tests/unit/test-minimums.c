@@ -576,6 +576,67 @@ static void test_maximum_of_client(void)
     fixture_tear_down(&f);
 }
 
+/* --- Segments --- */
+
+/* A client with a page in as many classes as it may have. */
+static void join_scattered(Fixture *f, TmemStore *store, unsigned nr)
+{
+    g_autofree char *name = g_strdup_printf("scattered%u", nr);
+    TmemClientConfig config = { .name = name };
+    TestRand r = { nr };
+
+    fixture_join(f, store, &config);
+    fixture_create_pools(f);
+    for (unsigned bytes = 16; bytes < TMEM_PAGE_SIZE; bytes += 16) {
+        TmemHandle h = test_handle(f->persistent, 1, bytes / 16 % 64);
+        uint8_t *page = tmem_context_bounce(f->ctx);
+
+        memset(page, 0, TMEM_PAGE_SIZE);
+        for (unsigned i = 0; i < bytes; i += sizeof(uint64_t)) {
+            uint64_t word = test_rand(&r);
+
+            memcpy(page + i, &word, sizeof(word));
+        }
+        h.object[0] += bytes / 1024;
+        tmem_page_store(f->ctx, &h, page);
+    }
+}
+
+/*
+ * Caught: clients with a page or two in each class used up all segments that
+ * there were, and with a quarter of the store free a client got nothing of its
+ * minimum.
+ */
+static void test_segments_left(void)
+{
+    TmemClientConfig config = {
+        .name = "promised", .limits.min_bytes = 48u << 20,
+    };
+    static Fixture other[90];
+    Fixture promised;
+    uint64_t bytes, n = 0;
+    TmemStore *store;
+
+    store = test_new_store(256u << 20);
+    fixture_join(&promised, store, &config);
+    fixture_create_pools(&promised);
+    for (unsigned i = 0; i < G_N_ELEMENTS(other); i++) {
+        join_scattered(&other[i], store, i);
+    }
+    while (test_store(promised.ctx, test_handle(promised.persistent, n / 64, n),
+                      TEST_PAGE_NOISE, n) == TMEM_STATUS_OK) {
+        n++;
+    }
+    bytes = test_stats(promised.client).bytes;
+    g_assert_cmpuint(bytes, >, config.limits.min_bytes - (1u << 20));
+    test_check(store);
+    for (unsigned i = 0; i < G_N_ELEMENTS(other); i++) {
+        fixture_leave(&other[i]);
+    }
+    fixture_leave(&promised);
+    tmem_store_free(store);
+}
+
 int main(int argc, char **argv)
 {
     g_test_init(&argc, &argv, NULL);
@@ -597,5 +658,6 @@ int main(int argc, char **argv)
     g_test_add_func("/tmem/minimums/evict/weights", test_weights);
     g_test_add_func("/tmem/minimums/maximum-of-client",
                     test_maximum_of_client);
+    g_test_add_func("/tmem/minimums/segments-left", test_segments_left);
     return g_test_run();
 }
