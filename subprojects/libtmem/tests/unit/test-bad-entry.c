@@ -206,34 +206,37 @@ static void test_others_that_read(void)
     take_down(&f);
 }
 
-/* The pages of a client of which one is bad go to the next process. */
-static void move_with_bad(uint64_t i, TmemEntry mask)
+/* The next process, to which the pages of @f's client went: one is bad. */
+static void set_up_successor(Fixture *g, Fixture *f)
 {
     TmemClientConfig config = { .name = "test" };
     g_autofree void *state = NULL;
-    TmemLoader *loader;
+    TmemStore *store = test_new_store(FIXTURE_SIZE);
+    int fd = test_save(f->store, &(TestLeft) {
+        .client = f->client, .name = "guest", .is_bad = true,
+    }, 1);
     GError *err = NULL;
-    TmemStore *store;
+    TmemLoader *loader = tmem_loader_new(store, fd, &err);
     uint64_t bytes, pool;
+
+    g_assert_no_error(err);
+    fixture_join(g, store, &config);
+    tmem_loader_take(loader, "guest", g->ctx, &state, &bytes, &pool, &err);
+    g_assert_no_error(err);
+    tmem_loader_free(loader);
+    close(fd);
+}
+
+static void move_with_bad(uint64_t i, TmemEntry mask)
+{
     TestPeek peek;
     Fixture f, g;
-    int fd;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     fill(&f, false);
     g_assert_true(test_peek(f.ctx, handle_of(&f, false, i), &peek));
     *peek.entry ^= mask;
-    fd = test_save(f.store, &(TestLeft) {
-        .client = f.client, .name = "guest", .is_bad = true,
-    }, 1);
-    store = test_new_store(FIXTURE_SIZE);
-    loader = tmem_loader_new(store, fd, &err);
-    g_assert_no_error(err);
-    fixture_join(&g, store, &config);
-    tmem_loader_take(loader, "guest", g.ctx, &state, &bytes, &pool, &err);
-    g_assert_no_error(err);
-    tmem_loader_free(loader);
-    close(fd);
+    set_up_successor(&g, &f);
     for (uint64_t j = 0; j < PAGES; j++) {
         if (j == i) {
             test_expect_status(g.ctx, handle_of(&f, false, j), TMEM_STATUS_IO);
@@ -572,46 +575,18 @@ static void name_older(Fixture *f, TmemHandle h)
     memcpy(new.data, data, old.len);
 }
 
-/* Returns the status of the page in the next process. */
-static TmemStatus load_saved(Fixture *f, TmemHandle h)
-{
-    TmemClientConfig config = { .name = "test" };
-    g_autofree void *state = NULL;
-    uint8_t got[TMEM_PAGE_SIZE];
-    uint64_t bytes, pool;
-    TmemLoader *loader;
-    TmemStatus status;
-    GError *err = NULL;
-    TmemStore *store;
-    Fixture g;
-    int fd;
-
-    fd = test_save(f->store, &(TestLeft) {
-        .client = f->client, .name = "guest", .is_bad = true,
-    }, 1);
-    store = test_new_store(FIXTURE_SIZE);
-    loader = tmem_loader_new(store, fd, &err);
-    g_assert_no_error(err);
-    fixture_join(&g, store, &config);
-    tmem_loader_take(loader, "guest", g.ctx, &state, &bytes, &pool, &err);
-    g_assert_no_error(err);
-    tmem_loader_free(loader);
-    close(fd);
-    status = tmem_page_load(g.ctx, &h, got, NULL);
-    fixture_tear_down(&g);
-    return status;
-}
-
 static void older_copy(bool ephemeral, Reader reader)
 {
     TmemHandle h;
-    Fixture f;
+    Fixture f, g;
 
     fixture_set_up(&f, FIXTURE_SIZE, 0);
     h = test_handle(ephemeral ? f.ephemeral : f.persistent, 1, 1);
     name_older(&f, h);
     if (reader == READER_SAVE) {
-        g_assert_cmpint(load_saved(&f, h), ==, TMEM_STATUS_IO);
+        set_up_successor(&g, &f);
+        test_expect_status(g.ctx, h, TMEM_STATUS_IO);
+        fixture_tear_down(&g);
     } else {
         if (reader == READER_RECOMPRESS) {
             tmem_store_recompress(f.store);
