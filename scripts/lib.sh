@@ -16,6 +16,11 @@ unset CC CXX CFLAGS CXXFLAGS CPPFLAGS LDFLAGS LIBRARY_PATH CPATH \
 
 top=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 build=$top/build
+# For whatever directory the scripts that are called change to.
+case "${VIRTIO_TMEM_CACHE:-/}" in
+/*) ;;
+*) export VIRTIO_TMEM_CACHE=$PWD/$VIRTIO_TMEM_CACHE ;;
+esac
 cache=${VIRTIO_TMEM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/virtio-tmem}
 python=/usr/bin/python3
 jobs=$(nproc)
@@ -77,10 +82,14 @@ child=
 grace=3     # seconds from TERM to KILL
 session=(setsid)
 tmp=$cache/tmp.$$
+launched=      # what the last child before was, while one is being started
 stop_child() {
     local n
+    # A signal may come before the shell has noted whom it started.
+    if [ -n "$launched" ] && [ "${!:-none}" != "$launched" ]; then child=$!; fi
     [ -n "$child" ] || return 0
-    kill -TERM -- "-$child" 2>/dev/null || true
+    # It has no group before setsid has run.
+    kill -TERM -- "-$child" 2>/dev/null || kill -TERM "$child" 2>/dev/null || true
     for ((n = 0; n < grace * 5; n++)); do
         kill -0 -- "-$child" 2>/dev/null || break
         sleep 0.2
@@ -117,8 +126,9 @@ logged() { # NAME LABEL COMMAND...
     local log=$build/log/$1.log label=$2 start=$SECONDS status=0
     shift 2
     mkdir -p "$build/log"
+    launched=${!:-none}
     "${session[@]}" "$@" >"$log" 2>&1 </dev/null &
-    child=$!
+    child=$! launched=
     while kill -0 "$child" 2>/dev/null; do
         show_progress "$label" "$log" "$start"
         sleep 0.2
