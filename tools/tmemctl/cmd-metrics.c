@@ -2,13 +2,44 @@
 /*
  * tmemctl metrics
  */
+#include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 
 #include "commands.h"
 #include "metrics.h"
 
 static char *listen_address;
 static char *textfile;
+
+/*
+ * A file is replaced as a whole, the one that a link leads to; a device or a
+ * pipe, /dev/stdout for one, is written to and stays what it is.
+ */
+static bool write_file(const char *path, const char *text, GError **errp)
+{
+    g_autofree char *real = realpath(path, NULL);
+    struct stat st;
+    FILE *file;
+    bool bad;
+
+    if (stat(path, &st) < 0 || S_ISREG(st.st_mode)) {
+        return g_file_set_contents_full(real ? real : path, text, -1,
+                                        G_FILE_SET_CONTENTS_CONSISTENT, 0644,
+                                        errp);
+    }
+    file = fopen(path, "we");
+    bad = !file || fputs(text, file) == EOF;
+    if (file && fclose(file) == EOF) {
+        bad = true;
+    }
+    if (bad) {
+        g_set_error(errp, CTL_ERROR, CTL_ERROR_FAILED, "cannot write %s: %s",
+                    path, g_strerror(errno));
+    }
+    return !bad;
+}
 
 static bool run_metrics(const CtlOptions *options, int argc, char **argv,
                         GError **errp)
@@ -32,9 +63,7 @@ static bool run_metrics(const CtlOptions *options, int argc, char **argv,
     text = ctl_metrics(view, textfile ? CTL_PROMETHEUS : CTL_OPENMETRICS);
     if (!textfile) {
         fputs(text, stdout);
-    } else if (!g_file_set_contents_full(textfile, text, -1,
-                                         G_FILE_SET_CONTENTS_CONSISTENT, 0644,
-                                         view ? errp : NULL)) {
+    } else if (!write_file(textfile, text, view ? errp : NULL)) {
         return false;
     }
     /* The file says that there is nothing, and so do we. */

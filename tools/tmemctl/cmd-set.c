@@ -67,8 +67,8 @@ static bool add_limit(JsonObject *arguments, const char *word, GError **errp)
         if (!g_ascii_string_to_unsigned(value, 10, 1, G_MAXUINT32, &number,
                                         NULL)) {
             g_set_error(errp, CTL_ERROR, CTL_ERROR_USAGE,
-                        "'%s' is no weight: it is a number from 1 on, and "
-                        "100 where none is given", value);
+                        "'%s' is no weight: it is a number from 1 to "
+                        "10000, and 100 where none is given", value);
             return false;
         }
     } else if (!strcmp(key, "compressor")) {

@@ -83,7 +83,8 @@ static int fail(GError *err)
 {
     g_autofree char *text = NULL;
 
-    if (err->domain == G_OPTION_ERROR) {
+    /* The latter of what is no text in the user's encoding. */
+    if (err->domain == G_OPTION_ERROR || err->domain == G_CONVERT_ERROR) {
         text = g_strconcat(err->message, ": see tmemctl --help", NULL);
         ctl_complain(text);
         return 2;

@@ -2,6 +2,7 @@
 /*
  * tmemctl: tables of columns that can be chosen, for people and as JSON
  */
+#include <math.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -207,7 +208,8 @@ static void set_json(JsonObject *object, const char *name,
 
 /*
  * json-glib prints every integer as a signed one.  Here none is negative but
- * small ones like a level of zstd, and ids of pools use all 64 bits.
+ * small ones like a level of zstd, and ids of pools use all 64 bits.  And of
+ * 1e-08 it makes 1e-08.0, which is no number.
  */
 static void append_json(GString *out, JsonNode *node, int depth)
 {
@@ -252,6 +254,13 @@ static void append_json(GString *out, JsonNode *node, int depth)
                json_node_get_int(node) < G_MININT32) {
         g_string_append_printf(out, "%" G_GUINT64_FORMAT,
                                (guint64)json_node_get_int(node));
+    } else if (JSON_NODE_HOLDS_VALUE(node) &&
+               json_node_get_value_type(node) == G_TYPE_DOUBLE) {
+        char number[G_ASCII_DTOSTR_BUF_SIZE];
+
+        g_string_append(out, isfinite(json_node_get_double(node)) ?
+                        g_ascii_dtostr(number, sizeof(number),
+                                       json_node_get_double(node)) : "null");
     } else {
         text = json_to_string(node, false);
         g_string_append(out, text);
