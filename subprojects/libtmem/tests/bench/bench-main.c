@@ -2,13 +2,11 @@
 /*
  * tmem-bench store: command line, and the measurements in turn
  */
-#include <errno.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/utsname.h>
-#include <unistd.h>
 
 #include "bench.h"
 
@@ -137,24 +135,6 @@ static int parse(int argc, char **argv)
     return 0;
 }
 
-/* Said before minutes of work, not after. */
-static void check_json(void)
-{
-    g_autofree char *dir = NULL;
-
-    if (!options.json_path) {
-        return;
-    }
-    dir = g_path_get_dirname(options.json_path);
-    if (access(dir, W_OK | X_OK)) {
-        bench_die("cannot write '%s': %s: %s", options.json_path, dir,
-                  g_strerror(errno));
-    }
-    if (g_file_test(options.json_path, G_FILE_TEST_IS_DIR)) {
-        bench_die("cannot write '%s': it is a directory", options.json_path);
-    }
-}
-
 /* Short enough for a test, and of every part something. */
 static void make_quick(void)
 {
@@ -245,7 +225,7 @@ int bench_main_store(int argc, char **argv)
     if (status) {
         return status;
     }
-    check_json();
+    bench_report_check_json(options.json_path);
     if (options.quick) {
         make_quick();
     }

@@ -2,10 +2,12 @@
 /*
  * tmem-bench: one table for people, the same figures as flat JSON
  */
+#include <errno.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "bench.h"
 
@@ -134,10 +136,36 @@ void bench_report_print(BenchReport *report)
     fflush(stdout);
 }
 
-static void append_string(GString *json, const char *text)
+/* Said before minutes of work, not after. */
+void bench_report_check_json(const char *path)
 {
+    g_autofree char *dir = NULL;
+
+    if (!path) {
+        return;
+    }
+    dir = g_path_get_dirname(path);
+    if (!*path || access(dir, W_OK | X_OK)) {
+        bench_die("cannot write '%s': %s: %s", path, dir,
+                  g_strerror(*path ? errno : ENOENT));
+    }
+    if (g_file_test(path, G_FILE_TEST_IS_DIR)) {
+        bench_die("cannot write '%s': it is a directory", path);
+    }
+    /* The file is replaced: a device would be one no more. */
+    if (g_file_test(path, G_FILE_TEST_EXISTS) &&
+        !g_file_test(path, G_FILE_TEST_IS_REGULAR)) {
+        bench_die("cannot write '%s': it is no regular file", path);
+    }
+}
+
+static void append_string(GString *json, const char *words)
+{
+    g_autofree char *valid = g_utf8_make_valid(words, -1);
+    const char *text;
+
     g_string_append_c(json, '"');
-    for (; *text; text++) {
+    for (text = valid; *text; text++) {
         if (strchr("\"\\", *text)) {
             g_string_append_printf(json, "\\%c", *text);
         } else if ((unsigned char)*text < ' ') {

@@ -651,6 +651,7 @@ int bench_main_vring(int argc, char **argv)
     if (status) {
         return status;
     }
+    bench_report_check_json(options.json_path);
     if (!options.no_zram) {
         bench_zram_guard();
     }

@@ -138,6 +138,8 @@ void bench_report_add_one(BenchReport *report, const char *key, double value,
 void bench_report_add_text(BenchReport *report, const char *key,
                            const char *value);
 void bench_report_print(BenchReport *report);
+/* Ends the program if there can be no file @path; NULL is none. */
+void bench_report_check_json(const char *path);
 bool bench_report_write_json(BenchReport *report, const char *path,
                              GError **errp);
 

@@ -130,12 +130,20 @@ def check_corpora(bench, directory):
 
 def check_one_page(bench, directory):
     """The smallest corpus there is: nothing to compare, nothing to break."""
-    path = os.path.join(directory, 'one')
+    path = os.path.join(os.fsencode(directory), b'one\xff')
+    out = os.path.join(directory, 'one.json')
     with open(path, 'wb') as f:
         f.write(bytes(range(256)) * 16)
-    done = run(bench, 'store', '--quick', '--corpus', path)
+    done = subprocess.run([bench, 'store', '--quick', '--corpus', path,
+                           '--json', out], capture_output=True, timeout=300,
+                          check=False)
     if done.returncode:
         raise Wrong(f'status {done.returncode}: {done.stderr}')
+    try:
+        with open(out, encoding='utf-8') as f:
+            json.load(f)        # whatever the corpus is called
+    except ValueError as e:
+        raise Wrong(f'this is no JSON: {e}') from e
 
 
 def check_usage(bench, directory):
@@ -156,6 +164,12 @@ def check_usage(bench, directory):
     refuse(2, '--same-entries 7', *store, '--same-entries', '7')
     refuse(1, 'No such file', *store, '--json', '/nonexistent/x.json')
     refuse(1, 'directory', *store, '--json', directory)
+    fifo = os.path.join(directory, 'fifo')
+    os.mkfifo(fifo)
+    refuse(1, 'no regular file', *store, '--json', fifo)
+    refuse(1, 'No such file', *store, '--json', '')
+    refuse(1, 'No such file', bench, 'vring', '--corpus', corpus, '--json',
+           '/nonexistent/x.json')
     refuse(2, '--corpus', bench, 'vring')
     refuse(2, '--rounds', bench, 'vring', '--corpus', corpus, '--rounds', '0')
     refuse(1, 'make qemu', bench, 'vring', '--quick', '--no-zram', '--corpus',
