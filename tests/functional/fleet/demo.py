@@ -186,7 +186,10 @@ def interrupted(number, _frame):
 def main():
     options = arguments()
     view = View(sys.stderr if options.json else sys.stdout)
-    signal.signal(signal.SIGTERM, interrupted)
+    ends = [number for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+            if signal.getsignal(number) != signal.SIG_IGN]
+    for number in ends:
+        signal.signal(number, interrupted)
     try:
         demo = Demo(options, view)
     except (OSError, QMPError, RuntimeError) as e:
@@ -198,7 +201,8 @@ def main():
     except KeyboardInterrupt:
         sys.exit(130)
     finally:
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        for number in ends:
+            signal.signal(number, signal.SIG_IGN)
         demo.close()
     verdict(view, demo.result)
     if options.json:
