@@ -94,6 +94,22 @@ static double per_second(uint64_t now, uint64_t before, double seconds)
     return (now >= before ? now - before : now) / seconds;
 }
 
+/*
+ * Stores that did not keep a page are the difference of two figures that are
+ * read one after the other while the guest goes on, so there may seem to be
+ * fewer than before.
+ */
+static double refused_rate(const CtlClient *now, const CtlClient *before,
+                           double seconds)
+{
+    uint64_t stores = 0, then = 0;
+    uint64_t a = get_refused(now), b = get_refused(before);
+
+    ctl_get_uint(now->info, "total", "stores", &stores);
+    ctl_get_uint(before->info, "total", "stores", &then);
+    return a < b && stores >= then ? 0 : per_second(a, b, seconds);
+}
+
 static double member_rate(const CtlClient *now, const CtlClient *before,
                           const char *name, double seconds)
 {
@@ -121,8 +137,7 @@ GPtrArray *ctl_rates(const CtlView *now, const CtlView *before)
             rate->stores = member_rate(client, old, "stores", seconds);
             rate->loads = member_rate(client, old, "loads", seconds);
             rate->evicted = member_rate(client, old, "evicted", seconds);
-            rate->refused = per_second(get_refused(client), get_refused(old),
-                                       seconds);
+            rate->refused = refused_rate(client, old, seconds);
         }
         g_ptr_array_add(rates, rate);
     }

@@ -68,7 +68,7 @@ CtlChoice *ctl_columns_choose(const CtlColumn *columns, const char *names,
                               GError **errp)
 {
     g_autoptr(GPtrArray) choice = g_ptr_array_new();
-    g_auto(GStrv) parts = g_strsplit(names, ",", -1);
+    g_auto(GStrv) parts = g_strsplit(*names ? names : ",", ",", -1);
     int i;
 
     for (i = 0; parts[i]; i++) {
