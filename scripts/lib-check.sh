@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: GPL-2.0-or-later
 #
 # Runs the suites of scripts/check, some side by side, and counts what they did.
-# Sourced by it, in place of lib.sh; logs, lanes, limit, alone, needs and command
-# are the caller's.
+# Sourced by it, in place of lib.sh; logs, lanes, limit, alone, needs, command and
+# alone_here are the caller's.
 
 # shellcheck disable=SC2154
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
@@ -74,7 +74,7 @@ stop_suites() { # NAME...
 
 start_suite() { # NAME
     : >"$logs/$1.log"   # is there before its process is
-    setsid bash -c "${command[$1]}" >>"$logs/$1.log" 2>&1 </dev/null &
+    setsid bash -c "${command[$1]}" >>"$logs/$1.log" 2>&1 </dev/null {alone_here}>&- &
     pid[$1]=$!
     began[$1]=$SECONDS
     running+=("$1")

@@ -64,14 +64,16 @@ need_root() { # WHAT
 }
 
 # Holds $cache/lock/NAME until the script ends, or closes the descriptor "locked".
+# With or-not it does not wait for another script, but fails.
 locked=
-lock() { # NAME
+lock() { # NAME [or-not]
     local fd
     mkdir -p "$cache/lock" 2>/dev/null ||
         die "cannot write to $cache: make it writable or set VIRTIO_TMEM_CACHE."
     exec {fd}>"$cache/lock/$1"
     locked=$fd
     flock -n "$fd" && return
+    [ -z "${2:-}" ] || return 1
     say "waiting for another build that uses $1 in $cache"
     flock "$fd"
 }
