@@ -19,7 +19,10 @@ refuses 'no disk of virtio_tmem' virtio-tmem-swap start vda
 refuses 'no disk of virtio_tmem' virtio-tmem-swap start vtmem0/../vda
 refuses 'there is no disk /dev/vtmem9' virtio-tmem-swap start vtmem9
 refuses 'give it a number' env VIRTIO_TMEM_PRIORITY=high virtio-tmem-swap start vtmem0
-# The swapon of busybox knows no priority.
+# The shell of busybox takes its own swapon, whatever is in /bin; that knows no
+# priority.
+swapon() { /bin/swapon "$@"; }
+sed -i 's|! swapon |! /bin/swapon |' /bin/virtio-tmem-swap
 swapon --help 2>&1 | grep -q -e --priority || export VIRTIO_TMEM_PRIORITY=
 echo precious >/dev/vtmem0
 refuses 'holds something that is not swap' virtio-tmem-swap start vtmem0
@@ -44,6 +47,24 @@ fi
 dmesg -c >/dev/null
 virtio-tmem-swap check
 if dmesg | grep virtio_tmem; then echo "there is nothing to warn of"; exit 1; fi
+
+# Whoever asks, and without the settings: is a swap area before ours, or after it?
+if [ -n "${VIRTIO_TMEM_PRIORITY-100}" ]; then
+    virtio-tmem-swap stop vtmem0
+    VIRTIO_TMEM_PRIORITY=5 virtio-tmem-swap start vtmem0
+    mkswap /dev/vda >/dev/null
+    swapon -p 50 /dev/vda
+    virtio-tmem-swap check
+    if dmesg | grep 'lower priority'; then cat /proc/swaps; exit 1; fi
+    swapoff /dev/vda
+    swapon -p 4 /dev/vda
+    virtio-tmem-swap check
+    dmesg | grep 'there is swap of lower priority on /dev/vda'
+    swapoff /dev/vda
+    dd if=/dev/zero of=/dev/vda bs=4096 count=1 2>/dev/null
+    virtio-tmem-swap stop vtmem0
+    virtio-tmem-swap start vtmem0
+fi
 
 [ -n "${VIRTIO_TMEM_PRIORITY-100}" ] && priority=100 || priority="-[0-9]*"
 grep -qE "^/dev/vtmem0 .*	$priority\$" /proc/swaps || { cat /proc/swaps; exit 1; }
@@ -109,7 +130,7 @@ virtio-tmem-swap stop vtmem0
 # Who has a disk behind, or is about to, is not told to set one.
 mkswap /dev/vda >/dev/null
 swapon /dev/vda
-lower() { virtio-tmem-swap check 2>&1 | grep 'swap of lower priority on /dev/vda'; }
+lower() { VIRTIO_TMEM_PRIORITY=100 virtio-tmem-swap check 2>&1 | grep 'swap of lower priority on /dev/vda'; }
 lower
 if VIRTIO_TMEM_BACKING=/dev/spill lower; then echo "a disk behind is configured"; exit 1; fi
 swapoff /dev/vda
