@@ -159,6 +159,9 @@ int vtmem_disk_create(struct vtmem_dev *dev)
 	struct vtmem_area *area;
 	int err;
 
+	/* A device that did not come back from a sleep has no rings. */
+	if (!dev->ctrl.vq)
+		return -EIO;
 	disk = kzalloc(sizeof(*disk), GFP_KERNEL);
 	if (!disk)
 		return -ENOMEM;
