@@ -312,6 +312,8 @@ static void vtmem_cc_end_work(struct work_struct *work)
 	 */
 	cancel_work_sync(&pool->eph.work);
 	cmpxchg(&pool->eph.state, VTMEM_EPH_LIVE, VTMEM_EPH_SPOILED);
+	/* Who spoiled it first may be about to ask (vtmem_eph_spoil). */
+	synchronize_rcu();
 	cancel_work_sync(&pool->eph.work);
 	mutex_lock(&vtmem_cc_work_mutex);
 	vtmem_cc_drop(pool);
