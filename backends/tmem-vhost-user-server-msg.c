@@ -32,8 +32,13 @@ static char *tmem_vu_before_change(TmemVhostUserServer *s, VhostUserMsg *msg)
 
 /* --- Rings --- */
 
-/* All that the client holds is another guest's, or that of one before reset. */
-static void tmem_vu_ring_elsewhere(TmemVhostUserServer *s, unsigned base)
+/*
+ * All that the client holds is another guest's, or that of one before reset.
+ * @handed_over: the process before had left the ring elsewhere; then that is so
+ *               also of a client that had lost pages there
+ */
+static void tmem_vu_ring_elsewhere(TmemVhostUserServer *s, unsigned base,
+                                   bool handed_over)
 {
     tmem_vu_drain(s);
     for (unsigned i = 0; i < s->num_vqs; i++) {
@@ -43,7 +48,7 @@ static void tmem_vu_ring_elsewhere(TmemVhostUserServer *s, unsigned base)
         /* A front end that cannot say so has reset the device. */
         tmem_client_reset(s->client);
         s->resumed = false;
-    } else if (!s->resumed) {
+    } else if (handed_over || !s->resumed) {
         tmem_client_reset(s->client);
         s->resumed = true;
         peer_warn_report(&s->vu_server.reports,
@@ -70,17 +75,17 @@ static char *tmem_vu_check_vring_base(TmemVhostUserServer *s,
     unsigned index = msg->payload.state.index;
     unsigned base = msg->payload.state.num;
     VuVirtq *vq = vu_get_queue(&s->vu_server.vu_dev, index);
+    bool handed_over = s->queues[index].has_base;
 
     s->unclaimed = false;
-    if (base == (s->queues[index].has_base ? s->queues[index].base :
-                                             vq->last_avail_idx)) {
+    if (base == (handed_over ? s->queues[index].base : vq->last_avail_idx)) {
         s->queues[index].has_base = false;
         return NULL;
     }
     if (vq->started) {
         return g_strdup_printf("virtqueue %u is moved while it runs", index);
     }
-    tmem_vu_ring_elsewhere(s, base);
+    tmem_vu_ring_elsewhere(s, base, handed_over);
     return NULL;
 }
 
@@ -90,7 +95,7 @@ void tmem_vu_ring_starts(TmemVhostUserServer *s, unsigned index)
 
     s->unclaimed = false;
     if (s->queues[index].has_base && base != s->queues[index].base) {
-        tmem_vu_ring_elsewhere(s, base);
+        tmem_vu_ring_elsewhere(s, base, true);
     }
     s->queues[index].has_base = false;
 }
