@@ -70,18 +70,9 @@ static bool tmem_door_take(TmemStoreObject *obj, TmemStoreDoor *door,
 {
     g_autofree void *state = NULL;
     uint64_t bytes, pool;
-    TmemContext *ctx = tmem_context_new(door->client, gerr);
-    bool taken;
 
-    if (!ctx) {
-        /* The door is about to hear that its pages are lost. */
-        tmem_loader_drop(obj->handover->loader, name);
-        return false;
-    }
-    taken = tmem_loader_take(obj->handover->loader, name, ctx, &state, &bytes,
-                             &pool, gerr);
-    tmem_context_free(ctx);
-    if (!taken) {
+    if (!tmem_loader_take(obj->handover->loader, name, door->ctx, &state,
+                          &bytes, &pool, gerr)) {
         return false;
     }
     if (!pool == door->ops->is_device &&

@@ -213,6 +213,7 @@ static void tmem_vu_complete(UserCreatable *uc, Error **errp)
         .opaque = s,
         .name = s->id,
         .client = s->client,
+        .ctx = s->queues[VIRTIO_TMEM_VQ_CONTROL].ctx,
     };
     tmem_store_door_add(s->store, &s->door);
 }

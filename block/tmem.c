@@ -713,6 +713,7 @@ static int tmem_open(BlockDriverState *bs, QDict *options, int flags,
         .opaque = bs,
         .name = bs->node_name,
         .client = s->client,
+        .ctx = g_ptr_array_index(s->contexts, 0),
     };
     tmem_store_door_add(s->store, &s->door);
     return 0;

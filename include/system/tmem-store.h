@@ -135,6 +135,11 @@ typedef struct TmemStoreDoor {
     void *opaque;
     const char *name;           /* of the door among those of its kind */
     TmemClient *client;
+    /*
+     * One of the door's own, idle until its first connection, to restore with:
+     * a full store might have no room for another.
+     */
+    TmemContext *ctx;
 
     bool registered;
     QTAILQ_ENTRY(TmemStoreDoor) next;
