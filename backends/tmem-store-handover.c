@@ -106,7 +106,8 @@ static void tmem_door_restore(TmemStoreObject *obj, TmemStoreDoor *door)
     }
 }
 
-static bool tmem_door_has_bundle(TmemStoreObject *obj, TmemStoreDoor *door)
+static bool tmem_door_has_bundle(TmemStoreObject *obj,
+                                 const TmemStoreDoor *door)
 {
     g_autofree char *name = tmem_door_bundle(door);
     TmemBundle bundle;
@@ -196,6 +197,23 @@ static void tmem_handover_ready_store(TmemStoreObject *obj, void *opaque)
         tmem_handover_report(obj, left, "its pages were handed over, and are"
                              " kept until it is there");
     }
+}
+
+bool tmem_store_door_begin(TmemStoreObject *obj, const TmemStoreDoor *door,
+                           unsigned nr_contexts)
+{
+    TmemStoreHandover *h = obj->handover;
+
+    if (!h || !h->opened || !h->loader || !tmem_door_has_bundle(obj, door)) {
+        return false;
+    }
+    tmem_loader_make_way(door->client, nr_contexts);
+    return true;
+}
+
+void tmem_store_door_begun(const TmemStoreDoor *door)
+{
+    tmem_loader_made_way(door->client);
 }
 
 void tmem_store_door_add(TmemStoreObject *obj, TmemStoreDoor *door)

@@ -167,6 +167,25 @@ static bool tmem_vu_attach_thread(TmemVhostUserServer *s, Error **errp)
     return true;
 }
 
+static bool tmem_vu_attach_queues(TmemVhostUserServer *s, Error **errp)
+{
+    bool begun, ok;
+
+    s->door = (TmemStoreDoor) {
+        .ops = &tmem_vu_door_ops,
+        .opaque = s,
+        .name = s->id,
+        .client = s->client,
+    };
+    begun = tmem_store_door_begin(s->store, &s->door, s->device.num_queues +
+                                  TMEM_DEVICE_VQ_NUM_FIXED);
+    ok = tmem_vu_queues_init(s, errp);
+    if (begun) {
+        tmem_store_door_begun(&s->door);
+    }
+    return ok;
+}
+
 static void tmem_vu_teardown(TmemVhostUserServer *s)
 {
     if (s->client) {
@@ -203,18 +222,12 @@ static void tmem_vu_complete(UserCreatable *uc, Error **errp)
     if (!tmem_vu_check_properties(s, errp) ||
         !tmem_vu_attach_client(s, errp) ||
         !tmem_vu_attach_thread(s, errp) ||
-        !tmem_vu_queues_init(s, errp) ||
+        !tmem_vu_attach_queues(s, errp) ||
         !tmem_vu_listen(s, errp)) {
         tmem_vu_teardown(s);
         return;
     }
-    s->door = (TmemStoreDoor) {
-        .ops = &tmem_vu_door_ops,
-        .opaque = s,
-        .name = s->id,
-        .client = s->client,
-        .ctx = s->queues[VIRTIO_TMEM_VQ_CONTROL].ctx,
-    };
+    s->door.ctx = s->queues[VIRTIO_TMEM_VQ_CONTROL].ctx;
     tmem_store_door_add(s->store, &s->door);
 }
 

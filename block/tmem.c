@@ -541,6 +541,26 @@ static void tmem_no_pool(BDRVTmemState *s, TmemStatus status, Error **errp)
     }
 }
 
+static bool tmem_make_pool(BDRVTmemState *s, Error **errp)
+{
+    GError *err = NULL;
+    TmemStatus status;
+    TmemContext *ctx = tmem_context_new(s->client, &err);
+
+    if (!ctx) {
+        tmem_propagate_gerror(errp, err);
+        return false;
+    }
+    tmem_put_context(s, ctx);
+    s->door.ctx = ctx;
+    status = tmem_pool_create_host(s->client, &s->pool);
+    if (status != TMEM_STATUS_OK) {
+        tmem_no_pool(s, status, errp);
+        return false;
+    }
+    return true;
+}
+
 static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
 {
     BDRVTmemState *s = bs->opaque;
@@ -555,9 +575,7 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
         /* For the device of this guest, if it has one */
         .credit = TMEM_CLIENT_CREDIT_DEFAULT,
     };
-    GError *err = NULL;
-    TmemStatus status;
-    TmemContext *ctx;
+    bool begun, ok;
 
     if (!weight && qemu_opt_get(opts, TMEM_OPT_WEIGHT)) {
         error_setg(errp, "client '%s': weight 0 is out of range; possible are"
@@ -568,18 +586,18 @@ static bool tmem_make_client(BlockDriverState *bs, QemuOpts *opts, Error **errp)
     if (!s->client) {
         return false;
     }
-    ctx = tmem_context_new(s->client, &err);
-    if (!ctx) {
-        tmem_propagate_gerror(errp, err);
-        return false;
+    s->door = (TmemStoreDoor) {
+        .ops = &tmem_node_door_ops,
+        .opaque = bs,
+        .name = bs->node_name,
+        .client = s->client,
+    };
+    begun = tmem_store_door_begin(s->store, &s->door, 1);
+    ok = tmem_make_pool(s, errp);
+    if (begun) {
+        tmem_store_door_begun(&s->door);
     }
-    tmem_put_context(s, ctx);
-    status = tmem_pool_create_host(s->client, &s->pool);
-    if (status != TMEM_STATUS_OK) {
-        tmem_no_pool(s, status, errp);
-        return false;
-    }
-    return true;
+    return ok;
 }
 
 static bool tmem_open_overflow(BlockDriverState *bs, QDict *options,
@@ -708,13 +726,6 @@ static int tmem_open(BlockDriverState *bs, QDict *options, int flags,
     bs->supported_write_flags = BDRV_REQ_FUA;
     bs->supported_zero_flags = BDRV_REQ_FUA | BDRV_REQ_MAY_UNMAP |
                                BDRV_REQ_NO_FALLBACK;
-    s->door = (TmemStoreDoor) {
-        .ops = &tmem_node_door_ops,
-        .opaque = bs,
-        .name = bs->node_name,
-        .client = s->client,
-        .ctx = g_ptr_array_index(s->contexts, 0),
-    };
     tmem_store_door_add(s->store, &s->door);
     return 0;
 }

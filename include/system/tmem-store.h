@@ -146,6 +146,17 @@ typedef struct TmemStoreDoor {
 } TmemStoreDoor;
 
 /**
+ * tmem_store_door_begin: a door is about to make its contexts and its pool
+ * @door: of which all but the context is known
+ *
+ * What waits for it must not keep waiting because others have filled the store.
+ * Returns whether tmem_store_door_begun() must follow.
+ */
+bool tmem_store_door_begin(TmemStoreObject *obj, const TmemStoreDoor *door,
+                           unsigned nr_contexts);
+void tmem_store_door_begun(const TmemStoreDoor *door);
+
+/**
  * tmem_store_door_add: a door is there, and gets what was handed over to it
  *
  * Before its first connection: none is accepted before tmem_handover_ready().

@@ -760,6 +760,25 @@ static uint64_t places_bytes(TmemContext *ctx, const Bundle *bundle)
     return bytes;
 }
 
+void tmem_loader_make_way(TmemClient *client, uint32_t nr_contexts)
+{
+    uint32_t nr_slots;
+    uint64_t bytes;
+
+    tmem_assert_unlocked();
+    tmem_lock(&client->lock);
+    nr_slots = MAX(client->nr_slots, FOREIGN_SLOTS_MAX) + 1;
+    bytes = tmem_client_table_bytes_locked(client, nr_slots) +
+            nr_contexts * tmem_tallies_bytes(nr_slots);
+    tmem_unlock(&client->lock);
+    tmem_share_take_over(&client->heap, 1, bytes);
+}
+
+void tmem_loader_made_way(TmemClient *client)
+{
+    tmem_share_take_over(&client->heap, 0, 0);
+}
+
 bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       void **state, uint64_t *state_bytes, uint64_t *host_pool,
                       GError **errp)

@@ -159,6 +159,18 @@ bool tmem_loader_take(TmemLoader *loader, const char *name, TmemContext *ctx,
                       GError **errp);
 
 /**
+ * tmem_loader_make_way() - let a door be made for which a bundle waits
+ * @client: of the door
+ * @nr_contexts: that it is about to make, beside a pool of the host's
+ *
+ * They may be beyond the client's max and the store's size: others may have
+ * filled what tmem_loader_hold() does not keep, and who waits would be shut out
+ * from its own pages.  Until tmem_loader_made_way(), which must follow.
+ */
+void tmem_loader_make_way(TmemClient *client, uint32_t nr_contexts);
+void tmem_loader_made_way(TmemClient *client);
+
+/**
  * tmem_loader_drop() - give the bundle @name up, if there is one
  *
  * Its pages are lost: who was told so must not see them come back later.
