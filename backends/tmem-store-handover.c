@@ -243,6 +243,11 @@ void tmem_store_door_remove(TmemStoreObject *obj, TmemStoreDoor *door)
 
 /* --- Handing over --- */
 
+bool tmem_store_hands_over(TmemStoreObject *obj)
+{
+    return obj->handover;
+}
+
 bool tmem_store_handing_over(TmemStoreObject *obj)
 {
     return obj->handover && obj->handover->ending;

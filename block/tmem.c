@@ -675,6 +675,12 @@ static bool tmem_attach(BlockDriverState *bs, QDict *options, QemuOpts *opts,
     }
     tmem_store_object_attach(s->store);
 
+    /* One that QEMU has made up is another one next time, or somebody else's */
+    if (*bs->node_name == '#' && tmem_store_hands_over(s->store)) {
+        error_setg(errp, "a tmem node of a store with 'handover' needs a"
+                   " 'node-name', by which it gets its pages again");
+        return false;
+    }
     s->size = qemu_opt_get_size(opts, BLOCK_OPT_SIZE, 0);
     if (!tmem_check_size(s, errp) || !tmem_get_on_disconnect(s, opts, errp)) {
         return false;

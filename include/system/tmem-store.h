@@ -165,6 +165,9 @@ void tmem_store_door_begun(const TmemStoreDoor *door);
 void tmem_store_door_add(TmemStoreObject *obj, TmemStoreDoor *door);
 void tmem_store_door_remove(TmemStoreObject *obj, TmemStoreDoor *door);
 
+/** Whether its doors are to be found again, by their names. */
+bool tmem_store_hands_over(TmemStoreObject *obj);
+
 /** Whether connections end because the process does: their pages are kept. */
 bool tmem_store_handing_over(TmemStoreObject *obj);
 
