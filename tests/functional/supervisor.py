@@ -139,8 +139,9 @@ class Supervisor:
             time.sleep(0.01)
 
     def said(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        # Not where the file is at: each write of the daemon moves that.
+        fd = self.log.fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
 
     def clients(self):
         return {client['name']: client for store in self.qmp.cmd('query-tmem')

@@ -84,8 +84,9 @@ class Daemon:
             shutil.rmtree(self.dir)
 
     def said(self):
-        self.log.seek(0)
-        return self.log.read().decode()
+        # Not where the file is at: each write of the daemon moves that.
+        fd = self.log.fileno()
+        return os.pread(fd, os.fstat(fd).st_size, 0).decode()
 
     def path(self, name='g'):
         return f'{self.dir}/{name}.sock'
