@@ -274,7 +274,8 @@ static bool check_budget(TmemArena *arena, GError **errp)
     tmem_lock(&arena->lock);
     expect = arena->charged_bytes + paid_locked(arena);
     if (arena->used_bytes < expect ||
-        arena->used_bytes > arena->size_bytes + arena->grace_bytes) {
+        arena->used_bytes > arena->size_bytes +
+                            tmem_arena_grace_locked(arena)) {
         /* More than expected is a segment on its way to the OS in trim(). */
         ok = tmem_error_set(errp, "%" G_GUINT64_FORMAT " bytes used, %"
                             G_GUINT64_FORMAT " found", arena->used_bytes,

@@ -134,7 +134,7 @@ void tmem_arena_destroy(TmemArena *arena)
 
 void tmem_arena_set_used_locked(TmemArena *arena, uint64_t bytes)
 {
-    g_assert(bytes <= arena->size_bytes + arena->grace_bytes);
+    g_assert(bytes <= arena->size_bytes + tmem_arena_grace_locked(arena));
     __atomic_store_n(&arena->used_bytes, bytes, __ATOMIC_RELAXED);
 }
 

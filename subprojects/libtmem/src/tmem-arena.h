@@ -98,7 +98,9 @@ typedef struct TmemArena {
     uint64_t heaps_bytes;   /* of used_bytes, charged to heaps */
     uint64_t heaps_charged_bytes;   /* of these, not for segments */
     uint64_t reserve_bytes; /* kept free, by heaps too, for upkeep */
-    uint64_t grace_bytes;   /* see tmem_share_take_over() */
+    uint64_t waiting_bytes; /* see tmem_share_wait() */
+    uint64_t grace_bytes;   /* see tmem_share_take_over(), as is the next */
+    uint64_t overlap_bytes;
     uint64_t descriptors_bytes; /* of these, for what is used of segments[] */
     uint32_t nr_in_use;
     uint32_t nr_ephemeral;  /* of these, in ephemeral spaces */
@@ -192,6 +194,12 @@ static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
  */
 bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
 void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
+
+/** By how much its size may be passed now; see tmem_share_take_over(). */
+static inline uint64_t tmem_arena_grace_locked(const TmemArena *arena)
+{
+    return arena->grace_bytes + MIN(arena->overlap_bytes, arena->waiting_bytes);
+}
 
 /** What the budget, and @grace bytes more, allow beside what is used. */
 static inline uint64_t tmem_arena_room_locked(const TmemArena *arena,

@@ -435,6 +435,8 @@ static bool check_client(Check *c, TmemClient *client)
     return check_level(c, "client's pools", client->nr_pools, nr_pools) &&
            check_level(c, "client's tables", client->heap.charged_bytes,
                        table) &&
+           check_level(c, "client's waiting bytes", client->heap.waiting_bytes,
+                       tmem_loader_held(c->store->loader, client->name)) &&
            check_level(c, "client's persistent pages",
                        tmem_client_persistent_pages_locked(client),
                        persistent_pages) &&

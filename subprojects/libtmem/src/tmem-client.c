@@ -34,14 +34,28 @@ static int compare_names(gconstpointer a, gconstpointer b)
     return strcmp(x->name, y->name);
 }
 
+static int compare_name(gconstpointer client, gconstpointer name)
+{
+    return strcmp(((const TmemClient *)client)->name, name);
+}
+
+TmemClient *tmem_store_client_locked(TmemStore *store, const char *name)
+{
+    GList *found = g_list_find_custom(store->clients, name, compare_name);
+
+    return found ? found->data : NULL;
+}
+
 static bool attach(TmemStore *store, TmemClient *client, GError **errp)
 {
     bool taken;
 
     tmem_lock(&store->clients_lock);
     client->host_slots = tmem_loader_slots(store->loader, client->name);
-    taken = g_list_find_custom(store->clients, client, compare_names);
+    taken = tmem_store_client_locked(store, client->name);
     if (!taken) {
+        client->heap.waiting_bytes = tmem_loader_held(store->loader,
+                                                      client->name);
         store->clients = g_list_insert_sorted(store->clients, client,
                                               compare_names);
         __atomic_fetch_add(&store->nr_clients, 1, __ATOMIC_RELAXED);

@@ -19,13 +19,26 @@ void tmem_heap_add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned)
     }
 }
 
+/* What is to come, but for what may have come already. */
+static uint64_t waiting_locked(const TmemHeap *heap)
+{
+    uint64_t overlap = heap->takes_over ? heap->arena->overlap_bytes : 0;
+
+    return heap->waiting_bytes - MIN(heap->waiting_bytes, overlap);
+}
+
 bool tmem_heap_over_limit_locked(const TmemHeap *heap, uint64_t bytes,
                                  bool grace)
 {
     uint64_t max_bytes = heap->max_bytes + (grace ? heap->grace_bytes : 0);
+    uint64_t held_bytes = heap->bytes + waiting_locked(heap);
 
-    return heap->max_bytes && (heap->bytes >= max_bytes ||
-                               bytes > max_bytes - heap->bytes);
+    if (grace && held_bytes > max_bytes) {
+        /* Not all of it can come: who comes first has what there is. */
+        held_bytes = heap->bytes;
+    }
+    return heap->max_bytes && (held_bytes >= max_bytes ||
+                               bytes > max_bytes - held_bytes);
 }
 
 bool tmem_heap_over_limit(TmemHeap *heap)
@@ -59,7 +72,8 @@ static TmemStatus charge(TmemHeap *heap, int64_t bytes, bool grace)
         status = TMEM_STATUS_QUOTA;
     } else if (bytes > 0 &&
                ((uint64_t)bytes >
-                tmem_arena_room_locked(arena, grace ? arena->grace_bytes : 0) ||
+                tmem_arena_room_locked(arena, grace ?
+                                       tmem_arena_grace_locked(arena) : 0) ||
                 !tmem_share_admits_locked(heap, bytes))) {
         status = TMEM_STATUS_NOSPC;
     } else {

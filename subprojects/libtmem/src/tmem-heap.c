@@ -142,7 +142,7 @@ typedef struct Growth {
 
 static uint64_t grace_of(const TmemArena *arena, const Growth *growth)
 {
-    return growth->grace ? arena->grace_bytes : 0;
+    return growth->grace ? tmem_arena_grace_locked(arena) : 0;
 }
 
 /* Whether the heap may have @bytes more, as far as limits are concerned. */

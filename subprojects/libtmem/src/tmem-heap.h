@@ -128,6 +128,7 @@ struct TmemHeap {
     uint64_t min_bytes;     /* guaranteed */
     uint64_t max_bytes;     /* 0: no limit but the store's size */
     uint32_t weight;
+    uint64_t waiting_bytes; /* see tmem_share_wait() */
     uint64_t grace_bytes;   /* see tmem_share_take_over(), as is the next */
     bool takes_over;        /* also read without the lock */
     uint64_t share_bytes;   /* see tmem-share.h */

@@ -35,7 +35,7 @@ typedef struct Bundle {
     char *client;
     uint64_t pages;
     uint64_t memory_bytes;  /* that it will need: at least entry.bytes */
-    uint64_t held_bytes;    /* of the store's budget, kept free for it */
+    uint64_t held_bytes;    /* kept free for it; clients_lock */
     bool taken;
 } Bundle;
 
@@ -97,14 +97,27 @@ static void set_taken(TmemLoader *loader, Bundle *bundle)
     bundle->taken = true;
 }
 
+/* The store keeps @bytes more free for the bundle, or less if negative. */
+static void book_held(TmemLoader *loader, Bundle *bundle, int64_t bytes)
+{
+    TmemStore *store = loader->store;
+    TmemClient *client;
+
+    count(&store->waiting.bytes, bytes);
+    tmem_lock(&store->clients_lock);
+    bundle->held_bytes += bytes;
+    client = tmem_store_client_locked(store, bundle->client);
+    tmem_share_wait(&store->arena, client ? &client->heap : NULL, bytes);
+    tmem_unlock(&store->clients_lock);
+}
+
 /* Up to @bytes of what is kept free for the bundle is free for all. */
 static void unhold(TmemLoader *loader, Bundle *bundle, uint64_t bytes)
 {
     bytes = MIN(bytes, bundle->held_bytes);
     if (bytes) {
         tmem_arena_uncharge(&loader->store->arena, bytes);
-        count(&loader->store->waiting.bytes, -(int64_t)bytes);
-        bundle->held_bytes -= bytes;
+        book_held(loader, bundle, -(int64_t)bytes);
     }
 }
 
@@ -453,6 +466,18 @@ uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client)
     return nr_slots;
 }
 
+uint64_t tmem_loader_held(const TmemLoader *loader, const char *client)
+{
+    uint64_t bytes = 0;
+
+    for (unsigned i = 0; loader && i < loader->bundles->len; i++) {
+        const Bundle *bundle = &g_array_index(loader->bundles, Bundle, i);
+
+        bytes += strcmp(bundle->client, client) ? 0 : bundle->held_bytes;
+    }
+    return bytes;
+}
+
 void tmem_loader_free(TmemLoader *loader)
 {
     if (loader) {
@@ -501,8 +526,7 @@ void tmem_loader_hold(TmemLoader *loader)
 
         if (!bundle->taken && !bundle->held_bytes &&
             tmem_arena_charge(&loader->store->arena, bundle->memory_bytes)) {
-            bundle->held_bytes = bundle->memory_bytes;
-            count(&loader->store->waiting.bytes, bundle->held_bytes);
+            book_held(loader, bundle, bundle->memory_bytes);
         }
     }
 }

@@ -81,7 +81,8 @@ uint64_t tmem_share_ceiling(TmemHeap *heap, uint64_t *pinned)
     bytes = available_locked(arena, arena->promised_bytes -
                              promised(heap, heap->pinned_bytes));
     if (heap->max_bytes) {
-        bytes = MIN(bytes, heap->max_bytes);
+        bytes = MIN(bytes, heap->max_bytes -
+                           MIN(heap->waiting_bytes, heap->max_bytes));
     }
     bytes -= MIN(bytes, arena->reserve_bytes);
     tmem_unlock(&arena->lock);
@@ -176,6 +177,26 @@ static uint64_t order_bytes(const TmemArena *arena, uint64_t bytes)
     return (GRACE_STEPS << arena->step_shift) + (bytes >> GRACE_SHIFT);
 }
 
+void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes)
+{
+    tmem_lock(&arena->lock);
+    arena->waiting_bytes += bytes;
+    if (heap) {
+        heap->waiting_bytes += bytes;
+    }
+    tmem_unlock(&arena->lock);
+}
+
+/*
+ * Memory goes to records by steps, and what waits is counted by records: each
+ * size of them may have begun a step of which most is still to be filled.
+ */
+static uint64_t overlap_bytes(const TmemArena *arena)
+{
+    return TMEM_SHARE_OVERLAP +
+           ((arena->nr_classes + GRACE_STEPS) << arena->step_shift);
+}
+
 void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes)
 {
     TmemArena *arena = heap->arena;
@@ -187,12 +208,10 @@ void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes)
     tmem_heap_set_slack_locked(heap);
     heap->grace_bytes += grace;
     arena->grace_bytes += grace;
-    if (bytes) {
-        arena->grace_bytes += TMEM_SHARE_OVERLAP;
-    } else {
+    arena->overlap_bytes = bytes ? overlap_bytes(arena) : 0;
+    if (!bytes) {
         excess = arena->used_bytes - MIN(arena->used_bytes, arena->size_bytes);
-        arena->grace_bytes = MAX(excess,
-                                 arena->grace_bytes - TMEM_SHARE_OVERLAP);
+        arena->grace_bytes = MAX(excess, arena->grace_bytes);
     }
     tmem_unlock(&arena->lock);
 }

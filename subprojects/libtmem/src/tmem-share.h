@@ -52,6 +52,15 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
                              const char *name, const TmemLimits *limits,
                              GError **errp);
 
+/**
+ * tmem_share_wait() - @bytes more, or less if negative, wait for their door
+ * @heap: of its client, or NULL if that is not there
+ *
+ * They count in its maximum from now on, or what is stored meanwhile would take
+ * their room.  The caller has charged the arena.  Takes the lock.
+ */
+void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes);
+
 /** Of what is stored, as much may still be kept free for it as well. */
 #define TMEM_SHARE_OVERLAP  (128u << 10)
 
@@ -67,9 +76,12 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
  * Nor does it have to fit to the last byte, as it comes in another order.  The
  * budget and the heap's maximum have a *grace*, of what the order can make of
  * all that has come so far, and of @more_bytes; it is used when nothing else is
- * left.  While pages come, the budget's has TMEM_SHARE_OVERLAP besides.  What
- * goes beyond them stays, and nothing new is taken until they are kept again.
- * Takes the lock.
+ * left.
+ *
+ * While pages come that waited for their door, they may be counted as waiting
+ * and as stored: the *overlap* is what that can be, at most what still waits.
+ * What goes beyond all of this stays, and nothing new is taken until the limits
+ * are kept again.  Takes the lock.
  */
 void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes);
 

@@ -71,6 +71,12 @@ uint64_t tmem_store_generation(TmemStore *store);
  */
 uint32_t tmem_loader_slots(const TmemLoader *loader, const char *client);
 
+/** Bytes that are kept free for doors of @client; @loader: or NULL. */
+uint64_t tmem_loader_held(const TmemLoader *loader, const char *client);
+
+/** The client of that name, or NULL. */
+TmemClient *tmem_store_client_locked(TmemStore *store, const char *name);
+
 #ifdef TMEM_DEBUG
 /** Tests: what tmem_store_check() calls between its two looks at slots. */
 void tmem_check_set_between(void (*func)(void *opaque), void *opaque);

@@ -105,7 +105,8 @@ bool tmem_loader_use(TmemLoader *loader, GError **errp);
  * tmem_loader_hold() - keep room free in the store for what was not taken
  *
  * As overhead, so that what comes meanwhile does not take the room of pages
- * that were there before it.  A bundle for which there is no room gets none.
+ * that were there before it; and below the maximum of the client that had
+ * them.  A bundle for which there is no room gets none.
  */
 void tmem_loader_hold(TmemLoader *loader);
 

@@ -248,6 +248,9 @@ static uint64_t take_over(Host *host)
     TmemLoader *loader = to_next_store(host, fd);
     uint64_t over;
 
+    if (test_rand_below(&host->rand, 2)) {
+        tmem_loader_hold(loader);
+    }
     for (unsigned i = 0; i < host->nr_guests; i++) {
         take(loader, host, (i + first) % host->nr_guests);
     }
@@ -483,6 +486,158 @@ static void test_waiting_sparse(void)
     end_take_over(&host, loader, fd);
 }
 
+/*
+ * A client with a maximum, full of the pages of two doors: both guests of @host
+ * are this one client, each with a pool of the host's.  They go to the next
+ * store, where the maximum is @then_bytes.
+ */
+static TmemLoader *two_doors(Host *host, uint64_t then_bytes, int *fd)
+{
+    TestLeft left[2] = { { .name = "0" }, { .name = "1" } };
+    TmemLoader *loader;
+
+    *host = (Host) { .rand = { test_seed() }, .nr_guests = 1,
+                     .size_bytes = 32 << 20 };
+    host->guests = g_new0(Guest, 2);
+    host->guests[0].max_bytes = 8 << 20;
+    make_store(host);
+    make_clients(host);
+    for (unsigned i = 0; i < 2; i++) {
+        Guest *guest = &host->guests[i];
+
+        guest->f = host->guests[0].f;
+        g_assert_cmpint(tmem_pool_create_host(guest->f.client, &guest->pool),
+                        ==, TMEM_STATUS_OK);
+        left[i].client = guest->f.client;
+        left[i].host_pool = guest->pool;
+    }
+    for (unsigned nr = 0; nr < 4000; nr++) {
+        store(&host->guests[0], nr, 1 + 2 * nr);
+    }
+    for (unsigned nr = 0; nr < 400; nr++) {
+        /* Some of the one go, and as many of the other come. */
+        invalidate(&host->guests[0], nr * 3);
+        store(&host->guests[1], nr, 2 + 2 * nr);
+    }
+    g_assert_cmpuint(host->guests[0].nr_held, >, 2000);
+    g_assert_cmpuint(host->guests[1].nr_held, >, 300);
+    *fd = test_save(host->store, left, 2);
+    host->guests[0].max_bytes = then_bytes;
+    loader = to_next_store(host, *fd);
+    host->guests[1].f = host->guests[0].f;
+    return loader;
+}
+
+static void take_door(TmemLoader *loader, Host *host, unsigned i)
+{
+    g_autofree char *name = g_strdup_printf("%u", i);
+    g_autofree void *state = NULL;
+    uint64_t bytes;
+    GError *err = NULL;
+
+    tmem_loader_take(loader, name, host->guests[i].f.ctx, &state, &bytes,
+                     &host->guests[i].pool, &err);
+    g_assert_no_error(err);
+}
+
+/* Until it is refused; returns how many it took. */
+static unsigned store_more(Guest *guest)
+{
+    unsigned nr = 0;
+
+    while (store(guest, 10000 + nr, 1 + 2 * nr) == TMEM_STATUS_OK) {
+        nr++;
+    }
+    return nr;
+}
+
+static void expect_waiting_bytes(const Host *host, bool some)
+{
+    TmemStoreStats stats;
+
+    test_check(host->store);
+    tmem_store_get_stats(host->store, &stats);
+    g_assert_cmpint(stats.waiting_bytes != 0, ==, some);
+}
+
+/*
+ * Caught: while pages wait for one door of a client, another takes the room
+ * below the client's maximum, and they are lost.
+ */
+static void test_late_door_of_client(void)
+{
+    TmemLoader *loader;
+    Host host;
+    int fd;
+
+    loader = two_doors(&host, 8 << 20, &fd);
+    take_door(loader, &host, 0);
+    tmem_loader_hold(loader);
+    store_more(&host.guests[0]);
+    expect_waiting_bytes(&host, true);
+    take_door(loader, &host, 1);
+    expect_waiting_bytes(&host, false);
+    expect_all(&host.guests[0], 1);
+    expect_all(&host.guests[1], 1);
+    end_take_over(&host, loader, fd);
+}
+
+/* The same of a client that goes meanwhile, and is there again. */
+static void test_late_client_of_door(void)
+{
+    TmemLoader *loader;
+    Host host;
+    int fd;
+
+    loader = two_doors(&host, 8 << 20, &fd);
+    fixture_leave(&host.guests[0].f);
+    tmem_loader_hold(loader);
+    make_clients(&host);
+    host.guests[1].f = host.guests[0].f;
+    expect_waiting_bytes(&host, true);
+    take_door(loader, &host, 1);
+    g_assert_cmpint(tmem_pool_create_host(host.guests[0].f.client,
+                                          &host.guests[0].pool), ==,
+                    TMEM_STATUS_OK);
+    host.guests[0].nr_held = 0;
+    memset(host.guests[0].tags, 0, sizeof(host.guests[0].tags));
+    store_more(&host.guests[0]);
+    /* Nobody wants what waits for the other one: then there is room. */
+    tmem_loader_drop(loader, "0");
+    expect_waiting_bytes(&host, false);
+    g_assert_cmpuint(store_more(&host.guests[0]), >, 2000);
+    expect_all(&host.guests[0], 1);
+    expect_all(&host.guests[1], 1);
+    end_take_over(&host, loader, fd);
+}
+
+/*
+ * Caught: where a maximum has no room for all that waits, nothing comes at all,
+ * and no door can be made.
+ */
+static void test_late_doors_above_maximum(void)
+{
+    TmemContext *more;
+    TmemLoader *loader;
+    GError *err = NULL;
+    Host host;
+    int fd;
+
+    loader = two_doors(&host, 2 << 20, &fd);
+    tmem_loader_hold(loader);
+    g_assert_cmpuint(store_more(&host.guests[0]), ==, 0);
+    tmem_loader_make_way(host.guests[0].f.client, 1);
+    more = tmem_context_new(host.guests[0].f.client, &err);
+    g_assert_no_error(err);
+    tmem_loader_made_way(host.guests[0].f.client);
+    take_door(loader, &host, 1);
+    expect_all(&host.guests[1], 1);
+    expect_lost(loader, &host, 0, "more than the client may have");
+    expect_waiting_bytes(&host, false);
+    tmem_context_free(more);
+    end_take_over(&host, loader, fd);
+}
+
 int main(int argc, char *argv[])
 {
     g_test_init(&argc, &argv, NULL);
@@ -495,5 +650,11 @@ int main(int argc, char *argv[])
                     test_late_in_smaller_store);
     g_test_add_func("/tmem/take-over/late-above-maximum",
                     test_late_above_maximum);
+    g_test_add_func("/tmem/take-over/late-door-of-client",
+                    test_late_door_of_client);
+    g_test_add_func("/tmem/take-over/late-client-of-door",
+                    test_late_client_of_door);
+    g_test_add_func("/tmem/take-over/late-doors-above-maximum",
+                    test_late_doors_above_maximum);
     return g_test_run();
 }
