@@ -3,13 +3,14 @@
  * virtio-tmem guest driver: frontswap
  *
  * Kernels up to 5.16 ask frontswap before they write a page to any swap area,
- * and again before they read one back.  Each swap type that stores something
- * has an area with a pool of its own.
+ * and again before they read one back.  Each swap type has an area with a pool
+ * of its own.
  *
- * How long the maps of an area have to be is not told at swapon, only visible
- * from a page on its way to swap; there nothing may be allocated.  So the first
- * pages of a swap area are refused, and go to its disk, until a worker has made
- * the area.  Nothing is made for swap areas that are never used.
+ * A worker makes it at swapon.  When pages come memory is short, and an area
+ * that was to be made then might not be for minutes, in which all pages go to
+ * the swap area's disk.  They go there also until the area is there: of swap
+ * areas that were in use when the module was loaded, and if memory or the host
+ * was short at swapon, it is asked for anew by pages on their way to swap.
  *
  * Frontswap has no way to say "that page is lost": after a load that fails the
  * kernel reads the slot from the swap area's disk, where there is something
@@ -37,6 +38,7 @@
 #include <linux/pagemap.h>
 #include <linux/rcupdate.h>
 #include <linux/swap.h>
+#include <linux/swapops.h>
 
 #include "vtmem.h"
 
@@ -64,6 +66,7 @@ static struct vtmem_fs_type vtmem_fs_types[MAX_SWAPFILES];
 static DEFINE_MUTEX(vtmem_fs_mutex);
 static struct vtmem_dev *vtmem_fs_dev;	/* for new areas; referenced */
 static bool vtmem_fs_registered;
+static bool vtmem_fs_registering;	/* init is called, but not by swapon */
 
 /* The area of a swap type, or NULL. */
 static struct vtmem_area *vtmem_fs_area(unsigned int type)
@@ -113,6 +116,9 @@ static void vtmem_fs_make_work(struct work_struct *work)
 	kref_get(&vtmem_fs_dev->ref);
 	fs->dev = vtmem_fs_dev;
 	fs->below = fs->want_below;
+	/* Maybe no page ever comes to the disk, from which it would see that. */
+	if (fs->below)
+		vtmem_gate_is_swap(fs->below, true);
 	/* Pairs with vtmem_fs_area(): who sees the area sees all of it. */
 	smp_store_release(&fs->area, area);
 	pr_info("virtio_tmem %s: frontswap: serving swap type %u, %lu MiB%s\n",
@@ -141,10 +147,33 @@ static void vtmem_fs_want(struct vtmem_fs_type *fs, struct page *page)
 	queue_work(system_freezable_wq, &fs->make_work);
 }
 
+/*
+ * Asks for the area at swapon.  Its size is not told there; the kernel tells the
+ * file of a page in the swap cache, so this one stands for the first slot.
+ */
+static void vtmem_fs_want_early(unsigned int type)
+{
+	/* GFP_KERNEL: swapon. */
+	struct page *page = alloc_page(GFP_KERNEL);
+
+	if (!page)
+		return;
+	SetPageSwapBacked(page);
+	SetPageSwapCache(page);
+	set_page_private(page, swp_entry(type, 1).val);
+	vtmem_fs_want(&vtmem_fs_types[type], page);
+	set_page_private(page, 0);
+	ClearPageSwapCache(page);
+	ClearPageSwapBacked(page);
+	__free_page(page);
+}
+
 static void vtmem_fs_init(unsigned int type)
 {
-	/* As above: nothing can be made before the size is known. */
 	WRITE_ONCE(vtmem_fs_types[type].on, true);
+	/* A swap area that is there already may be about to lose its file. */
+	if (!READ_ONCE(vtmem_fs_registering))
+		vtmem_fs_want_early(type);
 	/*
 	 * The step under way knows nothing of it.  One that goes on nevertheless
 	 * has found its area before, and looks for no other.
@@ -318,7 +347,9 @@ static void vtmem_fs_register(void)
 		vtmem_fs_types[i].retry = VTMEM_FS_RETRY_MIN;
 	}
 	__module_get(THIS_MODULE);
+	WRITE_ONCE(vtmem_fs_registering, true);
 	frontswap_register_ops(&vtmem_fs_ops);
+	WRITE_ONCE(vtmem_fs_registering, false);
 	vtmem_shrink_start();
 }
 

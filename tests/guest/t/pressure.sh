@@ -6,6 +6,14 @@
 
 set -e
 
+# Frontswap's area is made at swapon: when pages come there is no memory for it.
+waited=0
+until [ "$AGREE" = disk ] || dmesg | grep -q 'frontswap: serving swap type 0'; do
+    [ $waited -lt 300 ] || { echo "nothing was made at swapon"; exit 1; }
+    waited=$((waited + 1))
+    usleep 100000
+done
+
 # Pages of a tmpfs take another road into swap than those of processes.
 dd if=/dev/urandom of=/run/file bs=1M count=16 2>/dev/null
 sum=$(sha256sum </run/file)

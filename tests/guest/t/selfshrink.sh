@@ -9,7 +9,7 @@
 set -e
 parameters=/sys/module/virtio_tmem/parameters
 [ "$(cat $parameters/selfshrink)" = 0 ]
-# The first pages go to the disk, until frontswap has an area.
+# Until frontswap has its area, pages go to the disk.
 until swap-held 16 true && [ "$(counter stores_ok)" -gt 16 ]; do usleep 200000; done
 
 cat >/run/idle <<END

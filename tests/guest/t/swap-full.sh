@@ -37,7 +37,7 @@ swapon "$SWAP_AREA"
 stores=$(counter stores_ok)
 mib=$(($(free MemAvailable) / 1024))
 until [ "$(counter stores_ok)" -gt $((stores + 100)) ]; do
-    mib=$((mib + 8))
+    mib=$((mib + 4))
     [ $mib -lt $(($(free MemTotal) / 512)) ] || { echo "hardly anything was swapped"; exit 1; }
     pressure --passes 1 --mib $mib --random-percent 0
 done
