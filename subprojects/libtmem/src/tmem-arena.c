@@ -183,12 +183,17 @@ bool tmem_arena_charge(TmemArena *arena, uint64_t bytes)
     return true;
 }
 
-void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes)
+void tmem_arena_uncharge_locked(TmemArena *arena, uint64_t bytes)
 {
-    tmem_lock(&arena->lock);
     g_assert(bytes <= arena->charged_bytes);
     arena->charged_bytes -= bytes;
     tmem_arena_set_used_locked(arena, arena->used_bytes - bytes);
+}
+
+void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes)
+{
+    tmem_lock(&arena->lock);
+    tmem_arena_uncharge_locked(arena, bytes);
     tmem_unlock(&arena->lock);
 }
 

@@ -194,6 +194,7 @@ static inline void tmem_arena_note_hit(TmemArena *arena, TmemRef ref)
  */
 bool tmem_arena_charge(TmemArena *arena, uint64_t bytes);
 void tmem_arena_uncharge(TmemArena *arena, uint64_t bytes);
+void tmem_arena_uncharge_locked(TmemArena *arena, uint64_t bytes);
 
 /** By how much its size may be passed now; see tmem_share_take_over(). */
 static inline uint64_t tmem_arena_grace_locked(const TmemArena *arena)

@@ -22,7 +22,8 @@ void tmem_heap_add_bytes_locked(TmemHeap *heap, int64_t bytes, bool pinned)
 /* What is to come, but for what may have come already. */
 static uint64_t waiting_locked(const TmemHeap *heap)
 {
-    uint64_t overlap = heap->takes_over ? heap->arena->overlap_bytes : 0;
+    uint64_t overlap = tmem_heap_takes_over(heap) ? heap->arena->overlap_bytes :
+                                                    0;
 
     return heap->waiting_bytes - MIN(heap->waiting_bytes, overlap);
 }

@@ -128,7 +128,7 @@ void tmem_heap_set_slack_locked(TmemHeap *heap)
     while ((uint64_t)root * root < n && root < 256) {
         root++;
     }
-    __atomic_store_n(&heap->slack, heap->takes_over ? 0 :
+    __atomic_store_n(&heap->slack, heap->taker ? 0 :
                      n ? MAX(8 * 256 / n, 2 * 256 / root - 2) : UINT32_MAX,
                      __ATOMIC_RELAXED);
 }

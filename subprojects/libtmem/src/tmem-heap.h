@@ -130,7 +130,7 @@ struct TmemHeap {
     uint32_t weight;
     uint64_t waiting_bytes; /* see tmem_share_wait() */
     uint64_t grace_bytes;   /* see tmem_share_take_over(), as is the next */
-    bool takes_over;        /* also read without the lock */
+    GThread *taker;         /* or NULL; also read without the lock */
     uint64_t share_bytes;   /* see tmem-share.h */
     uint32_t nr_segments;
     uint32_t nr_victims;    /* of these, owned by an evictor */
@@ -192,10 +192,16 @@ static inline TmemClass *tmem_segment_class(const TmemSegment *seg)
  */
 TmemStatus tmem_heap_charge(TmemHeap *heap, int64_t bytes);
 
-/** Whether what comes was the heap's in another process. */
+/**
+ * tmem_heap_takes_over() - whether what comes was the heap's in another process
+ *
+ * Not what a guest stores at the same time, by another thread.
+ */
 static inline bool tmem_heap_takes_over(const TmemHeap *heap)
 {
-    return __atomic_load_n(&heap->takes_over, __ATOMIC_RELAXED);
+    GThread *taker = __atomic_load_n(&heap->taker, __ATOMIC_RELAXED);
+
+    return taker && taker == g_thread_self();
 }
 
 /** What the heap is charged with. */

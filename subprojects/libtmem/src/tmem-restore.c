@@ -116,7 +116,6 @@ static void unhold(TmemLoader *loader, Bundle *bundle, uint64_t bytes)
 {
     bytes = MIN(bytes, bundle->held_bytes);
     if (bytes) {
-        tmem_arena_uncharge(&loader->store->arena, bytes);
         book_held(loader, bundle, -(int64_t)bytes);
     }
 }

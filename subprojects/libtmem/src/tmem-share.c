@@ -184,6 +184,10 @@ void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes)
     if (heap) {
         heap->waiting_bytes += bytes;
     }
+    if (bytes < 0) {
+        /* In one step with the overlap, which ends with what waits. */
+        tmem_arena_uncharge_locked(arena, -bytes);
+    }
     tmem_unlock(&arena->lock);
 }
 
@@ -204,7 +208,8 @@ void tmem_share_take_over(TmemHeap *heap, uint64_t bytes, uint64_t more_bytes)
     uint64_t excess;
 
     tmem_lock(&arena->lock);
-    __atomic_store_n(&heap->takes_over, bytes != 0, __ATOMIC_RELAXED);
+    __atomic_store_n(&heap->taker, bytes ? g_thread_self() : NULL,
+                     __ATOMIC_RELAXED);
     tmem_heap_set_slack_locked(heap);
     heap->grace_bytes += grace;
     arena->grace_bytes += grace;

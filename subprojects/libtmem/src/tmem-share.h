@@ -57,7 +57,8 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
  * @heap: of its client, or NULL if that is not there
  *
  * They count in its maximum from now on, or what is stored meanwhile would take
- * their room.  The caller has charged the arena.  Takes the lock.
+ * their room.  The arena is charged with them by the caller, and uncharged here.
+ * Takes the lock.
  */
 void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes);
 
@@ -69,7 +70,7 @@ void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes);
  * @bytes: as many, as encoded; 0: no more comes
  * @more_bytes: that the grace, below, has besides
  *
- * Meanwhile the heap's share does not count, nor what is promised to others or
+ * Meanwhile, in this thread, the heap's share does not count, nor what is promised to others or
  * kept in reserve: what it held above its share, because there was room, is not
  * taken from it for having to come back.
  *
