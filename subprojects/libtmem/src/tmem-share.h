@@ -57,8 +57,8 @@ bool tmem_share_check_locked(const TmemArena *arena, const TmemHeap *heap,
  * @heap: of its client, or NULL if that is not there
  *
  * They count in its maximum from now on, or what is stored meanwhile would take
- * their room.  The arena is charged with them by the caller, and uncharged here.
- * Takes the lock.
+ * their room.  The caller has charged the arena with them; of what no longer
+ * waits it is uncharged here.  Takes the lock.
  */
 void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes);
 
@@ -70,9 +70,9 @@ void tmem_share_wait(TmemArena *arena, TmemHeap *heap, int64_t bytes);
  * @bytes: as many, as encoded; 0: no more comes
  * @more_bytes: that the grace, below, has besides
  *
- * Meanwhile, in this thread, the heap's share does not count, nor what is promised to others or
- * kept in reserve: what it held above its share, because there was room, is not
- * taken from it for having to come back.
+ * Meanwhile, in this thread, the heap's share does not count, nor what is
+ * promised to others or kept in reserve: what it held above its share, because
+ * there was room, is not taken from it for having to come back.
  *
  * Nor does it have to fit to the last byte, as it comes in another order.  The
  * budget and the heap's maximum have a *grace*, of what the order can make of
